@@ -1,0 +1,21 @@
+//! What the host and the supervisor agree on, and nothing else.
+//!
+//! * [`names`]: the files of a task directory, and who writes each.
+//! * [`fds`]: the descriptors that a supervisor is born with.
+//! * [`settings`]: what was asked of the supervisor, as one argument.
+//! * [`orders`]: the lines that a host writes into `control`.
+//! * [`records`]: `started.json`, `ended.json`, `closed.json` and `dropped.json` as the supervisor writes them.
+//!
+//! No allocation, no unsafe, no operating system: the supervisor has none of the first and both sides test the rest.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod fds;
+pub mod names;
+pub mod orders;
+pub mod records;
+pub mod settings;
+mod text;
+
+/// The version that every record and the settings carry. A reader leaves what is newer untouched.
+pub const VERSION: u64 = 1;

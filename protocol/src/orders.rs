@@ -1,0 +1,66 @@
+//! What a host may ask of a supervisor. An order is one line shorter than `PIPE_BUF`, so it arrives whole
+//! whichever hosts write at the same time.
+
+use crate::text::{Line, parse_number};
+
+/// The longest order in bytes, its newline included.
+pub const MAX_ORDER: usize = 64;
+
+/// An order, as a host writes it and a supervisor reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// End the whole tree: this signal now, SIGKILL when `grace_ms` have passed.
+    Kill {
+        /// The signal's number on this machine.
+        signal: u8,
+        /// Milliseconds from the first signal to SIGKILL.
+        grace_ms: u64,
+    },
+}
+
+impl Order {
+    /// The line for `control`.
+    pub fn write(self, buffer: &mut [u8; MAX_ORDER]) -> &[u8] {
+        let mut line = Line::new(buffer);
+        match self {
+            Order::Kill { signal, grace_ms } => {
+                line.text(b"kill ").number(u64::from(signal)).text(b" ").number(grace_ms).text(b"\n");
+            }
+        }
+        line.done()
+    }
+
+    /// The order in a line without its newline, or `None` for anything else: a supervisor ignores what it does not know.
+    pub fn parse(line: &[u8]) -> Option<Order> {
+        let mut words = line.split(|byte| *byte == b' ');
+        let order = match words.next()? {
+            b"kill" => Order::Kill {
+                signal: u8::try_from(parse_number(words.next()?)?).ok().filter(|signal| (1..=64).contains(signal))?,
+                grace_ms: parse_number(words.next()?)?,
+            },
+            _ => return None,
+        };
+        words.next().is_none().then_some(order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_reads_back_as_it_was_written() {
+        let order = Order::Kill { signal: 15, grace_ms: u64::MAX };
+        let mut buffer = [0; MAX_ORDER];
+        let line = order.write(&mut buffer);
+        assert_eq!(line.last(), Some(&b'\n'));
+        assert_eq!(Order::parse(&line[..line.len() - 1]), Some(order));
+    }
+
+    #[test]
+    fn anything_else_is_no_order() {
+        for line in ["", "kill", "kill 15", "kill 0 1", "kill 65 1", "kill 15 -1", "kill 15 1 1", "stop 1 1", "kill  15 1"] {
+            assert_eq!(Order::parse(line.as_bytes()), None, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What *we* could not do. How a task ends is a value, not an error.
+
+use std::error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::platform::errno;
+use crate::task::{SessionId, TaskId};
+
+/// A situation that the caller has to hear of.
+#[derive(Debug)]
+pub enum Error {
+    /// The arguments make no sense together; the face has checked each one alone.
+    InvalidArgument(String),
+    /// The working directory is missing, is no directory, or may not be entered.
+    CwdNotFound {
+        /// As it was asked for.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The shell is missing or may not be executed.
+    ShellNotFound {
+        /// As it was asked for.
+        shell: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The registry runs as many tasks as it may.
+    TaskLimitExceeded {
+        /// How many it may run.
+        limit: usize,
+        /// What it runs.
+        running: Vec<TaskId>,
+    },
+    /// The system refused to start one more process.
+    SpawnFailed {
+        /// The task that was to be.
+        task: TaskId,
+        /// What happened, in words.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The store could not be used.
+    StorageFailed {
+        /// What was attempted, in words.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No copy of the supervisor could be executed.
+    SupervisorUnavailable {
+        /// Each way that was tried, and why it failed.
+        tried: Vec<(String, io::Error)>,
+    },
+    /// No such task, or another session's.
+    TaskNotFound {
+        /// The id as it was given.
+        task: String,
+        /// The session that was named.
+        session: Option<SessionId>,
+    },
+    /// `detach` or `shutdown` came before.
+    RegistryClosed,
+}
+
+/// The outcome of something that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The contract with JavaScript: a short closed list.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::InvalidArgument(_) => "INVALID_ARGUMENT",
+            Error::CwdNotFound { .. } => "CWD_NOT_FOUND",
+            Error::ShellNotFound { .. } => "SHELL_NOT_FOUND",
+            Error::TaskLimitExceeded { .. } => "TASK_LIMIT_EXCEEDED",
+            Error::SpawnFailed { .. } => "SPAWN_FAILED",
+            Error::StorageFailed { .. } => "STORAGE_FAILED",
+            Error::SupervisorUnavailable { .. } => "SUPERVISOR_UNAVAILABLE",
+            Error::TaskNotFound { .. } => "TASK_NOT_FOUND",
+            Error::RegistryClosed => "REGISTRY_CLOSED",
+        }
+    }
+
+    /// A failure of the store, to be used with `map_err`.
+    pub fn storage(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::StorageFailed { what, path, source }
+    }
+
+    /// The error as it crosses into JavaScript.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.to_value()).expect("strings and numbers always serialise")
+    }
+
+    /// The error as a part of a larger message.
+    pub fn to_value(&self) -> ErrorValue {
+        ErrorValue { code: self.code(), message: self.to_string(), cause: self.cause().map(CauseValue::from) }
+    }
+
+    fn cause(&self) -> Option<&io::Error> {
+        match self {
+            Error::CwdNotFound { source, .. }
+            | Error::ShellNotFound { source, .. }
+            | Error::SpawnFailed { source, .. }
+            | Error::StorageFailed { source, .. } => Some(source),
+            Error::SupervisorUnavailable { tried } => tried.last().map(|(_, source)| source),
+            _ => None,
+        }
+    }
+}
+
+/// An error in the shape that the face turns into an `Error`.
+#[derive(Debug, Serialize)]
+pub struct ErrorValue {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<CauseValue>,
+}
+
+#[derive(Debug, Serialize)]
+struct CauseValue {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<i32>,
+    message: String,
+}
+
+impl From<&io::Error> for CauseValue {
+    fn from(error: &io::Error) -> Self {
+        let errno = error.raw_os_error();
+        CauseValue { code: errno.map(errno::error_name), errno, message: error.to_string() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidArgument(message) => f.write_str(message),
+            Error::CwdNotFound { path, source } => {
+                write!(f, "the working directory {} cannot be entered: {source}", path.display())
+            }
+            Error::ShellNotFound { shell, source } => write!(f, "the shell {shell} cannot be executed: {source}"),
+            Error::TaskLimitExceeded { limit, running } => {
+                write!(f, "this registry runs {} tasks and may run {limit} (maxRunning):", running.len())?;
+                running.iter().try_for_each(|task| write!(f, " {task}"))
+            }
+            Error::SpawnFailed { task, what, source } => write!(f, "{task} could not be started: {what}: {source}"),
+            Error::StorageFailed { what, path, source } => {
+                write!(f, "the store could not {what} {}: {source}", path.display())
+            }
+            Error::SupervisorUnavailable { tried } => {
+                write!(f, "no copy of the supervisor can be executed.")?;
+                tried.iter().try_for_each(|(way, source)| write!(f, " {way}: {source}."))
+            }
+            Error::TaskNotFound { task, session: None } => write!(f, "there is no task {task}"),
+            Error::TaskNotFound { task, session: Some(session) } => {
+                write!(f, "there is no task {task} in the session {session:?}", session = session.as_str())
+            }
+            Error::RegistryClosed => f.write_str("this registry is closed"),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.cause().map(|cause| cause as _)
+    }
+}

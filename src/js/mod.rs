@@ -1,0 +1,214 @@
+//! The door: the only room that says `napi`. It turns JavaScript's values into ours and back, and decides nothing.
+//!
+//! Sizes, times and request numbers cross as `f64`, which is what JavaScript has; snapshots, completions and errors cross as
+//! JSON. The face has checked every argument: what arrives here is of the right type and in range. Each export catches panics,
+//! which would otherwise abort the host.
+
+mod wake;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::bindgen_prelude::Function;
+use napi::{Env, Error, Result};
+use napi_derive::napi;
+use serde::Serialize;
+
+use crate::error;
+use crate::registry::{Registry, SpawnOptions};
+use crate::store::{PageRequest, Stream};
+use crate::task::{SessionId, Status, TaskId};
+use wake::WakeFunction;
+
+/// The tasks of one storage directory. Private to `index.js`, which checks arguments and makes promises of requests.
+#[napi]
+pub struct NativeRegistry {
+    registry: Arc<Registry>,
+    wake: WakeFunction,
+}
+
+#[napi]
+impl NativeRegistry {
+    /// Opens a registry. `wake` is called when `take` has something, and keeps the event loop alive only between `ref` and `unref`.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(env: Env, storage_dir: String, max_running: f64, wake: Function<'_, (), ()>) -> Result<Self> {
+        let wake = WakeFunction::new(&wake)?;
+        let registry = thrown(Registry::open(Path::new(&storage_dir), max_running as usize, wake.caller()))?;
+        let registry = Arc::new(registry);
+        let detached = Arc::downgrade(&registry);
+        // Fires when a worker, a Jest environment or the process ends. A registry that was collected before needs nothing.
+        env.add_env_cleanup_hook(detached, |registry| {
+            if let Some(registry) = registry.upgrade() {
+                registry.detach();
+            }
+        })?;
+        Ok(NativeRegistry { registry, wake })
+    }
+
+    /// Starts a task; settles with its id.
+    #[napi(catch_unwind)]
+    pub fn spawn(&self, request: f64, options: String) -> Result<()> {
+        let options: SpawnOptions = serde_json::from_str(&options).map_err(|error| Error::from_reason(error.to_string()))?;
+        thrown(self.registry.spawn(request, options))
+    }
+
+    /// The task as it stands, or null. Never changes anything.
+    #[napi(catch_unwind)]
+    pub fn status(&self, task_id: String, session_id: Option<String>, preview_bytes: f64) -> Result<Option<String>> {
+        let snapshot = thrown(self.registry.status(&task_id, session(session_id).as_ref(), preview_bytes as u64))?;
+        Ok(snapshot.as_ref().map(to_json))
+    }
+
+    /// The tasks as they stand, in the order of their start.
+    #[napi(catch_unwind)]
+    pub fn list(&self, session_id: Option<String>, status: Option<String>, preview_bytes: f64) -> Result<String> {
+        let status: Option<Status> = status.and_then(|word| serde_json::from_value(word.into()).ok());
+        thrown(self.registry.list(session(session_id), status, preview_bytes as u64)).map(|tasks| to_json(&tasks))
+    }
+
+    /// Ends a task's tree; settles with its snapshot.
+    #[napi(catch_unwind)]
+    pub fn kill(
+        &self,
+        request: f64,
+        task_id: String,
+        session_id: Option<String>,
+        signal: f64,
+        grace_ms: Option<f64>,
+    ) -> Result<()> {
+        let grace_ms = grace_ms.map(|grace| grace as u64);
+        thrown(self.registry.kill(request, &task_id, session(session_id), signal as u8, grace_ms))
+    }
+
+    /// Waits for a task's end, or `timeoutMs`; settles with its snapshot.
+    #[napi(catch_unwind)]
+    pub fn wait(&self, request: f64, task_id: String, session_id: Option<String>, timeout_ms: Option<f64>) -> Result<()> {
+        let timeout = timeout_ms.map(|timeout| Duration::from_millis(timeout as u64));
+        thrown(self.registry.wait(request, &task_id, session(session_id), timeout))
+    }
+
+    /// Takes a wait back; it never settles.
+    #[napi(catch_unwind)]
+    pub fn cancel(&self, request: f64) -> Result<()> {
+        thrown(self.registry.cancel(request))
+    }
+
+    /// A page of what a task wrote.
+    #[napi(catch_unwind)]
+    pub fn output(
+        &self,
+        task_id: String,
+        session_id: Option<String>,
+        stream: String,
+        from: f64,
+        max_bytes: f64,
+        whole_lines: bool,
+    ) -> Result<String> {
+        let stream = if stream == "stderr" { Stream::Stderr } else { Stream::Stdout };
+        let request = PageRequest { stream, from: from as i64, max_bytes: max_bytes as u64, whole_lines, complete: false };
+        thrown(self.registry.output(&task_id, session(session_id).as_ref(), request)).map(|chunk| to_json(&chunk))
+    }
+
+    /// Subscribes to a session's completions, to all attached sessions' without one.
+    #[napi(catch_unwind)]
+    pub fn subscribe(&self, session_id: Option<String>) -> Result<u32> {
+        thrown(self.registry.subscribe(session(session_id)))
+    }
+
+    /// Ends a subscription.
+    #[napi(catch_unwind)]
+    pub fn unsubscribe(&self, subscription: u32) -> Result<()> {
+        thrown(self.registry.unsubscribe(subscription))
+    }
+
+    /// A callback is done with a completion: delivered for good, or to be tried again.
+    #[napi(catch_unwind)]
+    pub fn settle(&self, task_id: String, delivered: bool) -> Result<()> {
+        let Ok(task) = task_id.parse::<TaskId>() else { return Ok(()) };
+        thrown(self.registry.settle(&task, delivered))
+    }
+
+    /// Takes and delivers what is pending.
+    #[napi(catch_unwind)]
+    pub fn drain(&self, session_id: Option<String>) -> Result<String> {
+        thrown(self.registry.drain(session(session_id))).map(|completions| to_json(&completions))
+    }
+
+    /// What is pending. Never changes anything.
+    #[napi(catch_unwind)]
+    pub fn pending(&self, session_id: Option<String>) -> Result<String> {
+        thrown(self.registry.pending(session(session_id))).map(|completions| to_json(&completions))
+    }
+
+    /// Delivers completions for good; returns how many were not delivered before.
+    #[napi(catch_unwind)]
+    pub fn ack(&self, task_ids: Vec<String>) -> Result<u32> {
+        thrown(self.registry.ack(&tasks(&task_ids))).map(|count| count as u32)
+    }
+
+    /// Gives completions back that callbacks hold; returns how many.
+    #[napi(catch_unwind)]
+    pub fn release(&self, task_ids: Vec<String>) -> Result<u32> {
+        thrown(self.registry.release(&tasks(&task_ids))).map(|count| count as u32)
+    }
+
+    /// Attaches a session; settles with what was found.
+    #[napi(catch_unwind)]
+    pub fn replay(&self, request: f64, session_id: String) -> Result<()> {
+        thrown(self.registry.replay(request, SessionId::new(&session_id)))
+    }
+
+    /// Removes finished tasks; settles with how many.
+    #[napi(catch_unwind)]
+    pub fn cleanup(&self, request: f64, older_than_ms: f64, undelivered_older_than_ms: f64) -> Result<()> {
+        thrown(self.registry.cleanup(request, older_than_ms as u64, undelivered_older_than_ms as u64))
+    }
+
+    /// Ends every running task and takes no new ones; settles with their snapshots.
+    #[napi(catch_unwind)]
+    pub fn shutdown(&self, request: f64, grace_ms: Option<f64>) -> Result<()> {
+        thrown(self.registry.shutdown(request, grace_ms.map(|grace| grace as u64)))
+    }
+
+    /// Closes the registry; tasks go on.
+    #[napi(catch_unwind)]
+    pub fn detach(&self) {
+        self.registry.detach();
+    }
+
+    /// The messages that have come since the last call, as a JSON array.
+    #[napi(catch_unwind)]
+    pub fn take(&self) -> String {
+        self.registry.take()
+    }
+
+    /// Lets the registry keep the event loop alive.
+    #[napi(js_name = "ref", catch_unwind)]
+    pub fn keep_alive(&self, env: Env) -> Result<()> {
+        self.wake.keep_alive(&env)
+    }
+
+    /// Lets the event loop end although the registry is open.
+    #[napi(js_name = "unref", catch_unwind)]
+    pub fn let_exit(&self, env: Env) -> Result<()> {
+        self.wake.let_exit(&env)
+    }
+}
+
+fn session(id: Option<String>) -> Option<SessionId> {
+    id.as_deref().map(SessionId::new)
+}
+
+/// Ids that name no task are as unknown as any other.
+fn tasks(ids: &[String]) -> Vec<TaskId> {
+    ids.iter().filter_map(|id| id.parse().ok()).collect()
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("strings, numbers and checked JSON always serialise")
+}
+
+fn thrown<T>(outcome: error::Result<T>) -> Result<T> {
+    outcome.map_err(|error| Error::from_reason(error.to_json()))
+}

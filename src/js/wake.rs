@@ -1,0 +1,46 @@
+//! The one call from our thread into JavaScript: "something has changed, come and take it".
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use napi::bindgen_prelude::Function;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Result, Status};
+
+use crate::registry::Wake;
+
+/// Weak: alone it does not keep Node, Bun or Jest alive.
+type Weak = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+pub(super) struct WakeFunction(
+    /// Held for the length of one call into Node-API, which queues and returns.
+    Arc<Mutex<Weak>>,
+);
+
+impl WakeFunction {
+    pub(super) fn new(wake: &Function<'_, (), ()>) -> Result<WakeFunction> {
+        let weak = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
+        Ok(WakeFunction(Arc::new(Mutex::new(weak))))
+    }
+
+    pub(super) fn caller(&self) -> Wake {
+        let function = Arc::clone(&self.0);
+        Box::new(move || {
+            // A refusal says that the environment is being torn down: then nobody is there to be told.
+            lock(&function).call((), ThreadsafeFunctionCallMode::NonBlocking);
+        })
+    }
+
+    #[expect(deprecated, reason = "napi-rs has no other name for napi_ref_threadsafe_function")]
+    pub(super) fn keep_alive(&self, env: &Env) -> Result<()> {
+        lock(&self.0).refer(env)
+    }
+
+    #[expect(deprecated, reason = "napi-rs has no other name for napi_unref_threadsafe_function")]
+    pub(super) fn let_exit(&self, env: &Env) -> Result<()> {
+        lock(&self.0).unref(env)
+    }
+}
+
+fn lock(function: &Mutex<Weak>) -> MutexGuard<'_, Weak> {
+    function.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,21 @@
+//! Two clocks: the wall's for people, the monotonic one for everything that must not jump.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Unix milliseconds; 0 for a clock that stands before 1970.
+pub fn unix_ms() -> u64 {
+    to_unix_ms(SystemTime::now())
+}
+
+/// Unix milliseconds of a moment; 0 for one before 1970.
+pub fn to_unix_ms(moment: SystemTime) -> u64 {
+    moment.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, the clock that the supervisor stamps ends with.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a timespec that lives across the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

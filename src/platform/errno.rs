@@ -1,0 +1,61 @@
+//! The names of errors and signals, as Node spells them.
+
+use std::io;
+
+macro_rules! names {
+    ($($name:ident)*) => { &[$((libc::$name, stringify!($name))),*] };
+}
+
+const ERRORS: &[(i32, &str)] = names!(
+    E2BIG EACCES EAGAIN EBADF EBUSY EDQUOT EEXIST EFAULT EFBIG EINTR EINVAL EIO EISDIR ELOOP EMFILE EMLINK ENAMETOOLONG
+    ENFILE ENODEV ENOENT ENOEXEC ENOLCK ENOMEM ENOSPC ENOSYS ENOTDIR ENOTEMPTY ENOTSUP ENXIO EOVERFLOW EPERM EPIPE EROFS
+    ESTALE ETIMEDOUT ETXTBSY EXDEV
+);
+
+const SIGNALS: &[(i32, &str)] = names!(
+    SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM SIGTERM
+    SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF SIGWINCH SIGIO
+    SIGPWR SIGSYS
+);
+
+/// The signal that asks a process to end.
+pub const TERMINATE: u8 = libc::SIGTERM as u8;
+
+/// `ENOENT` and its like; `E<number>` for what has no name here.
+pub fn error_name(number: i32) -> String {
+    name(ERRORS, number).unwrap_or_else(|| format!("E{number}"))
+}
+
+/// `SIGSEGV` and its like; `SIG<number>` for real-time signals, which have no name of their own.
+pub fn signal_name(number: i32) -> String {
+    name(SIGNALS, number).unwrap_or_else(|| format!("SIG{number}"))
+}
+
+/// The error that a number stands for, with the system's words.
+pub fn error(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+/// The directory that was to be removed still has entries.
+pub fn is_not_empty(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOTEMPTY)
+}
+
+/// The executable is open for writing by somebody, which passes.
+pub fn is_text_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ETXTBSY)
+}
+
+/// Arguments and environment are too large for an exec.
+pub fn is_too_big(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::E2BIG)
+}
+
+/// A lack of processes or memory that says nothing about the executable.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
+}
+
+fn name(names: &[(i32, &str)], number: i32) -> Option<String> {
+    names.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned())
+}

@@ -1,0 +1,126 @@
+//! Files of the store: private to their owner, opened without following a link in their last part.
+
+use std::ffi::CString;
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::check;
+
+/// Opens a plain file for reading. Neither a link nor a FIFO with no writer can lead it astray or stop it.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    let file = owned(open_raw(path, libc::O_RDONLY | libc::O_NONBLOCK, 0)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "not a plain file"));
+    }
+    Ok(file)
+}
+
+/// The content of a plain file, or an error of kind `FileTooLarge` when there are more than `limit` bytes of it.
+pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let file = open_to_read(path)?;
+    let mut content = Vec::with_capacity((file.metadata()?.len() as usize).min(limit) + 1);
+    file.take(limit as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > limit {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+    }
+    Ok(content)
+}
+
+/// Makes a file that was not there, 0600 whatever the umask, for writing.
+pub fn create(path: &Path) -> io::Result<File> {
+    let file = owned(open_raw(path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o600)?);
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Makes a file that was not there, for appending: two writers never overwrite each other.
+pub fn create_to_append(path: &Path) -> io::Result<File> {
+    let file = owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_EXCL, 0o600)?);
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Opens a file for appending, made when it is not there.
+pub fn append(path: &Path) -> io::Result<File> {
+    Ok(owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT, 0o600)?))
+}
+
+/// Makes a directory that was not there, 0700 whatever the umask.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+/// Opens a directory to hand it on; it need not be readable.
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: `path` is a C string that lives across the call.
+    let fd = check(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) })?;
+    Ok(owned(fd))
+}
+
+/// A descriptor of a directory that its entries can be changed through and watched by.
+pub fn open_directory_to_read(path: &Path) -> io::Result<File> {
+    Ok(owned(open_raw(path, libc::O_RDONLY | libc::O_DIRECTORY, 0)?))
+}
+
+/// `/dev/null`, for reading.
+pub fn open_null() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// Whether this process may execute the file, or enter the directory.
+pub fn may_execute(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: `path` is a C string that lives across the call.
+    check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) }).map(|_| ())
+}
+
+/// Reserves `length` bytes of disk for a file without changing its size, so that a later write there cannot fail for
+/// want of space. A file system without reservations gets the write's own risk.
+pub fn reserve(file: &File, length: u64) -> io::Result<()> {
+    // SAFETY: a plain system call on a descriptor that we own.
+    let result = unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, length as libc::off_t) };
+    match check(result) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Refuses a directory that another user owns or can write to.
+pub fn check_private(path: &Path) -> io::Result<()> {
+    let about = fs::metadata(path)?;
+    if !about.is_dir() {
+        return Err(io::Error::new(ErrorKind::NotADirectory, "not a directory"));
+    }
+    let me = super::identity::user();
+    if about.uid() != me {
+        let owner = about.uid();
+        return Err(io::Error::new(ErrorKind::PermissionDenied, format!("it belongs to user {owner}, and this is user {me}")));
+    }
+    if about.mode() & 0o022 != 0 {
+        let mode = about.mode() & 0o7777;
+        return Err(io::Error::new(ErrorKind::PermissionDenied, format!("others can write to it (mode {mode:o})")));
+    }
+    Ok(())
+}
+
+pub(super) fn open_raw(path: &Path, flags: libc::c_int, mode: libc::mode_t) -> io::Result<libc::c_int> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    loop {
+        // SAFETY: `path` is a C string that lives across the call.
+        match check(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOFOLLOW, mode) }) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn owned(fd: libc::c_int) -> File {
+    // SAFETY: callers pass a descriptor that was just opened and that nobody else owns.
+    unsafe { File::from_raw_fd(fd) }
+}

@@ -1,0 +1,30 @@
+//! The ground: the only room with `libc`, `unsafe` and `cfg(target_os)`. It knows no task and no record, and speaks
+//! [`std::io::Error`].
+//!
+//! What a port must provide, file by file:
+//! * [`clock`]: Unix milliseconds, and a monotonic clock that the supervisor shares.
+//! * [`errno`]: the system's names for its errors and signals.
+//! * [`fifo`]: FIFOs that wake every watcher on a write, report the last writer's end, and refuse a writer without a reader.
+//! * [`files`]: private files that follow no link, reserved space, locks, hard links.
+//! * [`identity`]: this machine, this boot, this user.
+//! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
+//! * [`process`]: starting a supervisor without copying the host's memory, reaping it, counting and sweeping a task's processes.
+//!
+//! Only Linux is here; the JavaScript face answers `UNSUPPORTED_PLATFORM` elsewhere.
+
+pub mod clock;
+pub mod errno;
+pub mod fifo;
+pub mod files;
+pub mod identity;
+pub mod marked;
+pub mod poll;
+pub mod process;
+pub mod tree;
+
+use std::io;
+
+/// The outcome of a call that answers -1 and sets `errno`.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,36 @@
+//! Counting a task's processes, for show: what it says may be old when it is read, and nothing is signalled by it.
+
+use std::collections::HashSet;
+use std::fs;
+
+/// Live processes below `root`, without those in `besides`. 0 where the kernel does not tell.
+pub fn count_below(root: u32, besides: Option<u32>) -> u32 {
+    let mut seen = HashSet::from([root]);
+    let mut open = vec![root];
+    let mut count = 0;
+    while let Some(parent) = open.pop() {
+        for child in children(parent) {
+            // A process that moves while we look may be met twice.
+            if seen.insert(child) {
+                count += u32::from(Some(child) != besides && !is_zombie(child));
+                open.push(child);
+            }
+        }
+    }
+    count
+}
+
+/// Each thread has a list of the children that it started.
+fn children(parent: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn is_zombie(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // The name before it may hold anything, a closing bracket included.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}

@@ -1,0 +1,166 @@
+//! The ear: one thread that sleeps until a watched descriptor, a timer or a job wakes it, and then calls its handler.
+//! It promises that a handler is never called by two threads, that what is watched is never missed, and that nothing wakes
+//! it while nothing happens. It knows neither tasks nor files: a handler brings those.
+
+mod timers;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::platform::poll::{Poll, Waker};
+use crate::platform::process;
+use timers::Timers;
+
+/// Names a watched descriptor.
+pub type Token = u64;
+
+/// What a reactor calls, on its thread.
+pub trait Handler: Send + 'static {
+    /// What other threads ask for.
+    type Job: Send + 'static;
+    /// What a timer stands for.
+    type Timer: Send + 'static;
+
+    /// Somebody asked.
+    fn on_job(&mut self, ear: &mut Ear<Self::Timer>, job: Self::Job);
+    /// A watched FIFO was written to, or its last writer is gone.
+    fn on_ready(&mut self, ear: &mut Ear<Self::Timer>, token: Token, hung_up: bool);
+    /// A timer's time has come.
+    fn on_due(&mut self, ear: &mut Ear<Self::Timer>, timer: Self::Timer);
+    /// One of the above panicked; whoever waits for its answer has to hear of it.
+    fn on_panic(&mut self);
+}
+
+/// What a handler may ask of its reactor.
+pub struct Ear<T> {
+    poll: Poll,
+    timers: Timers<T>,
+    next_token: Token,
+}
+
+impl<T> Ear<T> {
+    /// Watches a FIFO's reading end.
+    pub fn watch(&mut self, file: &File) -> io::Result<Token> {
+        let token = self.next_token;
+        self.poll.add(file, token)?;
+        self.next_token += 1;
+        Ok(token)
+    }
+
+    /// Stops watching; to be called before the file is closed.
+    pub fn unwatch(&mut self, file: &File) {
+        self.poll.remove(file);
+    }
+
+    /// Calls `on_due` when `pause` has passed.
+    pub fn after(&mut self, pause: Duration, timer: T) {
+        self.timers.set(pause, timer);
+    }
+}
+
+/// The other threads' hold on a reactor. Dropping it stops the reactor behind the job that it is at, and waits for that;
+/// jobs that wait are dropped.
+pub struct Reactor<J> {
+    queue: Arc<Queue<J>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Queue<J> {
+    /// Guards the jobs that nobody has taken yet. Held to push or to take, never while one runs.
+    jobs: Mutex<Jobs<J>>,
+    waker: Waker,
+}
+
+struct Jobs<J> {
+    waiting: VecDeque<J>,
+    stopping: bool,
+}
+
+impl<J: Send + 'static> Reactor<J> {
+    /// Starts the thread.
+    pub fn start<H: Handler<Job = J>>(handler: H) -> io::Result<Reactor<J>> {
+        let (poll, waker) = Poll::new()?;
+        let jobs = Mutex::new(Jobs { waiting: VecDeque::new(), stopping: false });
+        let queue = Arc::new(Queue { jobs, waker });
+        let ear = Ear { poll, timers: Timers::new(), next_token: 0 };
+        let taken = Arc::clone(&queue);
+        let thread = thread::Builder::new().name("outlive".to_owned()).spawn(move || run(ear, handler, &taken))?;
+        Ok(Reactor { queue, thread: Some(thread) })
+    }
+
+    /// Queues a job; gives it back when the reactor has been stopped.
+    pub fn send(&self, job: J) -> Result<(), J> {
+        let was_empty = {
+            let mut jobs = self.queue.lock();
+            if jobs.stopping {
+                return Err(job);
+            }
+            jobs.waiting.push_back(job);
+            jobs.waiting.len() == 1
+        };
+        // Behind another job the wake-up is already on its way.
+        if was_empty {
+            self.queue.waker.wake();
+        }
+        Ok(())
+    }
+}
+
+impl<J> Drop for Reactor<J> {
+    fn drop(&mut self) {
+        self.queue.lock().stopping = true;
+        self.queue.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            // The thread catches its panics, so there is nothing to hear of here.
+            drop(thread.join());
+        }
+    }
+}
+
+impl<J> Queue<J> {
+    fn lock(&self) -> MutexGuard<'_, Jobs<J>> {
+        self.jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The next job, `Err` when there will be none.
+    fn next(&self) -> Result<Option<J>, Stopped> {
+        let mut jobs = self.lock();
+        if jobs.stopping { Err(Stopped) } else { Ok(jobs.waiting.pop_front()) }
+    }
+}
+
+struct Stopped;
+
+fn run<H: Handler>(mut ear: Ear<H::Timer>, mut handler: H, queue: &Queue<H::Job>) {
+    process::become_background_thread();
+    loop {
+        loop {
+            match queue.next() {
+                Err(Stopped) => return,
+                Ok(None) => break,
+                Ok(Some(job)) => guarded(&mut handler, |handler| handler.on_job(&mut ear, job)),
+            }
+        }
+        while let Some(timer) = ear.timers.take_due() {
+            guarded(&mut handler, |handler| handler.on_due(&mut ear, timer));
+        }
+        let Ok(events) = ear.poll.wait(ear.timers.until_next()) else { return };
+        for event in events {
+            guarded(&mut handler, |handler| handler.on_ready(&mut ear, event.token, event.hung_up));
+        }
+    }
+}
+
+/// A defect in one task's handling must neither take the host down nor stop the news of the others.
+fn guarded<H: Handler>(handler: &mut H, call: impl FnOnce(&mut H)) {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| call(handler)));
+    if outcome.is_err() {
+        // If that panics as well, there is nobody left to tell.
+        drop(panic::catch_unwind(AssertUnwindSafe(|| handler.on_panic())));
+    }
+}

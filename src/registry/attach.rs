@@ -1,0 +1,86 @@
+//! Attaching: a session's tasks come into the ledger, from disk, once; and later those that other hosts have started.
+
+use std::sync::Arc;
+
+use super::Registry;
+use super::keeper::{Ear, Job, Keeper, Watch};
+use super::ledger::Entry;
+use crate::error::Result;
+use crate::store::{self, Loaded};
+use crate::task::{SessionId, TaskId};
+
+impl Registry {
+    /// Attaches the session that a call names, or finds what is new in all that are attached. Returns which those are.
+    pub(super) fn attach(&self, session: Option<SessionId>) -> Result<Vec<SessionId>> {
+        drop(self.open_ledger()?);
+        self.ask(|reply| Job::Attach { session, reply })
+    }
+}
+
+impl Keeper {
+    pub(super) fn attach_all(&mut self, ear: &mut Ear, session: Option<SessionId>) -> Result<Vec<SessionId>> {
+        let sessions = self.shared.sessions(session.as_ref());
+        for session in &sessions {
+            self.attach(ear, session)?;
+        }
+        Ok(sessions)
+    }
+
+    /// Brings the ledger up to what is on disk.
+    pub(super) fn attach(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
+        if store::open_session(&self.shared.store, session)? {
+            self.rescan(ear, session)?;
+        }
+        if self.shared.lock().attached.insert(session.clone()) {
+            self.listen(ear, session);
+        }
+        Ok(())
+    }
+
+    /// Finds tasks that are new on disk, and forgets those whose files are gone.
+    pub(super) fn rescan(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
+        let on_disk = store::session_tasks(&self.shared.store, session)?;
+        let new: Vec<TaskId> = {
+            let mut ledger = self.shared.lock();
+            let is_removed = |entry: &&Entry| entry.task.is_gone() && !on_disk.contains(&entry.asked.task);
+            let count = ledger.of_session(session).count();
+            if count > 0 && count >= on_disk.len() {
+                let removed = ledger.of_session(session).filter(is_removed);
+                let removed: Vec<TaskId> = removed.map(|entry| entry.asked.task.clone()).collect();
+                removed.iter().for_each(|task| ledger.remove(task));
+            }
+            on_disk.into_iter().filter(|task| !ledger.knows(task)).collect()
+        };
+        self.unreadable.remove(session);
+        new.iter().for_each(|task| self.adopt(ear, session, task));
+        Ok(())
+    }
+
+    /// Takes a task from disk into the ledger, unless it is there: a live task is never replaced.
+    pub(super) fn adopt(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) {
+        if self.shared.lock().knows(id) {
+            return;
+        }
+        let mut token = None;
+        let loaded = store::load(&self.shared.store, session, id, |events| {
+            token = Some(ear.watch(events)?);
+            Ok(())
+        });
+        match loaded {
+            Loaded::Task { asked, task, this_boot, events, effects } => {
+                if let (Some(token), Some(events)) = (token, events) {
+                    self.watches.insert(token, Watch::Events { task: id.clone(), events });
+                }
+                let dir = self.shared.store.task_dir(session, id);
+                let entry = Entry { asked: Arc::from(asked), dir, task, this_boot, command: None };
+                self.shared.lock().insert(entry);
+                self.perform(ear, id, &effects);
+            }
+            Loaded::Nothing => {}
+            Loaded::Unreadable(_) => {
+                let path = self.shared.store.task_dir(session, id).path().display().to_string();
+                self.unreadable.entry(session.clone()).or_default().push(path);
+            }
+        }
+    }
+}

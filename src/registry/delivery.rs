@@ -1,0 +1,217 @@
+//! Completions: how they are told, accepted and given back. `ended.json` is on disk before anybody hears of it; a completion
+//! has one holder at a time; what was accepted is never told again.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::keeper::{Job, Keeper};
+use super::ledger::Entry;
+use super::snapshot::descendants;
+use super::{Registry, Shared};
+use crate::error::Result;
+use crate::platform::errno;
+use crate::store;
+use crate::task::{Cause, Delivery, Ending, Event, SessionId, Status, TaskId};
+
+const PREVIEW_BYTES_COMPLETED: u64 = 300;
+const PREVIEW_BYTES: u64 = 2048;
+
+/// The news of one end.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Completion {
+    /// The frame's kind: `bash_completed`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The task's name.
+    pub task_id: TaskId,
+    /// Whose it is.
+    pub session_id: SessionId,
+    /// How it ended.
+    pub status: Status,
+    /// What ended it.
+    pub cause: Cause,
+    /// 124 for the deadline, `None` when a signal ended it.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<String>,
+    /// What went wrong, when there is no outcome.
+    pub error: Option<String>,
+    /// The command's text.
+    pub command: Arc<str>,
+    /// The caller's words.
+    pub description: Option<String>,
+    /// The caller's JSON.
+    pub metadata: Box<RawValue>,
+    /// The tails of both streams.
+    pub output_preview: String,
+    /// There is more than the preview shows.
+    pub output_truncated: bool,
+    /// Unix milliseconds.
+    pub started_at: u64,
+    /// Unix milliseconds.
+    pub finished_at: u64,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// Live processes of the task, now.
+    pub descendants: u32,
+    /// 1, more when told again.
+    pub attempt: u32,
+}
+
+impl Shared {
+    /// The news of an ended task, or `None` for one that has not ended.
+    fn completion(&self, entry: &Entry, attempt: u32) -> Option<Completion> {
+        let ending: &Ending = entry.task.ending()?;
+        let status = ending.status();
+        let budget = if status == Status::Completed { PREVIEW_BYTES_COMPLETED } else { PREVIEW_BYTES };
+        let captured = self.captured(entry, budget);
+        Some(Completion {
+            kind: "bash_completed",
+            task_id: entry.asked.task.clone(),
+            session_id: entry.asked.session.clone(),
+            status,
+            cause: ending.cause,
+            exit_code: ending.reported_exit_code(),
+            signal: ending.signal.map(errno::signal_name),
+            error: ending.error.clone(),
+            command: self.command(entry),
+            description: entry.asked.description.clone(),
+            metadata: entry.asked.metadata.clone(),
+            output_preview: captured.preview,
+            output_truncated: captured.truncated,
+            started_at: ending.started_at,
+            finished_at: ending.finished_at,
+            duration_ms: ending.duration_ms,
+            descendants: descendants(entry),
+            attempt,
+        })
+    }
+
+    /// The session's completions that are there to be told: those that another host has told are struck off.
+    pub(super) fn undelivered(&self, session: &SessionId) -> Vec<Entry> {
+        let pending = self.lock().pending(session);
+        let (delivered, open): (Vec<Entry>, Vec<Entry>) = pending.into_iter().partition(|entry| store::is_delivered(&entry.dir));
+        for entry in delivered {
+            self.lock().apply(&entry.asked.task, Event::Accepted);
+        }
+        open
+    }
+
+    /// Accepts a completion for good; true when nobody had before.
+    fn accept(&self, entry: &Entry) -> Result<bool> {
+        let is_first = store::acknowledge(&entry.dir)?;
+        self.lock().apply(&entry.asked.task, Event::Accepted);
+        Ok(is_first)
+    }
+}
+
+impl Registry {
+    /// The session's pending completions, all attached sessions' without one. Nothing changes.
+    pub fn pending(&self, session: Option<SessionId>) -> Result<Vec<Completion>> {
+        let sessions = self.attach(session)?;
+        let entries = sessions.iter().flat_map(|session| self.shared.undelivered(session));
+        Ok(entries.filter_map(|entry| self.shared.completion(&entry, store::attempts(&entry.dir) + 1)).collect())
+    }
+
+    /// Takes the session's pending completions, all attached sessions' without one, and delivers them.
+    pub fn drain(&self, session: Option<SessionId>) -> Result<Vec<Completion>> {
+        self.ask(|reply| Job::Drain { session, reply })
+    }
+
+    /// Delivers completions that callbacks hold, or that nobody does; returns how many were not delivered before.
+    pub fn ack(&self, tasks: &[TaskId]) -> Result<usize> {
+        let mut count = 0;
+        for entry in self.ended(tasks)? {
+            if entry.task.delivery != Delivery::Silent {
+                count += usize::from(self.shared.accept(&entry)?);
+                self.settled(&entry)?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Gives back completions that callbacks hold; returns how many that were.
+    pub fn release(&self, tasks: &[TaskId]) -> Result<usize> {
+        let mut count = 0;
+        for entry in self.ended(tasks)? {
+            if entry.task.delivery == Delivery::Leased {
+                self.shared.lock().apply(&entry.asked.task, Event::Returned);
+                count += 1;
+                self.settled(&entry)?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// A callback is done with a completion. Delivered, it is on disk when this returns; otherwise it is tried again later.
+    pub fn settle(&self, task: &TaskId, delivered: bool) -> Result<()> {
+        let Some(entry) = self.shared.lock().find(task, None) else { return Ok(()) };
+        if delivered {
+            self.shared.accept(&entry)?;
+            self.settled(&entry)
+        } else {
+            self.send(Job::Refuse { task: task.clone() })
+        }
+    }
+
+    fn ended(&self, tasks: &[TaskId]) -> Result<Vec<Entry>> {
+        let ledger = self.shared.lock();
+        let known = tasks.iter().filter_map(|task| ledger.find(task, None));
+        Ok(known.filter(|entry| entry.task.ending().is_some()).collect())
+    }
+
+    /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.
+    fn settled(&self, entry: &Entry) -> Result<()> {
+        let session = entry.asked.session.clone();
+        let needs_reactor = {
+            let ledger = self.shared.lock();
+            ledger.subscription_of(&session).is_none() || !ledger.pending(&session).is_empty()
+        };
+        if needs_reactor { self.send(Job::Review { session }) } else { Ok(()) }
+    }
+}
+
+impl Keeper {
+    /// Hands the session's pending completions to its subscription, if this host is the one that delivers.
+    pub(super) fn deliver(&mut self, session: &SessionId) {
+        let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
+        if !self.owns(session) {
+            return;
+        }
+        for entry in self.shared.undelivered(session) {
+            if entry.task.can_be_told() {
+                self.shared.lock().apply(&entry.asked.task, Event::Leased);
+                let attempt = store::attempts(&entry.dir) + 1;
+                store::note_attempt(&entry.dir);
+                if let Some(completion) = self.shared.completion(&entry, attempt) {
+                    self.shared.outbox.complete(subscription, &completion);
+                }
+            }
+        }
+    }
+
+    /// Delivers what is pending in sessions that no other host delivers.
+    pub(super) fn drain(&mut self, ear: &mut super::keeper::Ear, session: Option<SessionId>) -> Result<Vec<Completion>> {
+        let mut drained = Vec::new();
+        for session in self.attach_all(ear, session)? {
+            if !self.borrow_ownership(&session)? {
+                continue;
+            }
+            for entry in self.shared.undelivered(&session) {
+                let attempt = store::attempts(&entry.dir) + 1;
+                match self.shared.accept(&entry) {
+                    Ok(true) => drained.extend(self.shared.completion(&entry, attempt)),
+                    Ok(false) => {}
+                    // What was accepted so far must reach the caller; the rest stays pending.
+                    Err(error) if drained.is_empty() => return Err(error),
+                    Err(_) => return Ok(drained),
+                }
+            }
+            self.give_up_ownership(ear, &session);
+        }
+        Ok(drained)
+    }
+}

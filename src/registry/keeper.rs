@@ -1,0 +1,232 @@
+//! What happens on the reactor's thread: jobs and kernel events become task events, effects become acts.
+//! The news of a task is read from its directory, whoever rang: a byte, a hang-up, or a caller who wants to be sure.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use super::spawn::Spawn;
+use super::wait::{Until, Waiter};
+use super::{Completion, Shared};
+use crate::error::{Error, Result};
+use crate::platform::{marked, process};
+use crate::reactor::{self, Handler, Token};
+use crate::store::{Loaded, OwnerBell};
+use crate::task::{Effect, Event, SessionId, State, TaskId};
+
+/// JavaScript's number for a promise.
+pub type Request = f64;
+
+pub(super) type Ear = reactor::Ear<Timer>;
+
+/// What callers ask of the reactor's thread.
+pub(super) enum Job {
+    Spawn(Box<Spawn>),
+    Kill { request: Request, task: String, session: Option<SessionId>, signal: u8, grace_ms: Option<u64> },
+    Wait { request: Request, task: String, session: Option<SessionId>, timeout: Option<Duration> },
+    Cancel { request: Request },
+    Adopt { task: TaskId, session: Option<SessionId>, reply: SyncSender<Result<()>> },
+    Attach { session: Option<SessionId>, reply: SyncSender<Result<Vec<SessionId>>> },
+    Drain { session: Option<SessionId>, reply: SyncSender<Result<Vec<Completion>>> },
+    Refuse { task: TaskId },
+    Review { session: SessionId },
+    Subscribed { session: Option<SessionId> },
+    Replay { request: Request, session: SessionId },
+    Cleanup { request: Request, older_than_ms: u64, undelivered_older_than_ms: u64 },
+    Shutdown { request: Request, grace_ms: Option<u64> },
+}
+
+/// What the reactor is asked to remember.
+pub(super) enum Timer {
+    WaitIsOver { request: Request },
+    TellAgain { task: TaskId },
+}
+
+/// What a watched descriptor is.
+pub(super) enum Watch {
+    Events { task: TaskId, events: File },
+    Owner(SessionId),
+}
+
+/// The reactor thread's own state. Nobody else sees it, so it needs no lock.
+pub(super) struct Keeper {
+    pub(super) shared: Arc<Shared>,
+    pub(super) watches: HashMap<Token, Watch>,
+    /// Supervisors that this process started, until they are reaped.
+    pub(super) children: HashMap<TaskId, process::Child>,
+    pub(super) spawning: HashMap<TaskId, Request>,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) bells: HashMap<SessionId, (Token, OwnerBell)>,
+    /// An ownership that lasts for one drain.
+    pub(super) borrowed: Option<OwnerBell>,
+    /// Task directories that could not be read, and why; a later release may.
+    pub(super) unreadable: HashMap<SessionId, Vec<String>>,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>) -> Keeper {
+        Keeper {
+            shared,
+            watches: HashMap::new(),
+            children: HashMap::new(),
+            spawning: HashMap::new(),
+            waiters: Vec::new(),
+            bells: HashMap::new(),
+            borrowed: None,
+            unreadable: HashMap::new(),
+        }
+    }
+
+    /// Reads what a task's directory says now, and does what follows.
+    pub(super) fn refresh(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
+        let Some(entry) = self.shared.lock().find(id, None) else { return };
+        // A record that cannot be read is no news; at the hang-up the task is lost.
+        let news = Loaded::refresh(&entry.dir, &entry.asked, entry.this_boot, hung_up).unwrap_or_default();
+        if self.never_started(id, &entry.task.state, &news) {
+            self.reject_spawn(id);
+            return;
+        }
+        for event in news {
+            let effects = self.shared.lock().apply(id, event);
+            self.perform(ear, id, &effects);
+        }
+    }
+
+    /// Moves a task and does what follows.
+    pub(super) fn apply(&mut self, ear: &mut Ear, id: &TaskId, event: Event) {
+        let effects = self.shared.lock().apply(id, event);
+        self.perform(ear, id, &effects);
+    }
+
+    pub(super) fn perform(&mut self, ear: &mut Ear, id: &TaskId, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::AnnounceStart => self.announce_start(id),
+                // The verbs that kill send their own order: only they know the signal.
+                Effect::OrderKill => {}
+                Effect::Sweep => marked::kill_all(&super::snapshot::mark(id)),
+                Effect::AnnounceEnd => {
+                    let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());
+                    session.iter().for_each(|session| self.deliver(session));
+                    self.answer_waiters(id, Until::Ended);
+                }
+                Effect::AnnounceEmpty => self.answer_waiters(id, Until::Empty),
+                Effect::RetryLater => self.tell_again_later(ear, id),
+            }
+        }
+    }
+
+    fn on_events(&mut self, ear: &mut Ear, token: Token, id: &TaskId, hung_up: bool) {
+        self.refresh(ear, id, hung_up);
+        if hung_up {
+            if let Some(Watch::Events { events, .. }) = self.watches.remove(&token) {
+                ear.unwatch(&events);
+            }
+            if let Some(child) = self.children.remove(id) {
+                child.reap();
+            }
+        }
+    }
+
+    fn never_started(&self, id: &TaskId, state: &State, news: &[Event]) -> bool {
+        let is_ours = self.spawning.contains_key(id) && *state == State::Starting;
+        is_ours && matches!(news, [Event::SupervisorGone(_)])
+    }
+
+    /// A callback has failed: the completion waits a little longer each time.
+    fn tell_again_later(&mut self, ear: &mut Ear, id: &TaskId) {
+        const FIRST_PAUSE: Duration = Duration::from_millis(100);
+        let failures = self.shared.lock().find(id, None).map_or(0, |entry| entry.task.failures);
+        ear.after(FIRST_PAUSE * 2u32.saturating_pow(failures.saturating_sub(1)), Timer::TellAgain { task: id.clone() });
+    }
+
+    fn review(&mut self, ear: &mut Ear, session: &SessionId) {
+        self.deliver(session);
+        self.give_up_ownership(ear, session);
+    }
+}
+
+impl Handler for Keeper {
+    type Job = Job;
+    type Timer = Timer;
+
+    fn on_job(&mut self, ear: &mut Ear, job: Job) {
+        match job {
+            Job::Spawn(spawn) => self.spawn(ear, *spawn),
+            Job::Kill { request, task, session, signal, grace_ms } => {
+                self.kill(ear, request, &task, session, signal, grace_ms);
+            }
+            Job::Wait { request, task, session, timeout } => self.wait(ear, request, &task, session, timeout),
+            Job::Cancel { request } => self.waiters.retain(|waiter| !waiter.is_for(request)),
+            Job::Adopt { task, session, reply } => {
+                let sessions = self.shared.sessions(session.as_ref());
+                sessions.iter().for_each(|session| self.adopt(ear, session, &task));
+                answer(&reply, Ok(()));
+            }
+            Job::Attach { session, reply } => {
+                let attached = self.attach_all(ear, session);
+                answer(&reply, attached);
+            }
+            Job::Drain { session, reply } => {
+                let drained = self.drain(ear, session);
+                answer(&reply, drained);
+            }
+            Job::Refuse { task } => {
+                self.apply(ear, &task, Event::Refused);
+                let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
+                session.iter().for_each(|session| self.review(ear, session));
+            }
+            Job::Review { session } => self.review(ear, &session),
+            Job::Subscribed { session } => self.on_subscribed(ear, session),
+            Job::Replay { request, session } => {
+                let replayed = self.replay(ear, &session);
+                self.shared.outbox.answer(request, replayed);
+            }
+            Job::Cleanup { request, older_than_ms, undelivered_older_than_ms } => {
+                let removed = self.cleanup(ear, older_than_ms, undelivered_older_than_ms);
+                self.shared.outbox.answer(request, removed);
+            }
+            Job::Shutdown { request, grace_ms } => self.shutdown(ear, request, grace_ms),
+        }
+    }
+
+    fn on_ready(&mut self, ear: &mut Ear, token: Token, hung_up: bool) {
+        match self.watches.get(&token) {
+            Some(Watch::Events { task, .. }) => {
+                let task = task.clone();
+                self.on_events(ear, token, &task, hung_up);
+            }
+            Some(Watch::Owner(session)) => {
+                let session = session.clone();
+                self.on_bell(ear, &session);
+            }
+            // It was removed after the kernel had reported it.
+            None => {}
+        }
+    }
+
+    fn on_due(&mut self, ear: &mut Ear, timer: Timer) {
+        match timer {
+            Timer::WaitIsOver { request } => self.answer_as_it_stands(request),
+            Timer::TellAgain { task } => {
+                self.apply(ear, &task, Event::Returned);
+                let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
+                session.iter().for_each(|session| self.deliver(session));
+            }
+        }
+    }
+
+    fn on_panic(&mut self) {
+        let requests = self.waiters.drain(..).flat_map(Waiter::into_requests).chain(self.spawning.drain().map(|(_, r)| r));
+        for request in requests.collect::<Vec<_>>() {
+            self.shared.outbox.fail(request, &Error::RegistryClosed);
+        }
+    }
+}
+
+/// Answers a caller that waits; one that has gone needs no answer.
+fn answer<T>(reply: &SyncSender<Result<T>>, outcome: Result<T>) {
+    drop(reply.send(outcome));
+}

@@ -1,0 +1,63 @@
+//! `kill`: the supervisor is ordered to end the tree. A host never signals a pid; only what a vanished supervisor left behind
+//! is swept by its mark.
+
+use outlive_protocol::orders::Order;
+
+use super::Registry;
+use super::keeper::{Ear, Job, Keeper, Request};
+use super::ledger::Entry;
+use super::wait::{Until, Waiter};
+use crate::error::Result;
+use crate::store;
+use crate::task::{Event, SessionId};
+
+impl Registry {
+    /// Ends a task's whole tree; the answer is its snapshot when the tree is empty.
+    pub fn kill(
+        &self,
+        request: Request,
+        task: &str,
+        session: Option<SessionId>,
+        signal: u8,
+        grace_ms: Option<u64>,
+    ) -> Result<()> {
+        drop(self.open_ledger()?);
+        self.send(Job::Kill { request, task: task.to_owned(), session, signal, grace_ms })
+    }
+}
+
+impl Keeper {
+    pub(super) fn kill(
+        &mut self,
+        ear: &mut Ear,
+        request: Request,
+        task: &str,
+        session: Option<SessionId>,
+        signal: u8,
+        grace_ms: Option<u64>,
+    ) {
+        let entry = match self.find(ear, task, session) {
+            Ok(entry) => entry,
+            Err(error) => return self.shared.outbox.fail(request, &error),
+        };
+        if entry.task.is_gone() {
+            return self.answer(request, &entry);
+        }
+        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty });
+        if let Err(error) = self.order_kill(ear, &entry, signal, grace_ms) {
+            self.waiters.retain(|waiter| !waiter.is_for(request));
+            self.shared.outbox.fail(request, &error);
+        }
+    }
+
+    /// The order goes out, and the tree's end comes as news of its own. Without a supervisor it is found out here.
+    pub(super) fn order_kill(&mut self, ear: &mut Ear, entry: &Entry, signal: u8, grace_ms: Option<u64>) -> Result<()> {
+        let id = &entry.asked.task;
+        self.apply(ear, id, Event::KillAsked);
+        let order = Order::Kill { signal, grace_ms: grace_ms.unwrap_or(entry.asked.grace_ms) };
+        if !store::send_order(&entry.dir, order)? {
+            self.refresh(ear, id, true);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! `list`: the tasks of a session, or of all that are attached.
+
+use super::ledger::Entry;
+use super::{Registry, TaskSnapshot};
+use crate::error::Result;
+use crate::task::{SessionId, Status};
+
+impl Registry {
+    /// The tasks as they stand, in the order in which they were started. Never changes anything.
+    pub fn list(&self, session: Option<SessionId>, status: Option<Status>, preview_bytes: u64) -> Result<Vec<TaskSnapshot>> {
+        let sessions = self.attach(session)?;
+        let mut entries: Vec<Entry> = {
+            let ledger = self.open_ledger()?;
+            let all = sessions.iter().flat_map(|session| ledger.of_session(session));
+            all.filter(|entry| status.is_none_or(|status| entry.task.status() == status)).cloned().collect()
+        };
+        entries.sort_by_key(|entry| {
+            let asked = &entry.asked;
+            let at = if entry.this_boot { asked.created_monotonic_ns } else { asked.created_at };
+            (entry.this_boot, at, asked.task.clone())
+        });
+        Ok(entries.iter().map(|entry| self.shared.snapshot(entry, preview_bytes)).collect())
+    }
+}

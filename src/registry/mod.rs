@@ -1,0 +1,138 @@
+//! The ledger: which tasks this host knows, where each stands, and who waits for what.
+//!
+//! There is one rule: only the reactor's thread, the [`keeper`], moves a task's state, so that the news of a task has one order.
+//! Callers read the ledger, and settle deliveries, from any thread. The ledger's lock is held to look or to move, never
+//! across disk, signals, waiting or a call into JavaScript.
+
+mod attach;
+mod cleanup;
+mod delivery;
+mod keeper;
+mod kill;
+mod ledger;
+mod list;
+mod outbox;
+mod output;
+mod replay;
+mod shell;
+mod shutdown;
+mod snapshot;
+mod spawn;
+mod status;
+mod subscriptions;
+mod wait;
+
+pub use delivery::Completion;
+pub use keeper::Request;
+pub use outbox::Wake;
+pub use replay::Replayed;
+pub use snapshot::TaskSnapshot;
+pub use spawn::SpawnOptions;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+
+use crate::error::{Error, Result};
+use crate::reactor::Reactor;
+use crate::store::Store;
+use crate::task::{SessionId, TaskId};
+use keeper::{Job, Keeper};
+use ledger::{Entry, Ledger};
+use outbox::Outbox;
+
+/// The tasks of one storage directory, as one plugin sees them.
+pub struct Registry {
+    shared: Arc<Shared>,
+    /// Gone after `detach`. Held to send a job or to take the reactor away, never across either's work.
+    reactor: Mutex<Option<Arc<Reactor<Job>>>>,
+}
+
+/// What the reactor's thread and the callers' threads have in common.
+struct Shared {
+    store: Store,
+    max_running: usize,
+    /// Guards what is known. Nothing slow happens while it is held.
+    ledger: Mutex<Ledger>,
+    outbox: Outbox,
+}
+
+impl Registry {
+    /// Opens a registry on a storage directory. `wake` is called, from another thread, when [`Registry::take`] has something.
+    pub fn open(storage: &Path, max_running: usize, wake: Wake) -> Result<Registry> {
+        let store = Store::open(storage)?;
+        let ledger = Mutex::new(Ledger::default());
+        let shared = Arc::new(Shared { store, max_running, ledger, outbox: Outbox::new(wake) });
+        let reactor = Reactor::start(Keeper::new(Arc::clone(&shared)));
+        let reactor = reactor.map_err(Error::storage("start a thread for", storage))?;
+        Ok(Registry { shared, reactor: Mutex::new(Some(Arc::new(reactor))) })
+    }
+
+    /// The messages that have come since the last call, as a JSON array.
+    pub fn take(&self) -> String {
+        self.shared.outbox.take()
+    }
+
+    /// Closes the registry; tasks go on. Nothing is delivered after this has returned.
+    pub fn detach(&self) {
+        self.shared.lock().closed = true;
+        let reactor = self.lock_reactor().take();
+        // Waits for the thread, unless another call is still using it: then that one does.
+        drop(reactor);
+    }
+
+    fn send(&self, job: Job) -> Result<()> {
+        let reactor = self.lock_reactor().clone().ok_or(Error::RegistryClosed)?;
+        reactor.send(job).map_err(|_| Error::RegistryClosed)
+    }
+
+    /// Has the reactor's thread do something, and waits for it.
+    fn ask<T>(&self, job: impl FnOnce(mpsc::SyncSender<Result<T>>) -> Job) -> Result<T> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.send(job(reply))?;
+        answer.recv().map_err(|_| Error::RegistryClosed)?
+    }
+
+    fn open_ledger(&self) -> Result<MutexGuard<'_, Ledger>> {
+        let ledger = self.shared.lock();
+        if ledger.closed { Err(Error::RegistryClosed) } else { Ok(ledger) }
+    }
+
+    /// The task as it is known, found on disk if another host has started it.
+    fn find(&self, task: &str, session: Option<&SessionId>) -> Result<Option<Entry>> {
+        let Ok(id) = task.parse::<TaskId>() else {
+            return self.open_ledger().map(|_| None);
+        };
+        if let Some(entry) = self.open_ledger()?.find(&id, session) {
+            return Ok(Some(entry));
+        }
+        let on_disk = self.shared.sessions(session).iter().any(|s| self.shared.store.task_dir(s, &id).task().exists());
+        if !on_disk {
+            return Ok(None);
+        }
+        self.ask(|reply| Job::Adopt { task: id.clone(), session: session.cloned(), reply })?;
+        Ok(self.open_ledger()?.find(&id, session))
+    }
+
+    fn lock_reactor(&self) -> MutexGuard<'_, Option<Arc<Reactor<Job>>>> {
+        self.reactor.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // What a panic left behind is still the best that is known.
+        self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The sessions that a call is about: the one it names, else all that are attached and the default one.
+    fn sessions(&self, named: Option<&SessionId>) -> Vec<SessionId> {
+        match named {
+            Some(session) => vec![session.clone()],
+            None => {
+                let mut sessions = self.lock().attached.clone();
+                sessions.insert(SessionId::default_session());
+                sessions.into_iter().collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Messages to JavaScript: answers to requests, and completions. One wake-up announces any number of them.
+
+use std::mem;
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+use super::{Completion, Request};
+use crate::error::{Error, ErrorValue, Result};
+
+/// Tells JavaScript's thread that there is something to take.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+pub(super) struct Outbox {
+    /// Guards the messages as JSON. Held to push or to take.
+    messages: Mutex<Vec<String>>,
+    wake: Wake,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Message<'a, T: Serialize> {
+    Settled { request: Request, value: &'a T },
+    Failed { request: Request, error: ErrorValue },
+    Completion { subscription: u32, completion: &'a Completion },
+}
+
+impl Outbox {
+    pub(super) fn new(wake: Wake) -> Outbox {
+        Outbox { messages: Mutex::new(Vec::new()), wake }
+    }
+
+    /// Answers a request.
+    pub(super) fn answer<T: Serialize>(&self, request: Request, outcome: Result<T>) {
+        match outcome {
+            Ok(value) => self.push(&Message::Settled { request, value: &value }),
+            Err(error) => self.fail(request, &error),
+        }
+    }
+
+    pub(super) fn fail(&self, request: Request, error: &Error) {
+        self.push(&Message::Failed::<()> { request, error: error.to_value() });
+    }
+
+    pub(super) fn complete(&self, subscription: u32, completion: &Completion) {
+        self.push(&Message::Completion::<()> { subscription, completion });
+    }
+
+    pub(super) fn take(&self) -> String {
+        let messages = mem::take(&mut *self.lock());
+        format!("[{}]", messages.join(","))
+    }
+
+    fn push<T: Serialize>(&self, message: &Message<'_, T>) {
+        let message = serde_json::to_string(message).expect("strings, numbers and checked JSON always serialise");
+        let was_empty = {
+            let mut messages = self.lock();
+            messages.push(message);
+            messages.len() == 1
+        };
+        // Behind another message the wake-up is already on its way.
+        if was_empty {
+            (self.wake)();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.messages.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

@@ -1,0 +1,44 @@
+//! `replay`: a session's tasks come back after a restart, and the caller hears what was found.
+
+use serde::Serialize;
+
+use super::Registry;
+use super::keeper::{Ear, Job, Keeper, Request};
+use crate::error::Result;
+use crate::task::{SessionId, Status};
+
+/// What a session holds.
+#[derive(Debug, Serialize)]
+pub struct Replayed {
+    running: usize,
+    finished: usize,
+    lost: usize,
+    pending: usize,
+    /// Task directories that were left as they are.
+    unreadable: Vec<String>,
+}
+
+impl Registry {
+    /// Attaches a session; the answer is what was found.
+    pub fn replay(&self, request: Request, session: SessionId) -> Result<()> {
+        drop(self.open_ledger()?);
+        self.send(Job::Replay { request, session })
+    }
+}
+
+impl Keeper {
+    pub(super) fn replay(&mut self, ear: &mut Ear, session: &SessionId) -> Result<Replayed> {
+        self.attach(ear, session)?;
+        let unreadable = self.unreadable.get(session).cloned().unwrap_or_default();
+        let pending = self.shared.undelivered(session).len();
+        let mut replayed = Replayed { running: 0, finished: 0, lost: 0, pending, unreadable };
+        for entry in self.shared.lock().of_session(session) {
+            match entry.task.status() {
+                Status::Starting | Status::Running | Status::Killing => replayed.running += 1,
+                Status::Lost => replayed.lost += 1,
+                _ => replayed.finished += 1,
+            }
+        }
+        Ok(replayed)
+    }
+}

@@ -1,0 +1,48 @@
+//! `shutdown`: every running task is ended, all at once.
+
+use super::Registry;
+use super::keeper::{Ear, Job, Keeper, Request};
+use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
+use super::wait::Waiter;
+use crate::error::Result;
+use crate::platform::errno;
+use crate::task::TaskId;
+
+impl Registry {
+    /// Ends every running task and takes no new ones; the answer is the tasks' snapshots.
+    pub fn shutdown(&self, request: Request, grace_ms: Option<u64>) -> Result<()> {
+        self.open_ledger()?.closed = true;
+        self.send(Job::Shutdown { request, grace_ms })
+    }
+}
+
+impl Keeper {
+    pub(super) fn shutdown(&mut self, ear: &mut Ear, request: Request, grace_ms: Option<u64>) {
+        let open: Vec<TaskId> = self.shared.lock().running().cloned().collect();
+        if open.is_empty() {
+            return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));
+        }
+        self.waiters.push(Waiter::Tasks { request, open: open.clone(), done: Vec::new() });
+        for id in open {
+            let Some(entry) = self.shared.lock().find(&id, None) else { continue };
+            if self.order_kill(ear, &entry, errno::TERMINATE, grace_ms).is_err() {
+                // The store is out of reach, and with it the task: its snapshot says how it stands.
+                self.give_up_on(&id, self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES));
+            }
+        }
+    }
+
+    fn give_up_on(&mut self, id: &TaskId, snapshot: TaskSnapshot) {
+        let mut snapshot = Some(snapshot);
+        for place in (0..self.waiters.len()).rev() {
+            let Waiter::Tasks { open, done, .. } = &mut self.waiters[place] else { continue };
+            open.retain(|task| task != id);
+            done.extend(snapshot.take());
+            if open.is_empty()
+                && let Waiter::Tasks { request, done, .. } = self.waiters.swap_remove(place)
+            {
+                self.shared.outbox.answer(request, Ok(done));
+            }
+        }
+    }
+}

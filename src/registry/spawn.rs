@@ -1,0 +1,208 @@
+//! `spawn`: a task is made on disk, its supervisor started, and the caller told once its command runs.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::keeper::{Ear, Job, Keeper, Request, Watch};
+use super::ledger::Entry;
+use super::{Registry, shell};
+use crate::error::{Error, Result};
+use crate::platform::{clock, fifo};
+use crate::store::{self, Order, OwnerBell, TaskDir};
+use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
+use outlive_protocol::names;
+
+/// Everything that a task can be asked to be. The face has filled in the defaults.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpawnOptions {
+    /// The command's text.
+    pub command: String,
+    /// Whose it is.
+    pub session_id: String,
+    /// Where it runs.
+    pub cwd: PathBuf,
+    /// Its whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Milliseconds; 0: no deadline.
+    pub timeout_ms: u64,
+    /// Milliseconds between SIGTERM and SIGKILL.
+    pub grace_ms: u64,
+    /// An absolute path or a name on `PATH`; `None`: bash, else `/bin/sh`.
+    pub shell: Option<String>,
+    /// Whether the streams are merged.
+    pub stderr: StderrMode,
+    /// Bytes to keep of each capture file; 0: all.
+    pub max_output_bytes: u64,
+    /// What a natural end does to descendants.
+    pub cleanup: Cleanup,
+    /// Whether the completion is pushed and drained.
+    pub notify: bool,
+    /// The caller's words.
+    pub description: Option<String>,
+    /// The caller's JSON.
+    pub metadata: Box<RawValue>,
+}
+
+/// What a natural end does to descendants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cleanup {
+    /// They go on.
+    Keep,
+    /// They are ended.
+    Kill,
+}
+
+/// A spawn on its way to the reactor's thread. It holds a place among the tasks that may run.
+pub(super) struct Spawn {
+    pub(super) request: Request,
+    pub(super) options: SpawnOptions,
+}
+
+impl Registry {
+    /// Starts a task; the answer is its id.
+    pub fn spawn(&self, request: Request, options: SpawnOptions) -> Result<()> {
+        {
+            let mut ledger = self.open_ledger()?;
+            if ledger.running().count() + ledger.reserved >= self.shared.max_running {
+                let running = ledger.running().cloned().collect();
+                return Err(Error::TaskLimitExceeded { limit: self.shared.max_running, running });
+            }
+            ledger.reserved += 1;
+        }
+        self.send(Job::Spawn(Box::new(Spawn { request, options })))
+    }
+}
+
+impl Keeper {
+    pub(super) fn spawn(&mut self, ear: &mut Ear, spawn: Spawn) {
+        let started = self.try_spawn(ear, spawn.options);
+        // From here on the task itself is in the ledger, or there is none.
+        self.shared.lock().reserved -= 1;
+        match started {
+            Ok(task) => {
+                self.spawning.insert(task.clone(), spawn.request);
+                self.refresh(ear, &task, false);
+            }
+            Err(error) => self.shared.outbox.fail(spawn.request, &error),
+        }
+    }
+
+    fn try_spawn(&mut self, ear: &mut Ear, options: SpawnOptions) -> Result<TaskId> {
+        let session = SessionId::new(&options.session_id);
+        self.attach(ear, &session)?;
+        let search_path = options.env.get("PATH").map_or("", String::as_str);
+        let shell = shell::resolve(options.shell.as_deref(), search_path)?;
+        let order = Order {
+            environment: environment(&options.env, &options.cwd),
+            shell,
+            max_output_bytes: options.max_output_bytes,
+            kill_descendants: options.cleanup == Cleanup::Kill,
+        };
+        let ledger = || self.shared.lock();
+        let (task, created) =
+            store::create(&self.shared.store, &session, options.stderr, &options.command, &options.cwd, || {
+                new_id(|id| ledger().knows(id))
+            })?;
+        let asked = Arc::new(Asked {
+            task: task.clone(),
+            session,
+            cwd: options.cwd,
+            timeout_ms: options.timeout_ms,
+            grace_ms: options.grace_ms,
+            stderr: options.stderr,
+            notify: options.notify,
+            description: options.description,
+            metadata: options.metadata,
+            created_at: clock::unix_ms(),
+            created_monotonic_ns: clock::monotonic_ns(),
+        });
+        let dir = created.dir().clone();
+        self.watch_events(ear, &task, &dir)?;
+        let state = Task::new(asked.notify);
+        let entry = Entry { asked: Arc::clone(&asked), dir, task: state, this_boot: true, command: Some(options.command.into()) };
+        self.shared.lock().insert(entry);
+        match created.start(&self.shared.store, &asked, &order) {
+            Ok(child) => {
+                child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
+                if !self.owns(&asked.session) {
+                    OwnerBell::ring(&self.shared.store, &asked.session);
+                }
+                Ok(task)
+            }
+            Err(error) => {
+                self.forget(ear, &task);
+                Err(error)
+            }
+        }
+    }
+
+    /// Watched before the supervisor runs, so that nothing it says is missed.
+    fn watch_events(&mut self, ear: &mut Ear, task: &TaskId, dir: &TaskDir) -> Result<()> {
+        let path = dir.file(names::EVENTS);
+        let events = fifo::open_reader(&path).map_err(Error::storage("open", &path))?;
+        let token = ear.watch(&events).map_err(Error::storage("watch", &path))?;
+        self.watches.insert(token, Watch::Events { task: task.clone(), events });
+        Ok(())
+    }
+
+    fn forget(&mut self, ear: &mut Ear, task: &TaskId) {
+        self.shared.lock().remove(task);
+        self.watches.retain(|_, watch| match watch {
+            Watch::Events { task: of, events } if of == task => {
+                ear.unwatch(events);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// The command runs, or has run: the caller may know the task.
+    pub(super) fn announce_start(&mut self, id: &TaskId) {
+        if let Some(request) = self.spawning.remove(id) {
+            self.shared.outbox.answer(request, Ok(id));
+        }
+    }
+
+    /// The supervisor was gone before the command ran: then there was no task.
+    pub(super) fn reject_spawn(&mut self, id: &TaskId) {
+        let Some(request) = self.spawning.remove(id) else { return };
+        let entry = self.shared.lock().find(id, None);
+        self.shared.lock().remove(id);
+        // What cannot be removed now is taken by cleanup later.
+        entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));
+        let what = "its supervisor ended before it could start the command";
+        let source = ErrorKind::BrokenPipe.into();
+        self.shared.outbox.fail(request, &Error::SpawnFailed { task: id.clone(), what, source });
+    }
+}
+
+/// An id that `is_known` does not know; the disk is asked by whoever makes its directory.
+fn new_id(is_known: impl Fn(&TaskId) -> bool) -> Result<TaskId> {
+    loop {
+        let number = getrandom::u64().map_err(|error| Error::SpawnFailed {
+            task: TaskId::new(0),
+            what: "the system gave no random id",
+            source: std::io::Error::other(error.to_string()),
+        })?;
+        let id = TaskId::new(number);
+        if !is_known(&id) {
+            return Ok(id);
+        }
+    }
+}
+
+/// The command's variables. `PWD` names the directory as it was asked for; shells would otherwise resolve its links.
+fn environment(variables: &BTreeMap<String, String>, cwd: &Path) -> Vec<CString> {
+    let cwd = cwd.to_string_lossy();
+    let inherited = variables.iter().filter(|(name, _)| !["PWD", names::TASK_ID_VARIABLE].contains(&name.as_str()));
+    let all = inherited.map(|(name, value)| format!("{name}={value}")).chain([format!("PWD={cwd}")]);
+    all.map(|variable| CString::new(variable).expect("the door refuses a NUL in any text")).collect()
+}

@@ -1,0 +1,13 @@
+//! `status`: one task as it stands.
+
+use super::{Registry, TaskSnapshot};
+use crate::error::Result;
+use crate::task::SessionId;
+
+impl Registry {
+    /// The task as it stands, or `None` for an unknown id or another session's. Never changes anything.
+    pub fn status(&self, task: &str, session: Option<&SessionId>, preview_bytes: u64) -> Result<Option<TaskSnapshot>> {
+        let entry = self.find(task, session)?;
+        Ok(entry.map(|entry| self.shared.snapshot(&entry, preview_bytes)))
+    }
+}

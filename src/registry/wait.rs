@@ -1,0 +1,122 @@
+//! `wait`: an answer at the end, or when the caller's patience is.
+
+use std::time::Duration;
+
+use super::Registry;
+use super::keeper::{Ear, Job, Keeper, Request, Timer};
+use super::ledger::Entry;
+use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
+use crate::error::{Error, Result};
+use crate::task::{SessionId, TaskId};
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The leader's end.
+    Ended,
+    /// The end of the last process of its tree.
+    Empty,
+}
+
+/// Somebody who wants to know.
+pub(super) enum Waiter {
+    /// Of one task.
+    Task { request: Request, task: TaskId, until: Until },
+    /// Of many, who wants all the answers at once.
+    Tasks { request: Request, open: Vec<TaskId>, done: Vec<TaskSnapshot> },
+}
+
+impl Waiter {
+    pub(super) fn is_for(&self, number: Request) -> bool {
+        match self {
+            Waiter::Task { request, .. } | Waiter::Tasks { request, .. } => *request == number,
+        }
+    }
+
+    pub(super) fn into_requests(self) -> Option<Request> {
+        match self {
+            Waiter::Task { request, .. } | Waiter::Tasks { request, .. } => Some(request),
+        }
+    }
+}
+
+impl Registry {
+    /// Waits for a task's end, or until `timeout` has passed; the answer is its snapshot.
+    pub fn wait(&self, request: Request, task: &str, session: Option<SessionId>, timeout: Option<Duration>) -> Result<()> {
+        drop(self.open_ledger()?);
+        self.send(Job::Wait { request, task: task.to_owned(), session, timeout })
+    }
+
+    /// Takes a wait back; it is never answered.
+    pub fn cancel(&self, request: Request) -> Result<()> {
+        self.send(Job::Cancel { request })
+    }
+}
+
+impl Keeper {
+    pub(super) fn wait(
+        &mut self,
+        ear: &mut Ear,
+        request: Request,
+        task: &str,
+        session: Option<SessionId>,
+        timeout: Option<Duration>,
+    ) {
+        let entry = match self.find(ear, task, session) {
+            Ok(entry) => entry,
+            Err(error) => return self.shared.outbox.fail(request, &error),
+        };
+        if entry.task.ending().is_some() || timeout == Some(Duration::ZERO) {
+            return self.answer(request, &entry);
+        }
+        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Ended });
+        timeout.into_iter().for_each(|pause| ear.after(pause, Timer::WaitIsOver { request }));
+    }
+
+    /// The task that a caller names, from the ledger or from disk.
+    pub(super) fn find(&mut self, ear: &mut Ear, task: &str, session: Option<SessionId>) -> Result<Entry> {
+        let unknown = || Error::TaskNotFound { task: task.to_owned(), session: session.clone() };
+        let id: TaskId = task.parse().map_err(|()| unknown())?;
+        for of in self.shared.sessions(session.as_ref()) {
+            self.adopt(ear, &of, &id);
+        }
+        self.shared.lock().find(&id, session.as_ref()).ok_or_else(unknown)
+    }
+
+    /// Patience has run out: the answer is the task as it stands.
+    pub(super) fn answer_as_it_stands(&mut self, request: Request) {
+        let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
+        if let Waiter::Task { task, .. } = self.waiters.swap_remove(place) {
+            let entry = self.shared.lock().find(&task, None);
+            entry.iter().for_each(|entry| self.answer(request, entry));
+        }
+    }
+
+    pub(super) fn answer_waiters(&mut self, id: &TaskId, reached: Until) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let Some(entry) = self.shared.lock().find(id, None) else { return };
+        let mut waiting = Vec::new();
+        for waiter in std::mem::take(&mut self.waiters) {
+            match waiter {
+                Waiter::Task { request, task, until } if task == *id && until == reached => self.answer(request, &entry),
+                Waiter::Tasks { request, mut open, mut done } if reached == Until::Empty && open.contains(id) => {
+                    open.retain(|task| task != id);
+                    done.push(self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES));
+                    if open.is_empty() {
+                        self.shared.outbox.answer(request, Ok(done));
+                    } else {
+                        waiting.push(Waiter::Tasks { request, open, done });
+                    }
+                }
+                other => waiting.push(other),
+            }
+        }
+        self.waiters = waiting;
+    }
+
+    pub(super) fn answer(&self, request: Request, entry: &Entry) {
+        self.shared.outbox.answer(request, Ok(self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES)));
+    }
+}

@@ -1,0 +1,165 @@
+//! A task comes into being: first everything that can fail, `task.json` last, then the supervisor.
+//! `control` has a reader, our own descriptor, from before `task.json` is there; so whoever finds a task without a reader and
+//! without `started.json` knows that its command has never run.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use outlive_protocol::records::{ENDED_RESERVED, MAX_RECORD};
+use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
+use outlive_protocol::{fds, names};
+
+use super::records::{TaskRecord, refused};
+use super::{Store, TaskDir, remove, session};
+use crate::error::{Error, Result};
+use crate::platform::{clock, errno, fifo, files, process};
+use crate::task::{Asked, SessionId, StderrMode, TaskId};
+
+/// What only the start of a task needs to know.
+pub struct Order {
+    /// The shell's absolute path.
+    pub shell: PathBuf,
+    /// The whole environment, `NAME=value` each, without the task's mark.
+    pub environment: Vec<CString>,
+    /// Bytes to keep of each capture file; 0: all.
+    pub max_output_bytes: u64,
+    /// Whether a natural end ends the descendants too.
+    pub kill_descendants: bool,
+}
+
+/// A directory that is complete but for `task.json`. Dropped before [`Created::start`] has succeeded, it removes itself.
+pub struct Created {
+    dir: TaskDir,
+    /// The descriptors that the supervisor is born with, in the order of their places.
+    inherited: Vec<File>,
+    kept: bool,
+}
+
+/// Makes the directory of a new task, with an id that neither the disk nor `is_known` has.
+pub fn create(
+    store: &Store,
+    session: &SessionId,
+    stderr: StderrMode,
+    command: &str,
+    cwd: &Path,
+    mut new_id: impl FnMut() -> Result<TaskId>,
+) -> Result<(TaskId, Created)> {
+    let cwd = files::may_execute(cwd)
+        .and_then(|()| files::open_directory(cwd))
+        .map_err(|source| Error::CwdNotFound { path: cwd.to_owned(), source })?;
+    session::make(store, session)?;
+    let (task, dir) = loop {
+        let task = new_id()?;
+        let dir = store.task_dir(session, &task);
+        match files::create_directory(dir.path()) {
+            Ok(()) => break (task, dir),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::storage("make the task directory", dir.path())(error)),
+        }
+    };
+    let mut created = Created { dir, inherited: Vec::new(), kept: false };
+    created.fill(stderr, command, cwd)?;
+    Ok((task, created))
+}
+
+impl Created {
+    /// The directory.
+    pub fn dir(&self) -> &TaskDir {
+        &self.dir
+    }
+
+    fn fill(&mut self, stderr: StderrMode, command: &str, cwd: File) -> Result<()> {
+        let make = |name: &str, with: &dyn Fn(&Path) -> io::Result<File>| {
+            let path = self.dir.file(name);
+            with(&path).map_err(Error::storage("make", path))
+        };
+        let open_fifo = |path: &Path| fifo::create(path).and_then(|()| fifo::open_both(path));
+        let null = files::open_null().map_err(Error::storage("open", "/dev/null"))?;
+        make(names::COMMAND, &|path| {
+            let mut file = files::create(path)?;
+            file.write_all(command.as_bytes())?;
+            Ok(file)
+        })?;
+        let (stdout, stderr) = match stderr {
+            StderrMode::Separate => {
+                (make(names::STDOUT, &files::create_to_append)?, make(names::STDERR, &files::create_to_append)?)
+            }
+            StderrMode::Merge => {
+                let output = make(names::OUTPUT, &files::create_to_append)?;
+                let other = output.try_clone().map_err(Error::storage("open", self.dir.file(names::OUTPUT)))?;
+                (output, other)
+            }
+        };
+        let directory = files::open_directory_to_read(self.dir.path()).map_err(Error::storage("open", self.dir.path()))?;
+        let control = make(names::CONTROL, &open_fifo)?;
+        let events = make(names::EVENTS, &open_fifo)?;
+        let ended = make(names::ENDED, &|path| {
+            let file = files::create(path)?;
+            files::reserve(&file, ENDED_RESERVED)?;
+            Ok(file)
+        })?;
+        self.inherited = vec![null, stdout, stderr, directory, control, events, cwd, ended];
+        Ok(())
+    }
+
+    /// Publishes `task.json` and starts the supervisor.
+    pub fn start(mut self, store: &Store, asked: &Asked, order: &Order) -> Result<Option<process::Child>> {
+        let path = self.dir.task();
+        let line = TaskRecord::new(asked, order, &store.here).to_line();
+        let written = files::create(&path).and_then(|mut file| file.write_all(&line));
+        written.map_err(Error::storage("write", path))?;
+        let child = match self.spawn(store, asked, order) {
+            Ok(child) => Some(child),
+            Err(Error::SpawnFailed { source, .. }) if errno::is_too_big(&source) => {
+                self.record_refusal(&source)?;
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        self.kept = true;
+        Ok(child)
+    }
+
+    fn spawn(&self, store: &Store, asked: &Asked, order: &Order) -> Result<process::Child> {
+        let settings = Settings {
+            timeout_ms: asked.timeout_ms,
+            grace_ms: asked.grace_ms,
+            max_output_bytes: order.max_output_bytes,
+            cleanup: if order.kill_descendants { Cleanup::Kill } else { Cleanup::Keep },
+            boot_id: store.here.boot_id.as_bytes(),
+        };
+        let argument = |bytes: &[u8]| CString::new(bytes).expect("the door refuses a NUL in any text");
+        let arguments = [
+            c"outlive-supervisor".to_owned(),
+            argument(asked.task.as_str().as_bytes()),
+            argument(settings.write(&mut [0; MAX_SETTINGS])),
+            argument(order.shell.as_os_str().as_encoded_bytes()),
+        ];
+        let mut environment = order.environment.clone();
+        environment.push(argument(format!("{}={}", names::TASK_ID_VARIABLE, asked.task).as_bytes()));
+        let fds: Vec<BorrowedFd<'_>> = self.inherited.iter().map(File::as_fd).collect();
+        store.executable.start(&asked.task, &arguments, &environment, &fds)
+    }
+
+    /// Environment or arguments are larger than the system allows: that is an ending of the task, as any other failure to
+    /// execute its shell, and this host is the only one that can write it down.
+    fn record_refusal(&self, source: &io::Error) -> Result<()> {
+        let ended = &self.inherited[fds::ENDED as usize];
+        let mut buffer = [0; MAX_RECORD];
+        let line = refused(source, clock::unix_ms());
+        ended.write_all_at(line.write(&mut buffer), 0).map_err(Error::storage("write", self.dir.file(names::ENDED)))
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        if !self.kept {
+            // The caller is told why the task could not be made; that its remains stay is the lesser news, and cleanup takes them.
+            drop(remove(&self.dir));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Who has heard of an end. The acknowledgement is a hard link: it is made whole or not at all, one maker wins, and it
+//! needs no inode on a full disk.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+
+use outlive_protocol::names;
+
+use super::TaskDir;
+use crate::error::{Error, Result};
+use crate::platform::files;
+
+/// Whether the completion was accepted, by whichever host.
+pub fn is_delivered(dir: &TaskDir) -> bool {
+    fs::symlink_metadata(dir.file(names::DELIVERED)).is_ok()
+}
+
+/// Accepts the completion for good. `false` when it was accepted before.
+pub fn acknowledge(dir: &TaskDir) -> Result<bool> {
+    let path = dir.file(names::DELIVERED);
+    match fs::hard_link(dir.task(), &path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::storage("acknowledge a completion in", path)(error)),
+    }
+}
+
+/// How often the completion was handed to a callback, by whichever host.
+pub fn attempts(dir: &TaskDir) -> u32 {
+    fs::symlink_metadata(dir.file(names::LEASES)).map_or(0, |about| about.len() as u32)
+}
+
+/// Notes that the completion is about to be handed out.
+pub fn note_attempt(dir: &TaskDir) {
+    // On a full disk the next host may call its attempt the first; that is better than not telling at all.
+    drop(files::append(&dir.file(names::LEASES)).and_then(|mut leases| leases.write_all(b".")));
+}

@@ -1,0 +1,142 @@
+//! The supervisor's executable: embedded in the addon, so that whoever copies the addon copies all of it.
+//! Tried in this order: `OUTLIVE_SUPERVISOR`, a private copy in the store, memory. Memory is not first because
+//! security monitors report what is executed from there.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::error::{Error, Result};
+use crate::platform::{errno, files, process};
+use crate::task::TaskId;
+
+const CONTENT: &[u8] = include_bytes!(env!("OUTLIVE_SUPERVISOR_BIN"));
+const HASH: &str = env!("OUTLIVE_SUPERVISOR_HASH");
+const OVERRIDE: &str = "OUTLIVE_SUPERVISOR";
+
+/// Where the supervisor is executed from, found out at the first start.
+pub struct Executable {
+    copy: PathBuf,
+    /// Guards what was found. Held by the reactor alone, so nobody waits for the disk behind it.
+    found: Mutex<Option<Found>>,
+}
+
+struct Found {
+    path: CString,
+    /// Keeps `/proc/self/fd/…` alive.
+    _memory: Option<File>,
+}
+
+type Start<'a> = dyn Fn(&CStr) -> io::Result<process::Child> + 'a;
+
+impl Executable {
+    pub(super) fn new(root: &Path) -> Executable {
+        Executable { copy: root.join(format!("supervisor-{HASH}")), found: Mutex::new(None) }
+    }
+
+    /// Starts a supervisor from the first place that works.
+    pub fn start(
+        &self,
+        task: &TaskId,
+        arguments: &[CString],
+        environment: &[CString],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<process::Child> {
+        let start = |path: &CStr| retry_busy(|| process::start(path, arguments, environment, fds));
+        let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = &*found {
+            match start(&known.path) {
+                Ok(child) => return Ok(child),
+                Err(error) if is_about_the_task(&error) => return Err(refused(task, error)),
+                // It was removed, or the store was mounted anew: look again.
+                Err(_) => *found = None,
+            }
+        }
+        self.find(task, &start, &mut found)
+    }
+
+    fn find(&self, task: &TaskId, start: &Start<'_>, found: &mut Option<Found>) -> Result<process::Child> {
+        let mut tried = Vec::new();
+        let overriding = std::env::var_os(OVERRIDE);
+        let ways: &[fn(&Executable) -> io::Result<Found>] =
+            if overriding.is_some() { &[|_| from_override()] } else { &[Executable::from_copy, |_| from_memory()] };
+        for way in ways {
+            let attempt = way(self).and_then(|place| start(&place.path).map(|child| (place, child)));
+            match attempt {
+                Ok((place, child)) => {
+                    *found = Some(place);
+                    return Ok(child);
+                }
+                Err(error) if is_about_the_task(&error) => return Err(refused(task, error)),
+                Err(error) => {
+                    let name = match (&overriding, tried.len()) {
+                        (Some(path), _) => format!("{OVERRIDE}={}", path.display()),
+                        (None, 0) => self.copy.display().to_string(),
+                        (None, _) => "memory".to_owned(),
+                    };
+                    tried.push((name, error));
+                }
+            }
+        }
+        Err(Error::SupervisorUnavailable { tried })
+    }
+
+    /// The copy in the store: checked by content before each first use, written anew and renamed into place when it differs.
+    fn from_copy(&self) -> io::Result<Found> {
+        let is_ours = files::read_bounded(&self.copy, CONTENT.len()).is_ok_and(|content| content == CONTENT)
+            && files::may_execute(&self.copy).is_ok();
+        if !is_ours {
+            let mut draft = self.copy.clone().into_os_string();
+            draft.push(format!(".{}.{}", std::process::id(), crate::platform::clock::monotonic_ns()));
+            let draft = PathBuf::from(draft);
+            write_executable(&draft).and_then(|()| fs::rename(&draft, &self.copy)).inspect_err(|_| {
+                // The draft may never have been made; the cause that is reported is the first one.
+                drop(fs::remove_file(&draft));
+            })?;
+        }
+        Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, _memory: None })
+    }
+}
+
+fn from_override() -> io::Result<Found> {
+    let path = std::env::var_os(OVERRIDE).unwrap_or_default();
+    Ok(Found { path: CString::new(path.as_bytes())?, _memory: None })
+}
+
+fn from_memory() -> io::Result<Found> {
+    let memory = process::sealed_executable(CONTENT)?;
+    let path = CString::new(format!("/proc/self/fd/{}", memory.as_raw_fd()))?;
+    Ok(Found { path, _memory: Some(memory) })
+}
+
+fn write_executable(path: &Path) -> io::Result<()> {
+    let mut file = files::create(path)?;
+    file.write_all(CONTENT)?;
+    file.set_permissions(Permissions::from_mode(0o500))
+}
+
+/// Another thread that forks while the copy is written holds it open for writing until its child has executed something.
+fn retry_busy(mut start: impl FnMut() -> io::Result<process::Child>) -> io::Result<process::Child> {
+    const TRIES: u32 = 100;
+    for _ in 1..TRIES {
+        match start() {
+            Err(error) if errno::is_text_busy(&error) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            other => return other,
+        }
+    }
+    start()
+}
+
+/// No other copy of the executable would fare better.
+fn is_about_the_task(error: &io::Error) -> bool {
+    errno::is_too_big(error) || errno::is_exhaustion(error)
+}
+
+fn refused(task: &TaskId, source: io::Error) -> Error {
+    Error::SpawnFailed { task: task.clone(), what: "the system refused to start its supervisor", source }
+}

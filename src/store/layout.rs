@@ -1,0 +1,106 @@
+//! Where everything is.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use outlive_protocol::names;
+
+use super::Executable;
+use super::records::Here;
+use crate::error::{Error, Result};
+use crate::platform::files;
+use crate::task::{SessionId, TaskId};
+
+/// A storage directory that is ours alone.
+pub struct Store {
+    root: PathBuf,
+    /// The machine and the boot that this host lives in.
+    pub here: Here,
+    /// The supervisor that this host starts.
+    pub executable: Executable,
+}
+
+/// One task's directory.
+#[derive(Clone, Debug)]
+pub struct TaskDir(PathBuf);
+
+impl Store {
+    /// Opens the directory, made when it is missing. One that others can write to, or that is another user's, is refused.
+    pub fn open(path: &Path) -> Result<Store> {
+        let made = create_with_parents(path);
+        made.map_err(Error::storage("make the storage directory", path))?;
+        // Links on the way are resolved once, so that the same store has one name for as long as it is open.
+        let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;
+        files::check_private(&root).map_err(Error::storage("use the storage directory", &root))?;
+        let here = Here::now().map_err(Error::storage("read this boot's id for", &root))?;
+        Ok(Store { executable: Executable::new(&root), root, here })
+    }
+
+    /// A session's directory: a digest, since an id may hold anything and file systems may fold case.
+    pub fn session_dir(&self, session: &SessionId) -> PathBuf {
+        self.root.join(format!("{:032x}", digest(session.as_str().as_bytes())))
+    }
+
+    /// A task's directory.
+    pub fn task_dir(&self, session: &SessionId, task: &TaskId) -> TaskDir {
+        TaskDir(self.session_dir(session).join(task.as_str()))
+    }
+}
+
+impl TaskDir {
+    #[cfg(test)]
+    pub(super) fn at(path: PathBuf) -> TaskDir {
+        TaskDir(path)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// One of its files.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// `task.json`.
+    pub fn task(&self) -> PathBuf {
+        self.file(names::TASK)
+    }
+}
+
+fn create_with_parents(path: &Path) -> io::Result<()> {
+    match files::create_directory(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(error)?;
+            fs::create_dir_all(parent)?;
+            match files::create_directory(path) {
+                // Another host was quicker.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                other => other,
+            }
+        }
+        other => other,
+    }
+}
+
+/// FNV-1a with 128 bits. Two sessions with one digest would be told apart by the `session` file.
+fn digest(bytes: &[u8]) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_keeps_its_directory_from_release_to_release() {
+        // The published test vectors of FNV-1a.
+        assert_eq!(digest(b""), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+        assert_eq!(digest(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
+    }
+}

@@ -1,0 +1,113 @@
+//! A task comes back from disk: its records are played as events, through the same function as the news of a live one.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+
+use outlive_protocol::names;
+
+use super::look::{ending_without_record, newer};
+use super::records::{Record, TaskRecord, read};
+use super::{Store, TaskDir, is_delivered, is_inhabited, look};
+use crate::platform::fifo;
+use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
+
+/// What a task's directory holds.
+pub enum Loaded {
+    /// A task.
+    Task {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// Where it stands.
+        task: Task,
+        /// Whether it was started in this boot.
+        this_boot: bool,
+        /// The reading end of `events`, watched already, unless nothing more can come.
+        events: Option<File>,
+        /// What must follow.
+        effects: Vec<Effect>,
+    },
+    /// Nothing yet: a host is making it, or died while it did.
+    Nothing,
+    /// Something that this release leaves alone, and why.
+    Unreadable(io::Error),
+}
+
+/// Reads a task. `watch` is called with its events before anything is concluded from the disk, so that no news is missed.
+pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&File) -> io::Result<()>) -> Loaded {
+    let dir = store.task_dir(session, id);
+    let record = match read::<TaskRecord>(&dir.task()) {
+        Record::Complete(record) => record,
+        Record::Absent => return Loaded::Nothing,
+        Record::Torn if is_inhabited(&dir) => return Loaded::Nothing,
+        Record::Torn => return Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, "its record is torn")),
+        Record::Newer => return Loaded::Unreadable(newer()),
+        Record::Unreadable(error) => return Loaded::Unreadable(error),
+    };
+    let misplaced = if !record.is_of(session, id) {
+        Some("its record is another task's")
+    } else if !record.is_of_this_machine(&store.here) {
+        Some("another machine started it")
+    } else {
+        None
+    };
+    if let Some(why) = misplaced {
+        return Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, why));
+    }
+    let this_boot = record.is_of_this_boot(&store.here);
+    let asked = Box::new(record.into_asked(session.clone(), id.clone()));
+    match replay(&dir, &asked, this_boot, watch) {
+        Ok((task, events, effects)) => Loaded::Task { asked, task, this_boot, events, effects },
+        Err(error) => Loaded::Unreadable(error),
+    }
+}
+
+type Replayed = (Task, Option<File>, Vec<Effect>);
+
+fn replay(dir: &TaskDir, asked: &Asked, this_boot: bool, mut watch: impl FnMut(&File) -> io::Result<()>) -> io::Result<Replayed> {
+    let mut task = Task::new(asked.notify);
+    let mut effects = Vec::new();
+    let mut events = None;
+    let mut seen = look(dir, this_boot)?;
+    if !seen.empty && this_boot {
+        let reader = fifo::open_reader(&dir.file(names::EVENTS))?;
+        watch(&reader)?;
+        events = Some(reader);
+    }
+    let lives = !seen.empty && this_boot && is_inhabited(dir);
+    if !seen.empty {
+        // What was written before the supervisor went, or before we watched.
+        seen = look(dir, this_boot)?;
+    }
+    let is_over = seen.ended.is_some();
+    effects.extend(seen.started.into_iter().flat_map(|run| task.on(Event::Started(run))));
+    effects.extend(seen.ended.into_iter().flat_map(|ending| task.on(Event::Ended(ending))));
+    if seen.empty {
+        effects.extend(task.on(Event::TreeEmpty));
+    } else if !lives {
+        let ending = ending_without_record(dir, asked, seen.started, this_boot);
+        effects.extend(task.on(Event::SupervisorGone(ending)));
+    }
+    if is_delivered(dir) && (is_over || !lives) {
+        task.on(Event::Accepted);
+    }
+    if task.is_gone() {
+        events = None;
+    }
+    Ok((task, events, effects))
+}
+
+impl Loaded {
+    /// Plays what the disk says now to a task that this host knows, and returns what must follow.
+    pub fn refresh(dir: &TaskDir, asked: &Asked, this_boot: bool, hung_up: bool) -> io::Result<Vec<Event>> {
+        let seen = look(dir, this_boot)?;
+        let mut news = Vec::new();
+        news.extend(seen.started.map(Event::Started));
+        news.extend(seen.ended.map(Event::Ended));
+        if seen.empty {
+            news.push(Event::TreeEmpty);
+        } else if hung_up {
+            news.push(Event::SupervisorGone(ending_without_record(dir, asked, seen.started, this_boot)));
+        }
+        Ok(news)
+    }
+}

@@ -1,0 +1,117 @@
+//! What a task's directory says now.
+
+use std::fs;
+use std::io;
+use std::io::Write;
+use std::time::SystemTime;
+
+use outlive_protocol::names;
+use outlive_protocol::orders;
+
+use super::TaskDir;
+use super::records::{ClosedRecord, EndedRecord, Record, StartedRecord, read};
+use crate::error::{Error, Result};
+use crate::platform::{clock, fifo, files};
+use crate::task::{Asked, Cause, EndOrder, Ending, Run};
+
+/// The longest command that the API takes.
+const MAX_COMMAND_BYTES: usize = 8 << 20;
+
+/// The supervisor's records.
+#[derive(Debug)]
+pub struct Look {
+    /// Its command runs, or ran.
+    pub started: Option<Run>,
+    /// Its leader has ended.
+    pub ended: Option<Ending>,
+    /// No process of it is left.
+    pub empty: bool,
+}
+
+/// Reads the supervisor's records, as far as they are complete. An error when one of them is of a newer release, or is no record.
+pub fn look(dir: &TaskDir, this_boot: bool) -> io::Result<Look> {
+    let ended: Option<Ending> = complete(read(&dir.file(names::ENDED)))?.map(|record: EndedRecord| record.into_ending(this_boot));
+    let started = complete(read::<StartedRecord>(&dir.file(names::STARTED)))?.map(Run::from);
+    let empty = match &ended {
+        None => false,
+        Some(ending) => ending.descendants == 0 || complete(read::<ClosedRecord>(&dir.file(names::CLOSED)))?.is_some(),
+    };
+    Ok(Look { started, ended, empty })
+}
+
+/// The command's text, as far as it is text.
+pub fn read_command(dir: &TaskDir) -> io::Result<String> {
+    let bytes = files::read_bounded(&dir.file(names::COMMAND), MAX_COMMAND_BYTES)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether a supervisor lives, or a host that is about to start one.
+pub fn is_inhabited(dir: &TaskDir) -> bool {
+    // An error says that there is no such FIFO, and so no supervisor that has it open by this name.
+    matches!(fifo::open_writer(&dir.file(names::CONTROL)), Ok(Some(_)))
+}
+
+/// Hands an order to the supervisor; false when there is none any more.
+pub fn send_order(dir: &TaskDir, order: orders::Order) -> Result<bool> {
+    let path = dir.file(names::CONTROL);
+    let line = order.write(&mut [0; orders::MAX_ORDER]).to_owned();
+    let sent = match fifo::open_writer(&path) {
+        Ok(Some(mut control)) => control.write_all(&line).map(|()| true),
+        Ok(None) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    match sent {
+        // It ended between the open and the write.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map_err(Error::storage("write an order into", path)),
+    }
+}
+
+/// How a task ended whose supervisor is gone and has left no record of it. Nothing is made up: there is no code and no signal,
+/// and the last sign of life stands for the end, so that every host says the same.
+pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Option<Run>, this_boot: bool) -> Ending {
+    let started_at = started.map_or(asked.created_at, |run| run.started_at);
+    let last_output = [names::STDOUT, names::STDERR, names::OUTPUT].map(|name| modified(dir, name));
+    let finished_at = last_output.into_iter().flatten().fold(started_at, u64::max);
+    let (cause, error) = match started {
+        None => (Cause::SpawnError, "its host ended before the command was started; it never ran"),
+        Some(_) if this_boot => (
+            Cause::SupervisorLost,
+            "its supervisor was killed; how the command ended is unknown, and what was left of it was killed",
+        ),
+        Some(_) => (Cause::Reboot, "the machine went down while it ran; how the command ended is unknown"),
+    };
+    Ending {
+        cause,
+        exit_code: None,
+        signal: None,
+        error: Some(error.to_owned()),
+        started_at,
+        finished_at,
+        duration_ms: finished_at - started_at,
+        order: EndOrder { this_boot, at: if this_boot { clock::monotonic_ns() } else { finished_at } },
+        descendants: 0,
+        max_rss_bytes: None,
+        cpu_ms: None,
+    }
+}
+
+fn modified(dir: &TaskDir, name: &str) -> Option<u64> {
+    let moment: SystemTime = fs::symlink_metadata(dir.file(name)).ok()?.modified().ok()?;
+    Some(clock::to_unix_ms(moment))
+}
+
+/// An absent or torn record is one that is not there yet.
+fn complete<T>(record: Record<T>) -> io::Result<Option<T>> {
+    match record {
+        Record::Absent | Record::Torn => Ok(None),
+        Record::Complete(record) => Ok(Some(record)),
+        Record::Newer => Err(newer()),
+        Record::Unreadable(error) => Err(error),
+    }
+}
+
+pub(super) fn newer() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a newer release wrote it")
+}

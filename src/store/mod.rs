@@ -1,0 +1,29 @@
+//! The memory: the only room with file names and formats.
+//!
+//! Every file has one writer and all but one are written once. A reader classifies a task from its directory alone, and what it
+//! cannot read it leaves as it is. What is not here: what an ending means, who may be told, when to look.
+//! The format is written down in `docs/on-disk-format.md`.
+
+mod create;
+mod delivery;
+mod executable;
+mod layout;
+mod load;
+mod look;
+mod output;
+mod records;
+mod remove;
+#[cfg(test)]
+mod scratch;
+mod session;
+
+pub use create::{Created, Order, create};
+pub use delivery::{acknowledge, attempts, is_delivered, note_attempt};
+pub use executable::Executable;
+pub use layout::{Store, TaskDir};
+pub use load::{Loaded, load};
+pub use look::{Look, is_inhabited, look, read_command, send_order};
+pub use output::{Captured, Chunk, PageRequest, Stream, page, preview};
+pub use records::Here;
+pub use remove::{remove, remove_debris};
+pub use session::{OwnerBell, open_session, session_tasks};

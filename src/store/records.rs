@@ -1,0 +1,233 @@
+//! The records as JSON. A record is complete when it ends in a newline and parses; anything else is torn.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use outlive_protocol::{VERSION, records};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::platform::{errno, files, identity};
+use crate::task::{Asked, Cause, EndOrder, Ending, Run, SessionId, StderrMode, TaskId};
+
+/// More than the largest record: metadata of 64 KiB, a long path, a long description.
+const MAX_RECORD_BYTES: usize = 4 << 20;
+
+/// The machine and the boot that this host lives in.
+#[derive(Debug)]
+pub struct Here {
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// The machine id.
+    pub machine: String,
+}
+
+impl Here {
+    pub(super) fn now() -> io::Result<Here> {
+        Ok(Here { boot_id: identity::boot_id()?, machine: identity::machine_id() })
+    }
+}
+
+/// What a record's path holds.
+#[derive(Debug)]
+pub(super) enum Record<T> {
+    /// Nothing.
+    Absent,
+    /// A beginning, or nothing in a file that waits for its content.
+    Torn,
+    /// A format that a later release wrote.
+    Newer,
+    /// Something that is no record, and why.
+    Unreadable(io::Error),
+    /// The record.
+    Complete(T),
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+/// Reads a record of this version.
+pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Record<T> {
+    let content = match files::read_bounded(path, MAX_RECORD_BYTES) {
+        Ok(content) => content,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Record::Absent,
+        Err(error) => return Record::Unreadable(error),
+    };
+    if content.last() != Some(&b'\n') {
+        return Record::Torn;
+    }
+    match serde_json::from_slice::<Versioned>(&content) {
+        Ok(record) if record.version > VERSION => return Record::Newer,
+        Ok(_) => {}
+        Err(error) => return Record::Unreadable(error.into()),
+    }
+    match serde_json::from_slice(&content) {
+        Ok(record) => Record::Complete(record),
+        Err(error) => Record::Unreadable(error.into()),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TaskRecord {
+    version: u64,
+    task_id: String,
+    session_id: String,
+    cwd: PathBuf,
+    shell: PathBuf,
+    timeout_ms: u64,
+    grace_ms: u64,
+    max_output_bytes: u64,
+    stderr: StderrMode,
+    cleanup: String,
+    notify: bool,
+    description: Option<String>,
+    metadata: Box<RawValue>,
+    created_at: u64,
+    created_monotonic_ns: u64,
+    boot_id: String,
+    machine: String,
+}
+
+impl TaskRecord {
+    pub(super) fn new(asked: &Asked, order: &super::Order, here: &Here) -> TaskRecord {
+        TaskRecord {
+            version: VERSION,
+            task_id: asked.task.as_str().to_owned(),
+            session_id: asked.session.as_str().to_owned(),
+            cwd: asked.cwd.clone(),
+            shell: order.shell.clone(),
+            timeout_ms: asked.timeout_ms,
+            grace_ms: asked.grace_ms,
+            max_output_bytes: order.max_output_bytes,
+            stderr: asked.stderr,
+            cleanup: if order.kill_descendants { "kill" } else { "keep" }.to_owned(),
+            notify: asked.notify,
+            description: asked.description.clone(),
+            metadata: asked.metadata.clone(),
+            created_at: asked.created_at,
+            created_monotonic_ns: asked.created_monotonic_ns,
+            boot_id: here.boot_id.clone(),
+            machine: here.machine.clone(),
+        }
+    }
+
+    /// The record's line.
+    pub(super) fn to_line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).expect("strings, numbers and checked JSON always serialise");
+        line.push(b'\n');
+        line
+    }
+
+    /// Whether the record stands where its names say it should.
+    pub(super) fn is_of(&self, session: &SessionId, task: &TaskId) -> bool {
+        self.task_id == task.as_str() && self.session_id == session.as_str()
+    }
+
+    pub(super) fn is_of_this_machine(&self, here: &Here) -> bool {
+        self.machine == here.machine || self.boot_id == here.boot_id
+    }
+
+    pub(super) fn is_of_this_boot(&self, here: &Here) -> bool {
+        self.boot_id == here.boot_id
+    }
+
+    pub(super) fn into_asked(self, session: SessionId, task: TaskId) -> Asked {
+        Asked {
+            task,
+            session,
+            cwd: self.cwd,
+            timeout_ms: self.timeout_ms,
+            grace_ms: self.grace_ms,
+            stderr: self.stderr,
+            notify: self.notify,
+            description: self.description,
+            metadata: self.metadata,
+            created_at: self.created_at,
+            created_monotonic_ns: self.created_monotonic_ns,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StartedRecord {
+    pid: u32,
+    supervisor_pid: u32,
+    started_at: u64,
+}
+
+impl From<StartedRecord> for Run {
+    fn from(record: StartedRecord) -> Run {
+        Run { pid: record.pid, supervisor_pid: record.supervisor_pid, started_at: record.started_at }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndedRecord {
+    cause: Cause,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    errno: Option<i32>,
+    started_at: u64,
+    finished_at: u64,
+    duration_ms: u64,
+    ended_monotonic_ns: u64,
+    max_rss_bytes: u64,
+    cpu_ms: u64,
+    descendants: u32,
+}
+
+impl EndedRecord {
+    pub(super) fn into_ending(self, this_boot: bool) -> Ending {
+        let ran = self.cause != Cause::SpawnError;
+        Ending {
+            cause: self.cause,
+            exit_code: self.exit_code,
+            signal: self.signal,
+            error: (!ran).then(|| spawn_error(self.errno)),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            duration_ms: self.duration_ms,
+            order: EndOrder { this_boot, at: if this_boot { self.ended_monotonic_ns } else { self.finished_at } },
+            descendants: self.descendants,
+            max_rss_bytes: ran.then_some(self.max_rss_bytes),
+            cpu_ms: ran.then_some(self.cpu_ms),
+        }
+    }
+}
+
+fn spawn_error(number: Option<i32>) -> String {
+    let Some(number) = number else { return "the command was never started".to_owned() };
+    format!("the shell could not be executed: {}: {}", errno::error_name(number), errno::error(number))
+}
+
+/// The ending of a task whose arguments the system refused before there was a supervisor.
+pub(super) fn refused(source: &io::Error, now: u64) -> records::Ended {
+    records::Ended {
+        cause: records::Cause::SpawnError,
+        exit_code: None,
+        signal: None,
+        errno: source.raw_os_error().map(|number| number as u64),
+        started_at: now,
+        finished_at: now,
+        duration_ms: 0,
+        ended_monotonic_ns: crate::platform::clock::monotonic_ns(),
+        max_rss_bytes: 0,
+        cpu_ms: 0,
+        descendants: 0,
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ClosedRecord {}
+
+/// What the output limit removed of each file.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct DroppedRecord {
+    pub(super) stdout: (u64, u64),
+    pub(super) stderr: (u64, u64),
+}

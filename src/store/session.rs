@@ -1,0 +1,113 @@
+//! A session's directory: its id, its tasks, and the FIFO that says who delivers.
+//!
+//! `owner` is three things in one. Its lock, on an open writing end, is held by the host that delivers. When that host dies
+//! the last writing end closes, and every host that watches the reading end sees the hang-up and tries for the lock.
+//! A byte in it tells the owner that another host has started a task.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use outlive_protocol::names;
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::platform::{fifo, files};
+use crate::task::{SessionId, TaskId};
+
+const MAX_SESSION_BYTES: usize = 1024;
+
+/// Whether the session is on disk. An error when its directory is another session's, or is unreadable.
+pub fn open_session(store: &Store, session: &SessionId) -> Result<bool> {
+    let path = store.session_dir(session).join(names::SESSION);
+    match files::read_bounded(&path, MAX_SESSION_BYTES) {
+        Ok(id) if id == session.as_str().as_bytes() => Ok(true),
+        Ok(_) => Err(Error::storage("use", path)(io::Error::new(ErrorKind::InvalidData, "it names another session"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::storage("read", path)(error)),
+    }
+}
+
+/// Makes the session's directory unless it is there.
+pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
+    if open_session(store, session)? {
+        return Ok(());
+    }
+    let dir = store.session_dir(session);
+    allow_existing(files::create_directory(&dir)).map_err(Error::storage("make the session directory", &dir))?;
+    let owner = dir.join(names::OWNER);
+    allow_existing(fifo::create(&owner)).map_err(Error::storage("make", owner))?;
+    write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION)))
+}
+
+/// Written aside and renamed: another host reads it whole or not at all.
+fn write_id(dir: &Path, session: &SessionId) -> io::Result<()> {
+    let draft = dir.join(format!("{}.{}.{:?}", names::SESSION, std::process::id(), std::thread::current().id()));
+    let mut file = files::create(&draft)?;
+    file.write_all(session.as_str().as_bytes())?;
+    fs::rename(&draft, dir.join(names::SESSION))
+}
+
+fn allow_existing(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// The ids of the tasks that the session's directory holds, in no order.
+pub fn session_tasks(store: &Store, session: &SessionId) -> Result<Vec<TaskId>> {
+    let dir = store.session_dir(session);
+    match fs::read_dir(&dir) {
+        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::storage("list", dir)(error)),
+    }
+}
+
+/// A host's hold on a session's `owner`.
+pub struct OwnerBell {
+    path: PathBuf,
+    reader: File,
+    lock: Option<File>,
+}
+
+impl OwnerBell {
+    /// Opens the reading end, to be watched before the lock is tried.
+    pub fn open(store: &Store, session: &SessionId) -> Result<OwnerBell> {
+        make(store, session)?;
+        let path = store.session_dir(session).join(names::OWNER);
+        let reader = fifo::open_reader(&path).map_err(Error::storage("open", &path))?;
+        Ok(OwnerBell { path, reader, lock: None })
+    }
+
+    /// The descriptor to watch: hang-up says that nobody owns the session, a byte that it has a new task.
+    pub fn reader(&self) -> &File {
+        &self.reader
+    }
+
+    /// Whether this host delivers.
+    pub fn is_owner(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Tries to become the owner; true when it is one now, or was before.
+    pub fn try_to_own(&mut self) -> Result<bool> {
+        if self.lock.is_none() {
+            let failed = |error| Error::storage("lock", &self.path)(error);
+            let writer = fifo::open_writer(&self.path).map_err(failed)?;
+            let writer = writer.ok_or(ErrorKind::NotFound.into()).map_err(failed)?;
+            // Closing a writing end without the lock hangs up nobody while the owner lives.
+            if fifo::try_lock(&writer).map_err(failed)? {
+                self.lock = Some(writer);
+            }
+        }
+        Ok(self.is_owner())
+    }
+
+    /// Tells the session's owner, if there is one, that it has a new task.
+    pub fn ring(store: &Store, session: &SessionId) {
+        // Without the bell the owner finds the task when it next looks at the session.
+        drop(fifo::ring(&store.session_dir(session).join(names::OWNER)));
+    }
+}

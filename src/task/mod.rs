@@ -1,0 +1,11 @@
+//! The heart: what a task is and how it may change. No clock, file, process, lock or thread.
+
+mod asked;
+mod ending;
+mod id;
+mod state;
+
+pub use asked::{Asked, StderrMode};
+pub use ending::{Cause, EndOrder, Ending, Status};
+pub use id::{SessionId, TaskId};
+pub use state::{Delivery, Effect, Event, Run, State, Task, Tree};
