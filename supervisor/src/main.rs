@@ -1,0 +1,88 @@
+//! The night watch: one small process that stays with one task until the last of its processes is gone. It starts the
+//! command, waits, ends the whole tree when asked or when the time is over, keeps the output within its limit, and writes
+//! how it ended. It never writes to a terminal, opens no path outside its task and `/proc`, and signals nothing but its own
+//! unreaped children and the groups that they hold.
+//!
+//! * `leader`: the command's first process.
+//! * `watch`: the loop.
+//! * `tree`: who lives, and how all of it is ended.
+//! * `output`: the limit.
+//! * `sys`: every system call.
+#![no_std]
+#![no_main]
+
+mod leader;
+mod output;
+mod sys;
+mod tree;
+mod watch;
+
+use outlive_protocol::fds;
+use outlive_protocol::records::{Cause, Ended, MAX_RECORD};
+use outlive_protocol::settings::Settings;
+
+use sys::launch::Arguments;
+use sys::{Errno, files, ignore, process};
+use watch::Watch;
+
+/// We were started by something that does not know how.
+const NOT_STARTED_BY_A_HOST: u8 = 100;
+
+fn main(arguments: &Arguments) -> u8 {
+    let (Some(settings), Some(shell)) = (arguments.get(2), arguments.get(3)) else { return NOT_STARTED_BY_A_HOST };
+    let Some(settings) = Settings::parse(settings.to_bytes()) else { return NOT_STARTED_BY_A_HOST };
+    process::block_signals();
+    // It fails when the host has made a session for us already.
+    ignore(process::new_session());
+    // Without it (before Linux 3.4) an orphan leaves the tree, and everything else still holds.
+    ignore(process::adopt_orphans());
+    files::close_from(fds::FIRST_UNEXPECTED);
+    if files::change_directory(fds::TASK_DIR).is_err() {
+        return NOT_STARTED_BY_A_HOST;
+    }
+    // First what can fail, so that a command that runs is also watched.
+    let started =
+        process::signal_file().and_then(|signals| Ok((leader::start(shell, arguments.environment(), &settings)?, signals)));
+    match started {
+        Ok((leader, signals)) => {
+            // The user's directory can be removed or unmounted from now on.
+            files::close(fds::CWD);
+            announce();
+            Watch::new(leader, &settings, signals).stay();
+        }
+        Err(errno) => record_failure(errno),
+    }
+    0
+}
+
+/// Wakes every host that looks at this task.
+fn announce() {
+    // A FIFO that is full of such bytes has woken them already.
+    ignore(files::write(fds::EVENTS, b"\n"));
+}
+
+fn record_failure(errno: Errno) {
+    let now = process::unix_ms();
+    let ended = Ended {
+        cause: Cause::SpawnError,
+        exit_code: None,
+        signal: None,
+        errno: Some(u64::from(errno.0)),
+        started_at: now,
+        finished_at: now,
+        duration_ms: 0,
+        ended_monotonic_ns: process::monotonic_ns(),
+        max_rss_bytes: 0,
+        cpu_ms: 0,
+        descendants: 0,
+    };
+    // What cannot be written stays unwritten: the host sees the hang-up without a record.
+    ignore(files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));
+    announce();
+    ignore(files::sync(fds::ENDED));
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    process::exit(101)
+}

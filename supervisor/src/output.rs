@@ -1,0 +1,195 @@
+//! The output limit. Both ends of a capture file are kept and what lies between is given back to the disk: offsets stay
+//! valid, nothing is copied, and the command notices nothing. `dropped.json` says which bytes are gone, and it says so
+//! before they go.
+//!
+//! A silent task costs nothing: the kernel tells once that something in the task's directory was written (dnotify, which
+//! unlike inotify has no limit per user), then a timer looks at the sizes, and the kernel is asked again.
+
+use core::ffi::CStr;
+
+use outlive_protocol::fds;
+use outlive_protocol::records::{Dropped, MAX_RECORD, Range};
+
+use crate::sys::files::{self, File};
+use crate::sys::{Errno, Result};
+
+const DROPPED: &CStr = c"dropped.json";
+/// Holes begin and end at whole blocks.
+const BLOCK: u64 = 4096;
+/// Faster than a command can write: so long will the room that is left last at least.
+const BYTES_PER_NANOSECOND: u64 = 2;
+const SHORTEST_NS: u64 = 2_000_000;
+const LONGEST_NS: u64 = 100_000_000;
+/// The longest pause where the kernel tells nothing about writes.
+const UNTOLD_NS: u64 = 1_000_000_000;
+/// No check is due.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// The capture files of one task.
+pub(crate) struct Output {
+    /// 0: keep everything.
+    limit: u64,
+    stdout: Capture,
+    /// Empty for ever when merged.
+    stderr: Capture,
+    record: Option<File>,
+    told: bool,
+    pause: u64,
+    due: u64,
+}
+
+struct Capture {
+    file: Option<i32>,
+    size: u64,
+    dropped: Range,
+}
+
+impl Capture {
+    fn new(file: Option<i32>) -> Capture {
+        Capture { file, size: 0, dropped: (0, 0) }
+    }
+
+    /// Looks at the size; true when it has changed.
+    fn measure(&mut self) -> bool {
+        let size = self.file.and_then(|file| files::stat(file).ok()).map_or(self.size, |stat| stat.size);
+        let changed = size != self.size;
+        self.size = size;
+        if size < self.dropped.1 {
+            // The command has truncated its own output; what it writes from here on is not dropped.
+            self.dropped.1 = size.max(self.dropped.0);
+        }
+        changed
+    }
+
+    fn kept(&self) -> u64 {
+        self.size.saturating_sub(self.dropped.1.saturating_sub(self.dropped.0))
+    }
+
+    /// What is to be dropped in all, when it is more than now.
+    fn excess(&self, limit: u64) -> Option<Range> {
+        if self.kept() <= limit.saturating_add(slack(limit)) {
+            return None;
+        }
+        let head = (limit / 2).next_multiple_of(BLOCK);
+        let end = self.size.saturating_sub(limit / 2) / BLOCK * BLOCK;
+        (end > head.max(self.dropped.1)).then_some((head, end))
+    }
+}
+
+/// How far the kept bytes may grow over the limit before they are cut back: a cut for every block would cost more.
+fn slack(limit: u64) -> u64 {
+    (limit / 8).max(BLOCK)
+}
+
+impl Output {
+    /// The files behind the descriptors that the command writes to.
+    pub(crate) fn new(limit: u64) -> Output {
+        let files = [fds::STDOUT, fds::STDERR].map(|file| files::stat(file).map(|stat| (stat.device, stat.inode)));
+        let merged = files[0] == files[1];
+        Output {
+            // Half of what would overflow below is more than any disk holds.
+            limit: limit.min(u64::MAX / 4),
+            stdout: Capture::new(Some(fds::STDOUT)),
+            stderr: Capture::new(if merged { None } else { Some(fds::STDERR) }),
+            record: None,
+            told: true,
+            pause: SHORTEST_NS,
+            due: if limit == 0 { NEVER } else { 0 },
+        }
+    }
+
+    /// When to call [`Output::check`] next.
+    pub(crate) fn due(&self) -> u64 {
+        self.due
+    }
+
+    /// The kernel told of a write.
+    pub(crate) fn written(&mut self, now: u64) {
+        if self.limit != 0 && self.due == NEVER {
+            self.due = now.saturating_add(self.interval());
+        }
+    }
+
+    /// Cuts the files back, and sees to it that the next write is noticed.
+    pub(crate) fn check(&mut self, now: u64) -> Result<()> {
+        let before = self.total();
+        self.cut()?;
+        if self.limit == 0 {
+            return Ok(());
+        }
+        self.told = self.told && files::notify_once(fds::TASK_DIR).is_ok();
+        // What was written before the kernel was asked it does not tell, so the sizes are read after that.
+        let growing = self.measure();
+        self.due = if !self.told {
+            let grown = growing || self.total() != before;
+            self.pause = if grown { SHORTEST_NS } else { self.pause.saturating_mul(2).min(UNTOLD_NS) };
+            now.saturating_add(self.pause.max(self.interval()))
+        } else if growing {
+            now.saturating_add(self.interval())
+        } else {
+            NEVER
+        };
+        Ok(())
+    }
+
+    /// Cuts the files back if they are too long. An error: this file system cannot, or the record cannot be written, and
+    /// the task must be stopped; nothing is looked at any more.
+    pub(crate) fn cut(&mut self) -> Result<()> {
+        if self.limit == 0 {
+            return Ok(());
+        }
+        let dropped = (self.stdout.dropped, self.stderr.dropped);
+        self.measure();
+        let truncated = (self.stdout.dropped, self.stderr.dropped) != dropped;
+        let recorded = if truncated { self.write_record() } else { Ok(()) };
+        recorded.and_then(|()| self.trim()).inspect_err(|_| {
+            self.limit = 0;
+            self.due = NEVER;
+        })
+    }
+
+    fn total(&self) -> u64 {
+        self.stdout.size.saturating_add(self.stderr.size)
+    }
+
+    fn measure(&mut self) -> bool {
+        let stdout = self.stdout.measure();
+        self.stderr.measure() || stdout
+    }
+
+    /// How long the room that is left lasts.
+    fn interval(&self) -> u64 {
+        let most = self.limit.saturating_add(slack(self.limit));
+        let room = most.saturating_sub(self.stdout.kept().max(self.stderr.kept()));
+        (room / BYTES_PER_NANOSECOND).clamp(SHORTEST_NS, LONGEST_NS)
+    }
+
+    fn capture(&mut self, stream: i32) -> &mut Capture {
+        if stream == fds::STDOUT { &mut self.stdout } else { &mut self.stderr }
+    }
+
+    fn trim(&mut self) -> Result<()> {
+        for stream in [fds::STDOUT, fds::STDERR] {
+            let limit = self.limit;
+            let capture = self.capture(stream);
+            let Some((head, end)) = capture.excess(limit) else { continue };
+            let before = core::mem::replace(&mut capture.dropped, (head, end));
+            self.write_record()?;
+            if let Err(errno) = files::punch(stream, before.1.max(head), end) {
+                self.capture(stream).dropped = before;
+                self.write_record()?;
+                return Err(errno);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_record(&mut self) -> Result<()> {
+        if self.record.is_none() {
+            self.record = Some(File::create(fds::TASK_DIR, DROPPED)?);
+        }
+        let dropped = Dropped { stdout: self.stdout.dropped, stderr: self.stderr.dropped };
+        let file = self.record.as_ref().ok_or(Errno::EIO)?;
+        files::write_at_start(file.number(), dropped.write(&mut [0; MAX_RECORD]))
+    }
+}

@@ -1,0 +1,93 @@
+//! The way in: the arguments as the kernel left them on the stack. The way out: a child that shares our memory until its
+//! exec, so that nothing is copied and it can tell us why the exec failed.
+
+use core::ffi::{CStr, c_char, c_void};
+use core::marker::PhantomData;
+
+use super::machine::number;
+use super::{Errno, Result, call, process};
+
+/// The arguments and the environment of this process.
+pub(crate) struct Arguments {
+    count: usize,
+    first: *const *const c_char,
+}
+
+impl Arguments {
+    /// # Safety
+    /// `stack` is the stack pointer as the kernel set it at the start of the process.
+    pub(crate) unsafe fn read(stack: *const usize) -> Arguments {
+        // SAFETY: the number of arguments stands at the stack pointer.
+        Arguments { count: unsafe { stack.read() }, first: stack.wrapping_add(1).cast() }
+    }
+
+    /// One argument; the program's name is number 0.
+    pub(crate) fn get(&self, index: usize) -> Option<&'static CStr> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: there are `count` pointers from `first` on, for the life of the process.
+        let argument = unsafe { self.first.wrapping_add(index).read() };
+        // SAFETY: each points to a text with a NUL, which nobody changes.
+        Some(unsafe { CStr::from_ptr(argument) })
+    }
+
+    /// The environment, to be handed on.
+    pub(crate) fn environment(&self) -> Environment {
+        Environment(self.first.wrapping_add(self.count).wrapping_add(1))
+    }
+}
+
+/// The environment that this process was started with.
+#[derive(Clone, Copy)]
+pub(crate) struct Environment(*const *const c_char);
+
+/// One argument for [`execute`].
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Argument<'a>(*const c_char, PhantomData<&'a CStr>);
+
+impl<'a> Argument<'a> {
+    /// The end of the arguments.
+    pub(crate) const END: Argument<'static> = Argument(core::ptr::null(), PhantomData);
+
+    /// A text.
+    pub(crate) fn new(text: &'a CStr) -> Argument<'a> {
+        Argument(text.as_ptr(), PhantomData)
+    }
+}
+
+/// Becomes another program. Returns only when that failed.
+pub(crate) fn execute(program: &CStr, arguments: &[Argument<'_>], environment: Environment) -> Errno {
+    if arguments.last().is_none_or(|last| !last.0.is_null()) {
+        return Errno::E2BIG;
+    }
+    let addresses = [program.as_ptr() as usize, arguments.as_ptr() as usize, environment.0 as usize];
+    // SAFETY: texts with a NUL, and two lists that end with a null pointer: one was checked, one is the kernel's own.
+    let failed = unsafe { call(number::EXECVE, [addresses[0], addresses[1], addresses[2], 0, 0, 0]) };
+    failed.err().unwrap_or(Errno::EIO)
+}
+
+unsafe extern "C" {
+    fn outlive_vfork(function: unsafe extern "C" fn(*const c_void) -> !, argument: *const c_void, stack_top: *mut u8) -> isize;
+}
+
+/// Starts a child that runs `child` on a stack of its own and in our memory, and ends when `child` returns. We sleep until
+/// its exec or its end, so nothing runs at the same time; what it changes must be behind a `Cell` or an atomic.
+pub(crate) fn spawn(child: &dyn Fn(), stack: &mut [u8]) -> Result<u32> {
+    let end = stack.as_mut_ptr_range().end;
+    let top = end.map_addr(|address| address & !15);
+    let argument: *const &dyn Fn() = &raw const child;
+    // SAFETY: the stack is ours and large enough, the closure outlives the child's use of our memory, and no signal handler exists.
+    let pid = unsafe { outlive_vfork(enter, argument.cast(), top) };
+    if pid < 0 { Err(Errno(pid.unsigned_abs() as u32)) } else { Ok(pid as u32) }
+}
+
+/// # Safety
+/// `child` is what [`spawn`] passed.
+unsafe extern "C" fn enter(child: *const c_void) -> ! {
+    // SAFETY: `spawn` sleeps with this reference on its stack.
+    let child = unsafe { child.cast::<&dyn Fn()>().read() };
+    child();
+    process::exit(127)
+}

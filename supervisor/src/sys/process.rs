@@ -1,0 +1,207 @@
+//! Processes, signals, clocks, sleep.
+
+use super::files::File;
+use super::machine::number;
+use super::{Result, call, ignore, number, plain};
+
+/// Ends whatever gets it.
+pub(crate) const SIGKILL: u8 = 9;
+/// Please end.
+pub(crate) const SIGTERM: u8 = 15;
+/// A child changed its state.
+pub(crate) const SIGCHLD: u8 = 17;
+/// Go on.
+pub(crate) const SIGCONT: u8 = 18;
+/// Something was written in the task directory.
+pub(crate) const SIGIO: u8 = 29;
+const LAST_SIGNAL: usize = 64;
+
+const WNOHANG: usize = 1;
+const WEXITED: usize = 4;
+const WNOWAIT: usize = 0x0100_0000;
+/// Children of every kind, whatever signal announces their end.
+const WALL: usize = 0x4000_0000;
+
+/// Ends this process.
+pub(crate) fn exit(code: u8) -> ! {
+    loop {
+        ignore(plain(number::EXIT_GROUP, [usize::from(code), 0, 0, 0]));
+    }
+}
+
+/// This process's id.
+pub(crate) fn id() -> u32 {
+    plain(number::GETPID, [0; 4]).unwrap_or(0) as u32
+}
+
+/// The parent's process id.
+pub(crate) fn parent() -> u32 {
+    plain(number::GETPPID, [0; 4]).unwrap_or(0) as u32
+}
+
+/// The group of a process, `0` for this one.
+pub(crate) fn group_of(pid: i32) -> Result<i32> {
+    plain(number::GETPGID, [number(pid), 0, 0, 0]).map(|group| group as i32)
+}
+
+/// A session and a group of its own, without a terminal.
+pub(crate) fn new_session() -> Result<()> {
+    plain(number::SETSID, [0; 4]).map(drop)
+}
+
+/// Descendants whose parent dies become children of this process.
+pub(crate) fn adopt_orphans() -> Result<()> {
+    const PR_SET_CHILD_SUBREAPER: usize = 36;
+    plain(number::PRCTL, [PR_SET_CHILD_SUBREAPER, 1, 0, 0]).map(drop)
+}
+
+/// SIGKILL for this process when its parent dies.
+pub(crate) fn die_with_parent() -> Result<()> {
+    const PR_SET_PDEATHSIG: usize = 1;
+    plain(number::PRCTL, [PR_SET_PDEATHSIG, usize::from(SIGKILL), 0, 0]).map(drop)
+}
+
+/// Signals a process, or a group when the number is negative. An error means that nobody was there to get it.
+pub(crate) fn signal(target: i32, signal: u8) {
+    ignore(plain(number::KILL, [number(target), usize::from(signal), 0, 0]));
+}
+
+/// How a child ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Exit {
+    pub(crate) pid: u32,
+    /// The code that it exited with, or the signal that ended it.
+    pub(crate) how: How,
+    pub(crate) max_rss_bytes: u64,
+    pub(crate) cpu_ms: u64,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum How {
+    Code(u8),
+    Signal(u8),
+}
+
+/// Takes one child that has ended. `None`: all children live; an error: there are no children.
+pub(crate) fn reap() -> Result<Option<Exit>> {
+    let mut status = 0i32;
+    // Seconds and microseconds of user time, the same of system time, the largest resident set in KiB, and more.
+    let mut usage = [0u64; 18];
+    let arguments = [usize::MAX, &raw mut status as usize, WNOHANG | WALL, usage.as_mut_ptr() as usize, 0, 0];
+    // SAFETY: the kernel writes one int and one `struct rusage`, for which there is room.
+    let pid = unsafe { call(number::WAIT4, arguments) }?;
+    let signal = (status & 0x7f) as u8;
+    let seconds = usage[0].saturating_add(usage[2]);
+    Ok((pid != 0).then_some(Exit {
+        pid: pid as u32,
+        how: if signal == 0 { How::Code((status >> 8) as u8) } else { How::Signal(signal) },
+        max_rss_bytes: usage[4].saturating_mul(1024),
+        cpu_ms: seconds.saturating_mul(1000).saturating_add(usage[1].saturating_add(usage[3]) / 1000),
+    }))
+}
+
+/// Has this child ended? It stays where it is. An error: it is no child of ours.
+pub(crate) fn has_ended(pid: u32) -> Result<bool> {
+    const P_PID: usize = 1;
+    peek(P_PID, pid)
+}
+
+/// Does this group have a member that is an unreaped child of ours? Then the group's number belongs to nobody else.
+pub(crate) fn holds_group(group: u32) -> bool {
+    const P_PGID: usize = 2;
+    peek(P_PGID, group).is_ok()
+}
+
+fn peek(kind: usize, id: u32) -> Result<bool> {
+    // `siginfo_t`; its first int is 0 when nothing is to be told.
+    let mut info = [0u32; 32];
+    let arguments = [kind, id as usize, info.as_mut_ptr() as usize, WNOHANG | WEXITED | WNOWAIT | WALL, 0, 0];
+    // SAFETY: the kernel writes one `siginfo_t` of 128 bytes.
+    unsafe { call(number::WAITID, arguments) }?;
+    Ok(info[0] != 0)
+}
+
+/// No signal but SIGKILL and SIGSTOP interrupts this process from now on.
+pub(crate) fn block_signals() {
+    set_mask(u64::MAX);
+}
+
+/// Every signal does what it does by default, and none is blocked: what a program expects at its start.
+pub(crate) fn default_signals() {
+    for signal in 1..=LAST_SIGNAL {
+        // `struct sigaction` of zeroes: SIG_DFL, no flags.
+        let action = [0u64; 4];
+        // SAFETY: the kernel reads one `struct sigaction`; no handler is installed.
+        let set = unsafe { call(number::RT_SIGACTION, [signal, action.as_ptr() as usize, 0, size_of::<u64>(), 0, 0]) };
+        // SIGKILL and SIGSTOP cannot be set and are at their default.
+        ignore(set);
+    }
+    set_mask(0);
+}
+
+fn set_mask(mask: u64) {
+    const SIG_SETMASK: usize = 2;
+    let arguments = [SIG_SETMASK, &raw const mask as usize, 0, size_of::<u64>(), 0, 0];
+    // SAFETY: the kernel reads one 64-bit mask.
+    let set = unsafe { call(number::RT_SIGPROCMASK, arguments) };
+    // It fails for wrong arguments only.
+    ignore(set);
+}
+
+/// A descriptor from which SIGCHLD and SIGIO are read.
+pub(crate) fn signal_file() -> Result<File> {
+    const CLOSE_ON_EXEC_NON_BLOCKING: usize = 0x8_0800;
+    let mask = bit(SIGCHLD) | bit(SIGIO);
+    let arguments = [usize::MAX, &raw const mask as usize, size_of::<u64>(), CLOSE_ON_EXEC_NON_BLOCKING, 0, 0];
+    // SAFETY: the kernel reads one 64-bit mask.
+    unsafe { call(number::SIGNALFD4, arguments) }.map(|file| File::owning(file as i32))
+}
+
+/// A signal's place in a mask.
+pub(crate) fn bit(signal: u8) -> u64 {
+    1u64.checked_shl(u32::from(signal).wrapping_sub(1)).unwrap_or(0)
+}
+
+/// Nanoseconds since some moment before, unmoved by steps of the wall clock.
+pub(crate) fn monotonic_ns() -> u64 {
+    const CLOCK_MONOTONIC: usize = 1;
+    let [seconds, nanoseconds] = clock(CLOCK_MONOTONIC);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+/// Milliseconds since 1970 by the wall clock.
+pub(crate) fn unix_ms() -> u64 {
+    const CLOCK_REALTIME: usize = 0;
+    let [seconds, nanoseconds] = clock(CLOCK_REALTIME);
+    seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
+}
+
+fn clock(which: usize) -> [u64; 2] {
+    let mut time = [0i64; 2];
+    // SAFETY: the kernel writes one `struct timespec`, two 64-bit numbers.
+    let read = unsafe { call(number::CLOCK_GETTIME, [which, time.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    // Both clocks always exist.
+    ignore(read);
+    time.map(|part| part.max(0) as u64)
+}
+
+#[repr(C)]
+struct Poll {
+    file: i32,
+    events: i16,
+    ready: i16,
+}
+
+/// Sleeps until one of two descriptors can be read or the time is over, and tells which can. `u64::MAX`: for ever.
+pub(crate) fn sleep(files: [i32; 2], nanoseconds: u64) -> [bool; 2] {
+    const POLLIN: i16 = 1;
+    let mut polls = files.map(|file| Poll { file, events: POLLIN, ready: 0 });
+    let time = [nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000];
+    let time_address = if nanoseconds == u64::MAX { 0 } else { &raw const time as usize };
+    let arguments = [polls.as_mut_ptr() as usize, polls.len(), time_address, 0, 0, 0];
+    // SAFETY: the kernel reads and writes two `struct pollfd` and reads one `struct timespec` if there is one.
+    let slept = unsafe { call(number::PPOLL, arguments) };
+    // After an error nothing is ready, and the caller looks again.
+    ignore(slept);
+    polls.map(|poll| poll.ready != 0)
+}

@@ -1,0 +1,241 @@
+//! Who lives, and how all of it is ended. We are the only one who reaps our children, and do one thing at a time: a child
+//! that has not been reaped keeps its process id, and a group that has such a member keeps its number. Nothing else is
+//! ever signalled, so a number that was given to a stranger meanwhile cannot be hit.
+//!
+//! Only direct children are signalled, with their whole groups. A process deeper down becomes a direct child when what is
+//! above it dies, and that death wakes us; so a tree of any shape comes apart from the top.
+
+use core::ffi::CStr;
+
+use crate::sys::files::{self, File};
+use crate::sys::memory::Region;
+use crate::sys::process;
+
+/// How many groups can be told to end before the rest just gets the SIGKILL, and how many processes are counted.
+const MANY: usize = 16_384;
+
+/// The groups that got a signal already: each gets it once, however often we look.
+#[derive(Default)]
+pub(crate) struct Told {
+    targets: Option<Region<i32>>,
+    count: usize,
+}
+
+impl Told {
+    /// Forgets all, for another signal.
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Remembers a target; false when it is known, or when there is no room to remember it.
+    fn add(&mut self, target: i32) -> bool {
+        if self.targets.is_none() {
+            self.targets = Region::new(MANY).ok();
+        }
+        let Some(targets) = &mut self.targets else { return false };
+        if targets.iter().take(self.count).any(|known| *known == target) {
+            return false;
+        }
+        let Some(slot) = targets.get_mut(self.count) else { return false };
+        *slot = target;
+        self.count += 1;
+        true
+    }
+}
+
+/// Sends a signal to every group that has not got it yet, and wakes what was stopped so that it can act on it.
+pub(crate) fn tell(leader: u32, signal: u8, told: &mut Told) {
+    each_target(leader, &mut |target| {
+        if told.add(target) {
+            process::signal(target, signal);
+            process::signal(target, process::SIGCONT);
+        }
+    });
+}
+
+/// Sends SIGKILL to everything in reach. To be repeated after each death until there are no children.
+pub(crate) fn kill(leader: u32) {
+    let mut last = 0;
+    each_target(leader, &mut |target| {
+        if target != last {
+            process::signal(target, process::SIGKILL);
+            last = target;
+        }
+    });
+}
+
+/// The leader's group and the group of every direct child, each proven to be ours at that moment.
+fn each_target(leader: u32, act: &mut dyn FnMut(i32)) {
+    let own_group = process::group_of(0).unwrap_or(0);
+    if leader > 1 && process::holds_group(leader) {
+        act(-(leader as i32));
+    }
+    each_own_child(&mut |child| {
+        // `/proc` may be another namespace's; only a child of ours answers here.
+        if process::has_ended(child).is_err() {
+            return;
+        }
+        match process::group_of(child as i32) {
+            Ok(group) if group > 1 && group != own_group => act(-group),
+            _ => act(child as i32),
+        }
+    });
+}
+
+/// The live processes of this tree, zombies not counted. 1 where there is no `/proc` to look.
+pub(crate) fn count() -> u64 {
+    let Ok(mut queue) = Region::<u32>::new(MANY) else { return 1 };
+    let mut filled = 0;
+    let readable = each_own_child(&mut |child| push(&mut queue, &mut filled, child));
+    if !readable {
+        return 1;
+    }
+    let mut live = 0;
+    let mut at = 0;
+    while at < filled {
+        let Some(pid) = queue.get(at).copied() else { break };
+        at += 1;
+        if lives(pid) {
+            live += 1;
+            each_thread(pid, &mut |thread| {
+                let path = Path::new().text(b"/proc/").number(pid).text(b"/task/").number(thread).text(b"/children");
+                each_child(&path, &mut |child| push(&mut queue, &mut filled, child));
+            });
+        }
+    }
+    live
+}
+
+fn push(queue: &mut [u32], filled: &mut usize, pid: u32) {
+    if let Some(slot) = queue.get_mut(*filled) {
+        *slot = pid;
+        *filled += 1;
+    }
+}
+
+/// Does this process do something else with this signal than what it does by default? True when nobody can tell.
+pub(crate) fn handles(pid: u32, signal: u8) -> bool {
+    let mut buffer = [0; 4096];
+    let Some(status) = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/status"), &mut buffer) else {
+        return true;
+    };
+    let mut found = 0;
+    for line in status.split(|byte| *byte == b'\n') {
+        if let Some(mask) = line.strip_prefix(b"SigIgn:\t").or_else(|| line.strip_prefix(b"SigCgt:\t")) {
+            found += 1;
+            let mask = mask.iter().fold(0u64, |mask, digit| (mask << 4) | u64::from(hexadecimal(*digit)));
+            if mask & process::bit(signal) != 0 {
+                return true;
+            }
+        }
+    }
+    found < 2
+}
+
+fn hexadecimal(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit.wrapping_sub(b'a').wrapping_add(10) & 15,
+    }
+}
+
+/// False for a zombie and for who is gone.
+fn lives(pid: u32) -> bool {
+    let mut buffer = [0; 128];
+    let stat = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/stat"), &mut buffer).unwrap_or_default();
+    // The name stands in parentheses and may hold any character, so the last one closes it.
+    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|close| stat.get(close + 2));
+    !matches!(state, None | Some(b'Z' | b'X'))
+}
+
+fn read_start<'a>(path: &Path, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let file = File::open(-1, path.text_with_nul()).ok()?;
+    let length = files::read(file.number(), buffer).ok()?;
+    buffer.get(..length)
+}
+
+/// Calls `act` for each direct child, ended ones included. False when there is no list to read.
+fn each_own_child(act: &mut dyn FnMut(u32)) -> bool {
+    each_child(&Path::new().text(b"/proc/thread-self/children"), act)
+}
+
+/// Reads a list of process ids. It is exact for our own children: they leave the list only when we reap them.
+fn each_child(path: &Path, act: &mut dyn FnMut(u32)) -> bool {
+    let Ok(file) = File::open(-1, path.text_with_nul()) else { return false };
+    let mut buffer = [0; 512];
+    let mut pid = 0u32;
+    while let Ok(length @ 1..) = files::read(file.number(), &mut buffer) {
+        for byte in buffer.iter().take(length) {
+            match byte {
+                b'0'..=b'9' => pid = pid.wrapping_mul(10).wrapping_add(u32::from(*byte - b'0')),
+                _ if pid != 0 => {
+                    act(pid);
+                    pid = 0;
+                }
+                _ => {}
+            }
+        }
+    }
+    true
+}
+
+/// Calls `act` for each thread of a process: each has children of its own.
+fn each_thread(pid: u32, act: &mut dyn FnMut(u32)) {
+    let path = Path::new().text(b"/proc/").number(pid).text(b"/task");
+    let Ok(directory) = File::open_directory(path.text_with_nul()) else { return };
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = files::read_directory(&directory, &mut buffer) {
+        let mut entries = buffer.get(..length).unwrap_or_default();
+        // Two 64-bit numbers, the entry's length in two bytes, its kind in one, its name with a NUL.
+        while let (Some([low, high]), Some(name)) = (entries.get(16..18), entries.get(19..)) {
+            let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
+            let thread = digits.fold(0u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(*digit - b'0')));
+            if thread != 0 {
+                act(thread);
+            }
+            entries = entries.get(usize::from(u16::from_le_bytes([*low, *high])).max(1)..).unwrap_or_default();
+        }
+    }
+}
+
+/// A path under `/proc`, with room for the longest that is built here.
+struct Path {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Path {
+    fn new() -> Path {
+        Path { bytes: [0; 64], length: 0 }
+    }
+
+    fn text(mut self, text: &[u8]) -> Path {
+        for byte in text {
+            if let Some(slot) = self.bytes.get_mut(self.length) {
+                *slot = *byte;
+                self.length += 1;
+            }
+        }
+        self
+    }
+
+    fn number(self, number: u32) -> Path {
+        let mut digits = [0; 10];
+        let mut rest = number;
+        let mut used = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            used += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        let from = digits.len().saturating_sub(used);
+        self.text(digits.get(from..).unwrap_or_default())
+    }
+
+    fn text_with_nul(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+}

@@ -1,0 +1,323 @@
+//! The loop: one sleep until a child ends, an order comes, or something is due. No timer runs when nothing can happen.
+//!
+//! The leader's end is looked for before every order and every deadline: what has ended by itself was not killed.
+
+use core::ffi::CStr;
+
+use outlive_protocol::fds;
+use outlive_protocol::orders::{MAX_ORDER, Order};
+use outlive_protocol::records::{Cause, Closed, Ended, MAX_RECORD};
+use outlive_protocol::settings::{Cleanup, Settings};
+
+use crate::announce;
+use crate::leader::Leader;
+use crate::output::{NEVER, Output};
+use crate::sys::files::{self, File};
+use crate::sys::ignore;
+use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
+use crate::tree::{self, Told};
+
+const CLOSED: &CStr = c"closed.json";
+const NS_PER_MS: u64 = 1_000_000;
+/// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
+const KILL_AGAIN_NS: u64 = 1_000_000_000;
+
+/// One task, from its command's exec until its tree is empty.
+pub(crate) struct Watch<'a> {
+    leader: Leader,
+    settings: &'a Settings<'a>,
+    signals: File,
+    output: Output,
+    orders: Orders,
+    ending: Option<Ending>,
+    /// Only while the leader runs; [`NEVER`] when there is none or it has passed.
+    deadline: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The leader runs.
+    Running,
+    /// The leader's end is recorded, and others live.
+    Lingering { counted: bool },
+    /// Nobody is left. `counted`: the record of the leader's end told of others.
+    Empty { counted: bool },
+}
+
+/// The tree is being ended.
+struct Ending {
+    /// What came first.
+    cause: Cause,
+    /// The latest signal.
+    signal: u8,
+    /// Every signal that was sent.
+    sent: u64,
+    /// The leader did something of its own with one of them, so what it does now is our doing.
+    handled: bool,
+    told: Told,
+    /// SIGKILL has been sent.
+    forced: bool,
+    /// When it is sent (again).
+    force_at: u64,
+}
+
+impl<'a> Watch<'a> {
+    /// Nothing has been looked at yet.
+    pub(crate) fn new(leader: Leader, settings: &'a Settings<'a>, signals: File) -> Watch<'a> {
+        let deadline = match settings.timeout_ms {
+            0 => NEVER,
+            timeout => leader.started_ns.saturating_add(timeout.saturating_mul(NS_PER_MS)),
+        };
+        Watch {
+            leader,
+            settings,
+            signals,
+            output: Output::new(settings.max_output_bytes),
+            orders: Orders { line: [0; MAX_ORDER], length: 0 },
+            ending: None,
+            deadline,
+            stage: Stage::Running,
+        }
+    }
+
+    /// Stays until the tree is empty and everything is written.
+    pub(crate) fn stay(mut self) {
+        loop {
+            let now = process::monotonic_ns();
+            self.run_due(now);
+            if let Stage::Empty { counted } = self.stage {
+                return self.leave(counted);
+            }
+            self.sleep(now);
+        }
+    }
+
+    fn run_due(&mut self, now: u64) {
+        if now >= self.deadline {
+            self.deadline = NEVER;
+            self.end_tree(Cause::Timeout, SIGTERM, self.settings.grace_ms);
+        }
+        if self.ending.as_ref().is_some_and(|ending| now >= ending.force_at) {
+            self.force(now);
+        }
+        if now >= self.output.due() && self.output.check(now).is_err() {
+            self.end_tree(Cause::OutputLimit, SIGTERM, self.settings.grace_ms);
+        }
+    }
+
+    fn sleep(&mut self, now: u64) {
+        let force_at = self.ending.as_ref().map_or(NEVER, |ending| ending.force_at);
+        let due = self.deadline.min(force_at).min(self.output.due());
+        let time = if due == NEVER { NEVER } else { due.saturating_sub(now) };
+        let [signals, orders] = process::sleep([self.signals.number(), fds::CONTROL], time);
+        if signals {
+            self.take_signals();
+        }
+        if orders {
+            self.take_orders();
+        }
+    }
+
+    fn take_signals(&mut self) {
+        // Two signals are waited for and each is pending once at most; a `struct signalfd_siginfo` has 128 bytes.
+        let mut buffer = [0; 256];
+        let length = files::read(self.signals.number(), &mut buffer).unwrap_or(0);
+        for info in buffer.get(..length).unwrap_or_default().chunks(128) {
+            match info.first() {
+                Some(&SIGCHLD) => self.child_ended(),
+                Some(&SIGIO) => self.output.written(process::monotonic_ns()),
+                _ => {}
+            }
+        }
+    }
+
+    fn child_ended(&mut self) {
+        self.reap();
+        if matches!(self.stage, Stage::Empty { .. }) {
+            return;
+        }
+        // The children of who died are ours now and have not been told.
+        match &mut self.ending {
+            Some(ending) if ending.forced => tree::kill(self.leader.pid),
+            Some(ending) => tree::tell(self.leader.pid, ending.signal, &mut ending.told),
+            None => {}
+        }
+    }
+
+    /// Takes all children that have ended, and records the leader's end if it is among them.
+    fn reap(&mut self) {
+        let mut leader = None;
+        let alive = loop {
+            match process::reap() {
+                // Once it is reaped, its number may be another child's.
+                Ok(Some(exit)) if self.stage == Stage::Running && leader.is_none() && exit.pid == self.leader.pid => {
+                    leader = Some(exit);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        if let Some(exit) = leader {
+            self.leader_ended(exit, alive);
+        }
+        if let (Stage::Lingering { counted }, false) = (self.stage, alive) {
+            self.stage = Stage::Empty { counted };
+        }
+    }
+
+    fn leader_ended(&mut self, exit: Exit, alive: bool) {
+        let now = process::monotonic_ns();
+        let finished_at = process::unix_ms();
+        let cut = self.output.cut();
+        let (descendants, alive) = if alive { count_others() } else { (0, false) };
+        let (exit_code, signal) = match exit.how {
+            How::Code(code) => (Some(u64::from(code)), None),
+            How::Signal(signal) => (None, Some(u64::from(signal))),
+        };
+        let ended = Ended {
+            cause: self.cause(exit.how),
+            exit_code,
+            signal,
+            errno: None,
+            started_at: self.leader.started_at,
+            finished_at,
+            duration_ms: now.saturating_sub(self.leader.started_ns) / NS_PER_MS,
+            ended_monotonic_ns: now,
+            max_rss_bytes: exit.max_rss_bytes,
+            cpu_ms: exit.cpu_ms,
+            descendants,
+        };
+        // The space is reserved. If it fails nevertheless, the host sees the hang-up without a record.
+        ignore(files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));
+        announce();
+        self.deadline = NEVER;
+        let counted = descendants > 0;
+        self.stage = if alive { Stage::Lingering { counted } } else { Stage::Empty { counted } };
+        if !alive {
+            return;
+        }
+        if self.ending.is_none() && (self.settings.cleanup == Cleanup::Kill || cut.is_err()) {
+            self.end_tree(Cause::Exit, SIGTERM, self.settings.grace_ms);
+        }
+        if self.ending.is_none() {
+            // They may live for days; nobody waits for us now.
+            ignore(files::sync(fds::ENDED));
+        }
+    }
+
+    /// Ours only if a signal of ours did it: one that the leader was killed by, or one that it had an answer to.
+    fn cause(&self, how: How) -> Cause {
+        let (by_itself, signal) = match how {
+            How::Code(_) => (Cause::Exit, 0),
+            How::Signal(signal) => (Cause::Signal, process::bit(signal)),
+        };
+        match &self.ending {
+            Some(ending) if ending.handled || ending.sent & signal != 0 => ending.cause,
+            _ => by_itself,
+        }
+    }
+
+    fn take_orders(&mut self) {
+        let mut buffer = [0; 512];
+        let length = files::read(fds::CONTROL, &mut buffer).unwrap_or(0);
+        for byte in buffer.iter().take(length) {
+            if let Some(Order::Kill { signal, grace_ms }) = self.orders.take(*byte) {
+                self.end_tree(Cause::Kill, signal, grace_ms);
+            }
+        }
+    }
+
+    /// A signal now, SIGKILL after the grace. Asked again it can only become faster.
+    fn end_tree(&mut self, cause: Cause, signal: u8, grace_ms: u64) {
+        let running = self.stage == Stage::Running;
+        if running && process::has_ended(self.leader.pid).unwrap_or(true) {
+            self.reap();
+        }
+        if matches!(self.stage, Stage::Empty { .. }) {
+            return;
+        }
+        let now = process::monotonic_ns();
+        let grace = if signal == SIGKILL { 0 } else { grace_ms.saturating_mul(NS_PER_MS) };
+        let ending = self.ending.get_or_insert_with(|| Ending::new(cause));
+        ending.force_at = ending.force_at.min(now.saturating_add(grace));
+        if ending.forced || ending.force_at <= now {
+            return self.force(now);
+        }
+        if ending.sent & process::bit(signal) == 0 {
+            ending.handled |= self.stage == Stage::Running && tree::handles(self.leader.pid, signal);
+            ending.sent |= process::bit(signal);
+            ending.signal = signal;
+            ending.told.clear();
+            tree::tell(self.leader.pid, signal, &mut ending.told);
+        }
+    }
+
+    fn force(&mut self, now: u64) {
+        if let Some(ending) = &mut self.ending {
+            ending.forced = true;
+            ending.sent |= process::bit(SIGKILL);
+            ending.force_at = now.saturating_add(KILL_AGAIN_NS);
+            tree::kill(self.leader.pid);
+        }
+    }
+
+    fn leave(mut self, counted: bool) {
+        // Nobody is left to be stopped if it fails.
+        ignore(self.output.cut());
+        if counted {
+            let closed = Closed { closed_at: process::unix_ms() };
+            // Without it the hang-up says the same.
+            ignore(
+                File::create(fds::TASK_DIR, CLOSED)
+                    .and_then(|file| files::write(file.number(), closed.write(&mut [0; MAX_RECORD]))),
+            );
+            announce();
+        }
+        ignore(files::sync(fds::ENDED));
+    }
+}
+
+impl Ending {
+    fn new(cause: Cause) -> Ending {
+        Ending { cause, signal: 0, sent: 0, handled: false, told: Told::default(), forced: false, force_at: NEVER }
+    }
+}
+
+/// How many live besides the leader, and whether there is still a child to wait for.
+fn count_others() -> (u64, bool) {
+    let live = tree::count();
+    if live > 0 {
+        return (live, true);
+    }
+    // They ended while we were looking.
+    loop {
+        match process::reap() {
+            Ok(Some(_)) => {}
+            Ok(None) => return (tree::count().max(1), true),
+            Err(_) => return (0, false),
+        }
+    }
+}
+
+/// The line that is being received. What is longer than an order is none.
+struct Orders {
+    line: [u8; MAX_ORDER],
+    length: usize,
+}
+
+impl Orders {
+    fn take(&mut self, byte: u8) -> Option<Order> {
+        if byte == b'\n' {
+            let order = self.line.get(..self.length).and_then(Order::parse);
+            self.length = 0;
+            return order;
+        }
+        if let Some(slot) = self.line.get_mut(self.length) {
+            *slot = byte;
+        }
+        self.length = self.length.saturating_add(1);
+        None
+    }
+}
