@@ -1,0 +1,52 @@
+/** What waiting means in these tests, always with a loud limit, and what happens after a file's last test. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { inspect } from 'node:util'
+
+const finishers: (() => unknown)[] = []
+
+/** Runs `finish` after the last test of this file, later ones first. May be called from inside a test. */
+export function atTheEnd(finish: () => unknown): void {
+  finishers.push(finish)
+}
+
+afterAll(async () => {
+  for (let finish = finishers.pop(); finish; finish = finishers.pop()) await finish()
+})
+
+/**
+ * The first truthy value of `look`. Fails loudly, with the last value or error, when `limitMs` passes first; a `look`
+ * that throws is asked again. The limit is there to name what hangs, never to be waited for.
+ */
+export async function eventually<T>(
+  look: () => T | Promise<T>,
+  what: string,
+  limitMs = 10_000,
+): Promise<NonNullable<T>> {
+  const deadline = performance.now() + limitMs
+  let last = 'never looked'
+  for (;;) {
+    try {
+      const value = await look()
+      if (value) return value
+      last = `last seen: ${inspect(value)}`
+    } catch (error) {
+      last = `last error: ${inspect(error)}`
+    }
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}; ${last}`)
+    await pause(5)
+  }
+}
+
+/** `promise`, or a loud failure that says what did not come within `limitMs`. */
+export async function within<T>(promise: Promise<T>, what: string, limitMs = 10_000): Promise<T> {
+  const stop = new AbortController()
+  const tooLate = pause(limitMs, undefined, { signal: stop.signal }).then(() => {
+    throw new Error(`not within ${limitMs} ms: ${what}`)
+  })
+  tooLate.catch(() => {}) // aborted when the promise wins
+  try {
+    return await Promise.race([promise, tooLate])
+  } finally {
+    stop.abort()
+  }
+}
