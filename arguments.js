@@ -1,0 +1,289 @@
+'use strict'
+// Checks what callers pass and puts it into the form in which it crosses to native code. Nothing unchecked goes on:
+// napi alone would wrap -1 and NaN into a u32, ignore an option that is misspelt, and cut a string at its NUL.
+//
+// Each option is read once: a getter that throws throws its own error, one that changes its mind changes nothing.
+
+const os = require('node:os')
+const path = require('node:path')
+const { failure } = require('./errors.js')
+
+const MIB = 1024 * 1024
+const STATUSES = ['starting', 'running', 'killing', 'completed', 'failed', 'killed', 'timed_out', 'lost']
+
+function misuse(message, cause) {
+  return failure('INVALID_ARGUMENT', message, cause)
+}
+
+/** What was passed, in words, without running any code of its owner. */
+function shown(value) {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : String(value)
+  return Array.isArray(value) ? 'an array' : 'an object'
+}
+
+// ---- Kinds of values: each takes the name for messages and the value, and returns what crosses
+
+function isWellFormed(text) {
+  // Under the `u` flag a surrogate matches alone only when it has no partner.
+  return !/\p{Surrogate}/u.test(text)
+}
+
+function text(name, value, takes, limits = {}) {
+  const { min = 0, max = Infinity, nul = false } = limits
+  if (typeof value !== 'string') throw misuse(`${name} takes ${takes}; got ${shown(value)}`)
+  const size = Buffer.byteLength(value)
+  if (size < min) throw misuse(`${name} takes ${takes}; got ${shown(value)}`)
+  if (size > max) throw misuse(`${name} takes ${takes}; got ${size} bytes`)
+  if (!nul && value.includes('\0')) throw misuse(`${name} takes ${takes}, without NUL; got ${shown(value)}`)
+  if (!isWellFormed(value)) throw misuse(`${name} takes ${takes}, in whole characters; got ${shown(value)}`)
+  return value
+}
+
+function whole(name, value, takes, min, max = Number.MAX_SAFE_INTEGER) {
+  const fits = Number.isSafeInteger(value) && value >= min && value <= max
+  if (!fits) throw misuse(`${name} takes ${takes}; got ${shown(value)}`)
+  return value + 0 // -0 becomes 0
+}
+
+function flag(name, value) {
+  if (typeof value !== 'boolean') throw misuse(`${name} takes true or false; got ${shown(value)}`)
+  return value
+}
+
+function oneOf(name, value, known) {
+  if (!known.includes(value)) {
+    throw misuse(`${name} takes ${known.map((word) => `"${word}"`).join(' or ')}; got ${shown(value)}`)
+  }
+  return value
+}
+
+const kinds = {
+  sessionId: (name, value) => text(name, value, 'a non-empty string up to 1024 bytes', { min: 1, max: 1024 }),
+  milliseconds: (name, value) => whole(name, value, 'a whole number of milliseconds', 0),
+  deadline: (name, value) => whole(name, value, 'a whole number of milliseconds, 0 for no deadline', 0),
+  previewBytes: (name, value) => whole(name, value, 'a whole number of bytes up to 1048576', 0, MIB),
+  directory: (name, value) => path.resolve(text(name, value, 'the path of a directory', { min: 1 })),
+}
+
+// ---- Options objects
+
+/** How many letters to add, remove or change. */
+function distance(from, to) {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= to.length; j++) {
+      const same = from[i - 1].toLowerCase() === to[j - 1].toLowerCase() ? 0 : 1
+      next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + same))
+    }
+    row = next
+  }
+  return row[to.length]
+}
+
+function nearest(key, known) {
+  const short = key.slice(0, 64)
+  return known.reduce((best, name) => (distance(short, name) < distance(short, best) ? name : best))
+}
+
+/** Reads the options that `schema` knows, each through its kind; an option that is undefined is not there. */
+function read(call, options, schema) {
+  if (options === undefined) return {}
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw misuse(`${call} takes an object of options; got ${shown(options)}`)
+  }
+  const known = Object.keys(schema)
+  const stranger = Object.keys(options).find((key) => !known.includes(key))
+  if (stranger !== undefined) {
+    const guess = nearest(stranger, known)
+    throw misuse(`${call}: there is no option ${shown(stranger)}; the nearest is "${guess}" (of ${known.join(', ')})`)
+  }
+  const found = {}
+  for (const key of known) {
+    const value = options[key]
+    if (value !== undefined) found[key] = schema[key](`${call}: option "${key}"`, value)
+  }
+  return found
+}
+
+// ---- The environment
+
+function checkedName(name, key) {
+  const fits = key !== '' && !key.includes('=') && !key.includes('\0') && isWellFormed(key)
+  if (!fits) throw misuse(`${name} takes names that are not empty and have neither "=" nor NUL; got ${shown(key)}`)
+  return key
+}
+
+/** The whole environment of a command: the host's, with `overrides` laid over it. */
+function environment(name, overrides) {
+  // Without a prototype: `__proto__` is a name like any other.
+  const env = Object.assign(Object.create(null), process.env)
+  // Electron hosts set it for themselves; inherited, it turns every Electron program that a task starts into Node.
+  delete env.ELECTRON_RUN_AS_NODE
+  if (overrides === undefined) return env
+  if (typeof overrides !== 'object' || overrides === null || typeof overrides[Symbol.iterator] === 'function') {
+    throw misuse(`${name} takes an object of names and strings; got ${shown(overrides)}`)
+  }
+  for (const key of Object.keys(overrides)) {
+    const value = overrides[checkedName(name, key)]
+    if (value === undefined) delete env[key]
+    else env[key] = text(`${name}, variable ${shown(key)},`, value, 'a string, or undefined to remove it')
+  }
+  return env
+}
+
+// ---- Metadata
+
+/** As JSON text: what it holds is read once, here. */
+function metadata(name, value) {
+  let json
+  try {
+    json = JSON.stringify(value)
+  } catch (error) {
+    // Cycles and bigints are TypeErrors of stringify, too deep a nesting its RangeError; others come from getters.
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error
+    throw misuse(`${name} takes a value that JSON can hold; got one that it cannot: ${error.message}`, error)
+  }
+  if (json === undefined) throw misuse(`${name} takes a value that JSON can hold; got ${shown(value)}`)
+  const size = Buffer.byteLength(json)
+  if (size > 65536) throw misuse(`${name} takes JSON up to 65536 bytes; got ${size} bytes`)
+  // stringify escapes exactly the surrogates that have no partner.
+  if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(json)) throw misuse(`${name} takes strings in whole characters`)
+  return json
+}
+
+// ---- The calls
+
+const spawnSchema = {
+  sessionId: kinds.sessionId,
+  cwd: kinds.directory,
+  env: (name, value) => ({ name, value }),
+  timeoutMs: kinds.deadline,
+  graceMs: kinds.milliseconds,
+  shell: (name, value) => text(name, value, 'an absolute path or a name on PATH', { min: 1 }),
+  stderr: (name, value) => oneOf(name, value, ['separate', 'merge']),
+  maxOutputBytes: (name, value) => whole(name, value, 'a whole number of bytes, 0 for no limit', 0),
+  cleanup: (name, value) => oneOf(name, value, ['keep', 'kill']),
+  notify: flag,
+  description: (name, value) => text(name, value, 'a string up to 65536 bytes', { max: 65536, nul: true }),
+  metadata,
+}
+
+function currentDirectory() {
+  try {
+    return process.cwd()
+  } catch (error) {
+    throw failure('CWD_NOT_FOUND', `spawn: the host's own working directory is gone: ${error.message}`, error)
+  }
+}
+
+/** Everything that native `spawn` needs to know, defaults filled in, as JSON. */
+function spawnOrder(command, options) {
+  text('spawn: the command', command, 'a non-empty string up to 8 MiB', { min: 1, max: 8 * MIB })
+  const found = read('spawn', options, spawnSchema)
+  const order = JSON.stringify({
+    command,
+    sessionId: found.sessionId ?? 'default',
+    cwd: found.cwd ?? currentDirectory(),
+    env: environment(found.env?.name, found.env?.value),
+    timeoutMs: found.timeoutMs ?? 1_800_000,
+    graceMs: found.graceMs ?? 2000,
+    shell: found.shell ?? null,
+    stderr: found.stderr ?? 'separate',
+    maxOutputBytes: found.maxOutputBytes ?? 100 * MIB,
+    cleanup: found.cleanup ?? 'keep',
+    notify: found.notify ?? true,
+    description: found.description ?? null,
+  })
+  return `${order.slice(0, -1)},"metadata":${found.metadata ?? 'null'}}`
+}
+
+function taskId(call, value) {
+  return text(`${call}: the task id`, value, 'the string that spawn resolved with')
+}
+
+function taskIds(call, value) {
+  if (!Array.isArray(value)) throw misuse(`${call} takes an array of task ids; got ${shown(value)}`)
+  // Not `map`: it skips holes.
+  return Array.from(value, (id) => taskId(call, id))
+}
+
+function callback(value) {
+  if (typeof value !== 'function') throw misuse(`onCompletion takes a function; got ${shown(value)}`)
+  return value
+}
+
+function signalNumber(name, value) {
+  const { signals } = os.constants
+  if (typeof value === 'string' && Object.hasOwn(signals, value)) return signals[value]
+  throw misuse(`${name} takes the name of a signal, such as "SIGTERM"; got ${shown(value)}`)
+}
+
+function abortSignal(name, value) {
+  // By its shape: a signal may come from another realm, where `instanceof` knows it not.
+  const fits = typeof value?.aborted === 'boolean' && typeof value.addEventListener === 'function'
+  if (!fits) throw misuse(`${name} takes an AbortSignal; got ${shown(value)}`)
+  return value
+}
+
+const schemas = {
+  registry: {
+    storageDir: kinds.directory,
+    maxRunning: (name, value) => whole(name, value, 'a whole number from 1 to 2147483647', 1, 0x7fffffff),
+  },
+  session: { sessionId: kinds.sessionId },
+  status: { sessionId: kinds.sessionId, previewBytes: kinds.previewBytes },
+  list: {
+    sessionId: kinds.sessionId,
+    previewBytes: kinds.previewBytes,
+    status: (name, value) => oneOf(name, value, STATUSES),
+  },
+  kill: { sessionId: kinds.sessionId, signal: signalNumber, graceMs: kinds.milliseconds },
+  wait: { sessionId: kinds.sessionId, timeoutMs: kinds.milliseconds, signal: abortSignal },
+  output: {
+    sessionId: kinds.sessionId,
+    stream: (name, value) => oneOf(name, value, ['stdout', 'stderr']),
+    from: (name, value) => whole(name, value, 'a whole number of bytes', Number.MIN_SAFE_INTEGER),
+    maxBytes: (name, value) => whole(name, value, 'a whole number of bytes from 1 to 16777216', 1, 16 * MIB),
+    wholeLines: flag,
+  },
+  onCompletion: { sessionId: kinds.sessionId, ack: (name, value) => oneOf(name, value, ['auto', 'manual']) },
+  cleanup: { olderThanMs: kinds.milliseconds, undeliveredOlderThanMs: kinds.milliseconds },
+  shutdown: { graceMs: kinds.milliseconds },
+}
+
+function home() {
+  try {
+    return os.homedir()
+  } catch (error) {
+    throw failure(
+      'STORAGE_FAILED',
+      'there is no home directory for the store; say storageDir or set OUTLIVE_DIR',
+      error,
+    )
+  }
+}
+
+/** Where tasks live when nobody says so. */
+function defaultStorageDir() {
+  const { OUTLIVE_DIR, XDG_STATE_HOME } = process.env
+  if (OUTLIVE_DIR) return path.resolve(OUTLIVE_DIR)
+  // The specification of XDG says that a relative path in it counts as none.
+  if (XDG_STATE_HOME && path.isAbsolute(XDG_STATE_HOME)) return path.join(XDG_STATE_HOME, 'outlive')
+  return path.join(home(), '.local', 'state', 'outlive')
+}
+
+module.exports = {
+  read,
+  schemas,
+  kinds,
+  spawnOrder,
+  taskId,
+  taskIds,
+  callback,
+  defaultStorageDir,
+  SIGTERM: os.constants.signals.SIGTERM,
+}

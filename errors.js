@@ -1,0 +1,56 @@
+'use strict'
+// Makes every error of this package: real `Error`s of the caller's realm, with a stable `code`. Native code only
+// sends text, because an error that it makes belongs to another realm under Jest and in vm contexts.
+
+/** An error with a code; a `TypeError` for misuse. */
+function failure(code, message, cause) {
+  const Kind = code === 'INVALID_ARGUMENT' ? TypeError : Error
+  const error = cause === undefined ? new Kind(message) : new Kind(message, { cause })
+  error.code = code
+  return error
+}
+
+/** The error that a native answer `{ code, message, cause? }` describes. */
+function fromAnswer({ code, message, cause }) {
+  if (cause === undefined || cause === null) return failure(code, message)
+  const { message: reason, ...facts } = cause
+  return failure(code, message, Object.assign(new Error(reason), facts))
+}
+
+/** The error that a native method threw: its message is an answer as JSON, or, after a panic, plain words. */
+function fromThrown(thrown) {
+  const text = String(thrown?.message ?? thrown)
+  try {
+    const answer = JSON.parse(text)
+    if (typeof answer?.code === 'string' && typeof answer.message === 'string') return fromAnswer(answer)
+  } catch {
+    // No JSON: a panic that was caught at the native edge.
+  }
+  return failure('INTERNAL', text)
+}
+
+/** Marks the line that made a call, for {@link blame}. Cheap: V8 formats it only when somebody reads it. */
+function callSite(caller) {
+  const site = {}
+  Error.captureStackTrace?.(site, caller)
+  return site
+}
+
+/** Lets an error that comes from nowhere, later, point at the call that it answers. */
+function blame(error, site) {
+  const frames = /\n {4}at [\s\S]*/.exec(site.stack ?? '')
+  if (frames) error.stack = `${error.name}: ${error.message}${frames[0]}`
+  return error
+}
+
+/** What an aborted signal makes of a promise: its reason where that is an `AbortError`, else one as Node makes it. */
+function aborted(signal) {
+  const { reason } = signal
+  if (reason?.name === 'AbortError') return reason
+  const error = new Error('The operation was aborted', { cause: reason })
+  error.name = 'AbortError'
+  error.code = 'ABORT_ERR'
+  return error
+}
+
+module.exports = { failure, fromAnswer, fromThrown, callSite, blame, aborted }

@@ -1,0 +1,436 @@
+// Times are Unix milliseconds, durations milliseconds, sizes bytes, unless a comment says otherwise.
+/// <reference lib="esnext.disposable" />
+
+/**
+ * What can go wrong, as the stable `code` of the error. How a *task* ends is never an error: that is its
+ * {@link TaskSnapshot}.
+ *
+ * - `INVALID_ARGUMENT`: misuse; the error is a `TypeError` that names the option, what it takes and what it got
+ * - `CWD_NOT_FOUND`, `SHELL_NOT_FOUND`: the directory or the shell is missing or cannot be used
+ * - `TASK_LIMIT_EXCEEDED`: `maxRunning` tasks run already; the message names them
+ * - `TASK_NOT_FOUND`: no such task, or another session's
+ * - `SPAWN_FAILED`: the system refused a process, a file or memory; the reason is in `cause`
+ * - `STORAGE_FAILED`: the storage directory cannot be used; the reason is in `cause`
+ * - `SUPERVISOR_UNAVAILABLE`: the supervisor cannot be executed from anywhere that was tried
+ * - `REGISTRY_CLOSED`: after `detach` or `shutdown`
+ * - `UNSUPPORTED_PLATFORM`: there is no addon for this platform
+ * - `INTERNAL`: a defect of this package
+ */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'CWD_NOT_FOUND'
+  | 'SHELL_NOT_FOUND'
+  | 'TASK_LIMIT_EXCEEDED'
+  | 'TASK_NOT_FOUND'
+  | 'SPAWN_FAILED'
+  | 'STORAGE_FAILED'
+  | 'SUPERVISOR_UNAVAILABLE'
+  | 'REGISTRY_CLOSED'
+  | 'UNSUPPORTED_PLATFORM'
+  | 'INTERNAL'
+
+/** Every error of this package. The system's own error, with its own `code` such as `ENOENT`, stands in `cause`. */
+export interface OutliveError extends Error {
+  code: ErrorCode
+  cause?: unknown
+}
+
+/**
+ * How a task stands. `completed`: exit code 0. `failed`: another code, a signal nobody here sent, or no start.
+ * `killed`: `kill` or `shutdown` ended it. `timed_out`: the deadline did. `lost`: its supervisor vanished, so the
+ * outcome is unknown.
+ */
+export type TaskStatus = 'starting' | 'running' | 'killing' | 'completed' | 'failed' | 'killed' | 'timed_out' | 'lost'
+
+/** The statuses that never change again. */
+export type TerminalStatus = Exclude<TaskStatus, 'starting' | 'running' | 'killing'>
+
+/** What ended a task. */
+export type TaskCause =
+  | 'exit'
+  | 'signal'
+  | 'kill'
+  | 'timeout'
+  | 'output_limit'
+  | 'spawn_error'
+  | 'supervisor_lost'
+  | 'reboot'
+
+/** Options of a {@link TaskRegistry}. */
+export interface RegistryOptions {
+  /**
+   * Where tasks live on disk. Default: `$OUTLIVE_DIR`, else `$XDG_STATE_HOME/outlive`, else `~/.local/state/outlive`.
+   * A relative path is taken from `process.cwd()`.
+   */
+  storageDir?: string
+  /** How many tasks of this registry may run at once, at least 1. Default 8. */
+  maxRunning?: number
+}
+
+/** Options of `spawn`. */
+export interface SpawnOptions {
+  /** The owner of the task and of its news: any non-empty string up to 1024 bytes. Default `'default'`. */
+  sessionId?: string
+  /** The command's working directory. Default `process.cwd()`, from which a relative path is taken too. */
+  cwd?: string
+  /** Over the host's environment; `undefined` removes a variable. `ELECTRON_RUN_AS_NODE` is only passed on from here. */
+  env?: Record<string, string | undefined>
+  /** After how many milliseconds the task is ended as `timed_out`. Default 1 800 000 (30 minutes); 0: no deadline. */
+  timeoutMs?: number
+  /** Milliseconds between SIGTERM and SIGKILL, for timeouts and kills. Default 2000. */
+  graceMs?: number
+  /** An absolute path, or a name on PATH. Default: bash if there is one, else `/bin/sh`. */
+  shell?: string
+  /** `'merge'` keeps both streams in one file, in their true order. Default `'separate'`. */
+  stderr?: 'separate' | 'merge'
+  /** Bytes per capture file; both ends are kept and the middle goes. Default 104 857 600 (100 MiB); 0: no limit. */
+  maxOutputBytes?: number
+  /** What a natural end of the command does to descendants that still run. Default `'keep'`. */
+  cleanup?: 'keep' | 'kill'
+  /** `false`: the completion is never pushed or drained; `status` and `wait` still tell. Default `true`. */
+  notify?: boolean
+  /** For people: comes back in snapshots and completions. Up to 64 KiB. */
+  description?: string
+  /** For programs: any JSON value up to 64 KiB; comes back in snapshots and completions. */
+  metadata?: unknown
+}
+
+/** Names the session that a call is about. */
+export interface SessionOptions {
+  /** Default: every session that this registry has attached, and `'default'`. */
+  sessionId?: string
+}
+
+/** Options of `status`. */
+export interface StatusOptions extends SessionOptions {
+  /** Bytes of output in `outputPreview`, 0 to 1 048 576 (1 MiB). Default 5120. */
+  previewBytes?: number
+}
+
+/** Options of `list`. */
+export interface ListOptions extends StatusOptions {
+  /** Only tasks of this status. */
+  status?: TaskStatus
+}
+
+/** Options of `kill`. */
+export interface KillOptions extends SessionOptions {
+  /** The name of the first signal. Default `'SIGTERM'`. */
+  signal?: NodeJS.Signals
+  /** Milliseconds until SIGKILL. Default: the task's own `graceMs`. */
+  graceMs?: number
+}
+
+/** Options of `wait`. */
+export interface WaitOptions extends SessionOptions {
+  /** After how many milliseconds `wait` resolves although the task goes on. Default: never. */
+  timeoutMs?: number
+  /** Ends the waiting, not the task: the promise rejects with an `AbortError`. */
+  signal?: AbortSignal
+}
+
+/** Options of `output`. */
+export interface OutputOptions extends SessionOptions {
+  /** Default `'stdout'`, which is both streams of a merged task. */
+  stream?: 'stdout' | 'stderr'
+  /** An absolute byte offset, valid for ever; negative counts from the end. Default 0. */
+  from?: number
+  /** How much of the stream to read at most, 1 to 16 777 216 (16 MiB). Default 65 536. */
+  maxBytes?: number
+  /** End at the end of a line where there is one. Default `false`. */
+  wholeLines?: boolean
+}
+
+/** Options of `onCompletion`. */
+export interface CompletionOptions extends SessionOptions {
+  /**
+   * `'auto'`: delivered when the callback returns, or when the promise that it returns resolves. `'manual'`: delivered
+   * by `ack`, given back by `release`. Default `'auto'`.
+   */
+  ack?: 'auto' | 'manual'
+}
+
+/** Options of `cleanup`. */
+export interface CleanupOptions {
+  /** Age at which a finished and delivered task may go. Default 86 400 000 (a day). */
+  olderThanMs?: number
+  /** Age at which a finished task may go although nobody took its completion. Default 604 800 000 (a week). */
+  undeliveredOlderThanMs?: number
+}
+
+/** Options of `shutdown`. */
+export interface ShutdownOptions {
+  /** Milliseconds until SIGKILL. Default: each task's own `graceMs`. */
+  graceMs?: number
+}
+
+/** A task as it stood when it was asked for. */
+export interface TaskSnapshot {
+  /** `bash-` and 16 hexadecimal digits. */
+  taskId: string
+  sessionId: string
+  status: TaskStatus
+  /** What ended it; `null` until then. */
+  cause: TaskCause | null
+  /** `null` until it ended and when a signal ended it; 124 when it is `timed_out`. */
+  exitCode: number | null
+  /** The name of the signal that ended it, such as `'SIGSEGV'`. */
+  signal: string | null
+  /** What went wrong in words, when `cause` is `spawn_error`, `supervisor_lost` or `reboot`. */
+  error: string | null
+  command: string
+  cwd: string
+  description: string | null
+  metadata: unknown
+  /** Of the shell while it runs. For show, never for signalling. */
+  pid: number | null
+  startedAt: number
+  finishedAt: number | null
+  durationMs: number
+  /** `null`: no deadline. */
+  timeoutMs: number | null
+  /** The tails of both streams; neither hides the other. */
+  outputPreview: string
+  /** There is more than the preview shows. */
+  outputTruncated: boolean
+  stdoutPath: string
+  /** `null` when the streams are merged. */
+  stderrPath: string | null
+  stdoutBytes: number
+  stderrBytes: number
+  /** Bytes that the output limit removed. */
+  droppedBytes: number
+  lastOutputAt: number | null
+  /** Live processes of the task besides the shell; also after its end. */
+  descendants: number
+  /** After the end. */
+  maxRssBytes: number | null
+  /** After the end: user and system time. */
+  cpuMs: number | null
+  /** The news of its end has been told and taken. */
+  completionDelivered: boolean
+}
+
+/** The news of a task's end. */
+export interface Completion {
+  type: 'bash_completed'
+  taskId: string
+  sessionId: string
+  status: TerminalStatus
+  cause: TaskCause
+  exitCode: number | null
+  signal: string | null
+  error: string | null
+  command: string
+  description: string | null
+  metadata: unknown
+  /** Up to 300 bytes when `completed`, 2048 otherwise. */
+  outputPreview: string
+  outputTruncated: boolean
+  startedAt: number
+  finishedAt: number
+  durationMs: number
+  descendants: number
+  /** 1, and more each time that it is told again. */
+  attempt: number
+}
+
+/** A range of a task's output. No UTF-8 character is ever cut. */
+export interface OutputChunk {
+  text: string
+  /** The offset at which `text` starts. */
+  from: number
+  /** Where to read on: the `from` of the next call. */
+  nextOffset: number
+  /** Bytes of this range that the output limit removed. */
+  droppedBytes: number
+  /** The stream's length, removed bytes included. */
+  totalBytes: number
+  /** The task has ended and nothing follows. */
+  eof: boolean
+}
+
+/** What `replay` found. */
+export interface ReplayReport {
+  running: number
+  finished: number
+  lost: number
+  /** Completions that nobody has taken yet. */
+  pending: number
+  /** Paths of records that this version cannot read. They are left as they are. */
+  unreadable: string[]
+}
+
+/** A subscription to completions. It does not keep the process alive. */
+export interface Subscription {
+  /** Ends it; twice is fine. Callbacks that are under way still deliver. */
+  close(): void
+  /** Lets it keep the process alive. */
+  ref(): this
+  /** Undoes `ref`. */
+  unref(): this
+  [Symbol.dispose](): void
+}
+
+/** Takes a completion. See {@link CompletionOptions.ack} for what its return means. */
+export type CompletionCallback = (completion: Completion) => unknown
+
+/**
+ * Runs background shell commands that outlive this process, and tells how each one ended.
+ * It never keeps the process alive, except while one of its promises is pending or a subscription asked for it.
+ */
+export class TaskRegistry {
+  /**
+   * Opens the storage directory, and creates it with mode 0700 where it is missing.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`
+   */
+  constructor(options?: RegistryOptions)
+
+  /**
+   * Starts a command in the background and resolves with its task id once the task is on disk and its supervisor runs.
+   * After a rejection nothing has run, nothing is left on disk, and no completion ever comes. The command has stdin at
+   * end of file, a session of its own, `OUTLIVE_TASK_ID` in its environment, and may be 8 MiB long.
+   * @throws `INVALID_ARGUMENT`, `CWD_NOT_FOUND`, `SHELL_NOT_FOUND`, `TASK_LIMIT_EXCEEDED`, `SPAWN_FAILED`,
+   * `STORAGE_FAILED`, `SUPERVISOR_UNAVAILABLE`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  spawn(command: string, options?: SpawnOptions): Promise<string>
+
+  /**
+   * Tells how a task stands; `null` for an unknown id or another session's. No side effects.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  status(taskId: string, options?: StatusOptions): TaskSnapshot | null
+
+  /**
+   * Lists tasks in the order in which they started. No side effects.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  list(options?: ListOptions): TaskSnapshot[]
+
+  /**
+   * Ends a task and its whole tree: the signal, the grace, then SIGKILL. Resolves with the terminal snapshot when the
+   * tree is empty and the completion is queued. A finished task comes back as it is; descendants that outlived it are
+   * ended.
+   * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  kill(taskId: string, options?: KillOptions): Promise<TaskSnapshot>
+
+  /**
+   * Waits for the end of a task and resolves with its snapshot; with the snapshot as it stands when `timeoutMs` passes.
+   * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`; an
+   * `AbortError` when `signal` is aborted
+   */
+  wait(taskId: string, options?: WaitOptions): Promise<TaskSnapshot>
+
+  /**
+   * Reads a range of what a task wrote. Offsets stay valid for ever.
+   * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  output(taskId: string, options?: OutputOptions): OutputChunk
+
+  /**
+   * Calls back once per completion: the backlog first, then as tasks end, in the order in which they ended. A callback
+   * that throws or rejects gives the completion back; it is told again with back-off, at most 5 times in this process,
+   * and then left to `drain`. Each session has at most one subscription in a registry.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  onCompletion(callback: CompletionCallback, options?: CompletionOptions): Subscription
+
+  /**
+   * Takes the pending completions and delivers them. Not those that a callback is holding.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  drain(options?: SessionOptions): Completion[]
+
+  /**
+   * Shows the pending completions and leaves them pending. Not those that a callback is holding.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  pending(options?: SessionOptions): Completion[]
+
+  /**
+   * Delivers completions for good, and returns how many of them were not delivered before.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  ack(taskIds: readonly string[]): number
+
+  /**
+   * Gives completions back that a callback was holding, and returns how many.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  release(taskIds: readonly string[]): number
+
+  /**
+   * Attaches a session (default `'default'`) ahead of time: reads its tasks back from disk and says what was found.
+   * Any call that names a session attaches it too. Twice is fine; a live task is never replaced.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  replay(sessionId?: string): Promise<ReplayReport>
+
+  /**
+   * Removes finished tasks with their files and resolves with their number. Never one that runs, has live descendants,
+   * or whose completion is undelivered and younger than `undeliveredOlderThanMs`.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  cleanup(options?: CleanupOptions): Promise<number>
+
+  /**
+   * Closes the registry; its tasks go on. Promises that are pending reject with `REGISTRY_CLOSED`, and so do later
+   * calls. Twice is fine, and so is a platform without an addon. Happens by itself when the process or worker ends.
+   */
+  detach(): void
+
+  /**
+   * Ends every running task of this registry, in parallel, resolves with their snapshots, then closes the registry.
+   * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  shutdown(options?: ShutdownOptions): Promise<TaskSnapshot[]>
+
+  /** Detaches. */
+  [Symbol.dispose](): void
+}
+
+/** {@link TaskRegistry.spawn} of the process's default registry, which the first call of any of these functions opens. */
+export function spawn(command: string, options?: SpawnOptions): Promise<string>
+
+/** {@link TaskRegistry.status} of the process's default registry, which the first call of any of these functions opens. */
+export function status(taskId: string, options?: StatusOptions): TaskSnapshot | null
+
+/** {@link TaskRegistry.list} of the process's default registry, which the first call of any of these functions opens. */
+export function list(options?: ListOptions): TaskSnapshot[]
+
+/** {@link TaskRegistry.kill} of the process's default registry, which the first call of any of these functions opens. */
+export function kill(taskId: string, options?: KillOptions): Promise<TaskSnapshot>
+
+/** {@link TaskRegistry.wait} of the process's default registry, which the first call of any of these functions opens. */
+export function wait(taskId: string, options?: WaitOptions): Promise<TaskSnapshot>
+
+/** {@link TaskRegistry.output} of the process's default registry, which the first call of any of these functions opens. */
+export function output(taskId: string, options?: OutputOptions): OutputChunk
+
+/** {@link TaskRegistry.onCompletion} of the process's default registry, which the first call of any of these functions opens. */
+export function onCompletion(callback: CompletionCallback, options?: CompletionOptions): Subscription
+
+/** {@link TaskRegistry.drain} of the process's default registry, which the first call of any of these functions opens. */
+export function drain(options?: SessionOptions): Completion[]
+
+/** {@link TaskRegistry.pending} of the process's default registry, which the first call of any of these functions opens. */
+export function pending(options?: SessionOptions): Completion[]
+
+/** {@link TaskRegistry.ack} of the process's default registry, which the first call of any of these functions opens. */
+export function ack(taskIds: readonly string[]): number
+
+/** {@link TaskRegistry.release} of the process's default registry, which the first call of any of these functions opens. */
+export function release(taskIds: readonly string[]): number
+
+/** {@link TaskRegistry.replay} of the process's default registry, which the first call of any of these functions opens. */
+export function replay(sessionId?: string): Promise<ReplayReport>
+
+/** {@link TaskRegistry.cleanup} of the process's default registry, which the first call of any of these functions opens. */
+export function cleanup(options?: CleanupOptions): Promise<number>
+
+/** {@link TaskRegistry.detach} of the process's default registry, which the first call of any of these functions opens. */
+export function detach(): void
+
+/** {@link TaskRegistry.shutdown} of the process's default registry, which the first call of any of these functions opens. */
+export function shutdown(options?: ShutdownOptions): Promise<TaskSnapshot[]>

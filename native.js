@@ -1,0 +1,99 @@
+'use strict'
+// Finds the addon of this platform. Each shipped file stands in a `require` of its own, with a literal name, in a `try`
+// of its own: bundlers follow literals only, and outside of a `try` refuse the build over one that is not installed.
+//
+// `NativeRegistry` is undefined on platforms for which nothing is shipped: the package loads there all the same.
+
+const platform = platformKey()
+const shipped = ['linux-x64-gnu', 'linux-arm64-gnu', 'linux-x64-musl', 'linux-arm64-musl']
+const misses = []
+
+function platformKey() {
+  const { platform: system, arch } = process
+  return system === 'linux' ? `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}` : `${system}-${arch}`
+}
+
+function isMusl() {
+  const { report } = process
+  if (typeof report?.getReport !== 'function') return false
+  // A report looks up the peers of open sockets by name, unless told not to: that can take seconds.
+  const before = report.excludeNetwork
+  report.excludeNetwork = true
+  const { header } = report.getReport()
+  report.excludeNetwork = before
+  return header !== undefined && header.glibcVersionRuntime === undefined
+}
+
+function miss(name, error) {
+  misses.push({ name, error })
+}
+
+function load() {
+  const { OUTLIVE_NATIVE } = process.env
+  if (OUTLIVE_NATIVE) {
+    try {
+      return require(OUTLIVE_NATIVE)
+    } catch (error) {
+      return miss(`${OUTLIVE_NATIVE} (from OUTLIVE_NATIVE)`, error)
+    }
+  }
+  switch (platform) {
+    case 'linux-x64-gnu':
+      try {
+        return require('./outlive.linux-x64-gnu.node')
+      } catch (error) {
+        miss('./outlive.linux-x64-gnu.node', error)
+      }
+      try {
+        return require('outlive-linux-x64-gnu')
+      } catch (error) {
+        miss('outlive-linux-x64-gnu', error)
+      }
+      break
+    case 'linux-arm64-gnu':
+      try {
+        return require('./outlive.linux-arm64-gnu.node')
+      } catch (error) {
+        miss('./outlive.linux-arm64-gnu.node', error)
+      }
+      try {
+        return require('outlive-linux-arm64-gnu')
+      } catch (error) {
+        miss('outlive-linux-arm64-gnu', error)
+      }
+      break
+    case 'linux-x64-musl':
+      try {
+        return require('./outlive.linux-x64-musl.node')
+      } catch (error) {
+        miss('./outlive.linux-x64-musl.node', error)
+      }
+      try {
+        return require('outlive-linux-x64-musl')
+      } catch (error) {
+        miss('outlive-linux-x64-musl', error)
+      }
+      break
+    case 'linux-arm64-musl':
+      try {
+        return require('./outlive.linux-arm64-musl.node')
+      } catch (error) {
+        miss('./outlive.linux-arm64-musl.node', error)
+      }
+      try {
+        return require('outlive-linux-arm64-musl')
+      } catch (error) {
+        miss('outlive-linux-arm64-musl', error)
+      }
+  }
+}
+
+const addon = load()
+if (addon === undefined && misses.length > 0) {
+  const tried = misses.map(({ name, error }) => `  ${name}: ${String(error?.message ?? error).split('\n')[0]}`)
+  throw new Error(`outlive: no addon for ${platform} could be loaded. Tried:\n${tried.join('\n')}`, {
+    cause: new AggregateError(misses.map(({ error }) => error)),
+  })
+}
+
+module.exports = { NativeRegistry: addon?.NativeRegistry, platform, shipped }

@@ -1,0 +1,387 @@
+'use strict'
+// A registry as JavaScript sees it: checks arguments, turns native answers into promises and real `Error`s, and contains
+// callbacks that throw. It decides nothing about tasks. What it keeps is what JavaScript alone can hold: promises,
+// callbacks, and the count of reasons for which the event loop must not end.
+//
+// Native code says only "something changed" (`wake`), and the face pulls (`take`): however many tasks end at once, the
+// event loop is entered once.
+
+const { performance } = require('node:perf_hooks')
+// Not the global: Jest's fake timers replace that one, and completions must come all the same.
+const { setImmediate } = require('node:timers')
+const { inspect } = require('node:util')
+const checked = require('./arguments.js')
+const { aborted, blame, callSite, failure, fromAnswer, fromThrown } = require('./errors.js')
+const native = require('./native.js')
+
+const { read, schemas } = checked
+
+/** How long callbacks run in a row before the event loop gets its turn. */
+const SLICE_MS = 2
+
+// Registries with a promise pending or a subscription open. Others may be collected when their owner drops them: `wake`
+// itself holds its registry weakly.
+const inUse = new Set()
+
+function closedError() {
+  return failure('REGISTRY_CLOSED', 'the registry is closed: detach or shutdown was called')
+}
+
+function unsupportedError() {
+  const { platform, shipped } = native
+  return failure('UNSUPPORTED_PLATFORM', `outlive has no addon for ${platform}; it runs on ${shipped.join(', ')}`)
+}
+
+function openAddon(options, wake) {
+  const { storageDir, maxRunning = 8 } = read('TaskRegistry', options, schemas.registry)
+  if (native.NativeRegistry === undefined) return undefined
+  try {
+    return new native.NativeRegistry(storageDir ?? checked.defaultStorageDir(), maxRunning, wake)
+  } catch (error) {
+    throw fromThrown(error)
+  }
+}
+
+class TaskRegistry {
+  #addon
+  #closed = false
+  #closing = false
+  #requests = new Map()
+  #lastRequest = 0
+  #subscriptions = new Map()
+  #deliveries = []
+  #delivering = false
+  #refs = 0
+
+  constructor(options) {
+    this.#addon = openAddon(options, TaskRegistry.#waker(new WeakRef(this)))
+  }
+
+  static #waker(registry) {
+    return () => registry.deref()?.#pull()
+  }
+
+  async spawn(command, options) {
+    const order = checked.spawnOrder(command, options)
+    return this.#request((addon, request) => addon.spawn(request, order))
+  }
+
+  status(taskId, options) {
+    const id = checked.taskId('status', taskId)
+    const { sessionId = null, previewBytes = 5120 } = read('status', options, schemas.status)
+    return this.#answer((addon) => addon.status(id, sessionId, previewBytes))
+  }
+
+  list(options) {
+    const { sessionId = null, status = null, previewBytes = 5120 } = read('list', options, schemas.list)
+    return this.#answer((addon) => addon.list(sessionId, status, previewBytes))
+  }
+
+  async kill(taskId, options) {
+    const id = checked.taskId('kill', taskId)
+    const found = read('kill', options, schemas.kill)
+    const { sessionId = null, signal = checked.SIGTERM, graceMs = null } = found
+    return this.#request((addon, request) => addon.kill(request, id, sessionId, signal, graceMs))
+  }
+
+  async wait(taskId, options) {
+    const id = checked.taskId('wait', taskId)
+    const { sessionId = null, timeoutMs = null, signal } = read('wait', options, schemas.wait)
+    return this.#request((addon, request) => addon.wait(request, id, sessionId, timeoutMs), signal)
+  }
+
+  output(taskId, options) {
+    const id = checked.taskId('output', taskId)
+    const found = read('output', options, schemas.output)
+    const { sessionId = null, stream = 'stdout', from = 0, maxBytes = 65536, wholeLines = false } = found
+    return this.#answer((addon) => addon.output(id, sessionId, stream, from, maxBytes, wholeLines))
+  }
+
+  onCompletion(callback, options) {
+    checked.callback(callback)
+    const { sessionId = null, ack = 'auto' } = read('onCompletion', options, schemas.onCompletion)
+    const id = this.#call((addon) => addon.subscribe(sessionId))
+    this.#subscriptions.set(id, { callback, auto: ack === 'auto', refd: false, warned: false })
+    inUse.add(this)
+    return new Subscription(
+      () => this.#unsubscribe(id),
+      (refd) => this.#refSubscription(id, refd),
+    )
+  }
+
+  drain(options) {
+    const { sessionId = null } = read('drain', options, schemas.session)
+    return this.#answer((addon) => addon.drain(sessionId))
+  }
+
+  pending(options) {
+    const { sessionId = null } = read('pending', options, schemas.session)
+    return this.#answer((addon) => addon.pending(sessionId))
+  }
+
+  ack(taskIds) {
+    const ids = checked.taskIds('ack', taskIds)
+    return this.#call((addon) => addon.ack(ids))
+  }
+
+  release(taskIds) {
+    const ids = checked.taskIds('release', taskIds)
+    return this.#call((addon) => addon.release(ids))
+  }
+
+  async replay(sessionId = 'default') {
+    const id = checked.kinds.sessionId('replay: the session id', sessionId)
+    return this.#request((addon, request) => addon.replay(request, id))
+  }
+
+  async cleanup(options) {
+    const found = read('cleanup', options, schemas.cleanup)
+    const { olderThanMs = 86_400_000, undeliveredOlderThanMs = 604_800_000 } = found
+    return this.#request((addon, request) => addon.cleanup(request, olderThanMs, undeliveredOlderThanMs))
+  }
+
+  detach() {
+    if (this.#closed) return
+    this.#closed = true
+    for (const request of [...this.#requests.keys()]) this.#reject(request, closedError())
+    for (const id of [...this.#subscriptions.keys()]) this.#forget(id)
+    this.#deliveries.length = 0
+    try {
+      this.#addon?.detach()
+    } catch (error) {
+      throw fromThrown(error)
+    }
+  }
+
+  async shutdown(options) {
+    const { graceMs = null } = read('shutdown', options, schemas.shutdown)
+    if (this.#closing) throw closedError()
+    const ended = this.#request((addon, request) => addon.shutdown(request, graceMs))
+    this.#closing = true
+    try {
+      const snapshots = await ended
+      this.detach()
+      return snapshots
+    } finally {
+      this.#closing = false
+    }
+  }
+
+  // ---- Asking native code
+
+  /** Calls native code; what it throws becomes an error of this realm. */
+  #call(call) {
+    if (this.#addon === undefined) throw unsupportedError()
+    if (this.#closed) throw closedError()
+    try {
+      return call(this.#addon)
+    } catch (error) {
+      throw fromThrown(error)
+    }
+  }
+
+  #answer(call) {
+    const json = this.#call(call)
+    return json === null ? null : JSON.parse(json)
+  }
+
+  /** A promise for an answer that comes through `take`. It keeps the process alive until then. */
+  #request(call, signal) {
+    const request = ++this.#lastRequest
+    const site = callSite(this.#request)
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw aborted(signal)
+      this.#call((addon) => call(addon, request))
+      const abort = () => this.#cancel(request, aborted(signal))
+      signal?.addEventListener('abort', abort, { once: true })
+      const forget = () => signal?.removeEventListener('abort', abort)
+      this.#requests.set(request, { resolve, reject, forget, site })
+      inUse.add(this)
+      this.#ref()
+    })
+  }
+
+  /** Takes a request off the list; undefined when it was aborted, or its registry closed, before its answer came. */
+  #close(request) {
+    const entry = this.#requests.get(request)
+    if (entry === undefined) return undefined
+    this.#requests.delete(request)
+    entry.forget()
+    this.#unref()
+    this.#mayBeCollected()
+    return entry
+  }
+
+  #reject(request, error) {
+    const entry = this.#close(request)
+    entry?.reject(blame(error, entry.site))
+  }
+
+  #cancel(request, reason) {
+    this.#close(request)?.reject(reason)
+    try {
+      this.#addon.cancel(request)
+    } catch {
+      // Its answer comes all the same, and finds nobody.
+    }
+  }
+
+  #mayBeCollected() {
+    if (this.#requests.size === 0 && this.#subscriptions.size === 0) inUse.delete(this)
+  }
+
+  #ref() {
+    if (++this.#refs === 1) this.#addon.ref()
+  }
+
+  #unref() {
+    if (--this.#refs === 0) this.#addon.unref()
+  }
+
+  // ---- Hearing from native code
+
+  #pull() {
+    if (this.#closed) return
+    try {
+      for (const event of JSON.parse(this.#addon.take())) this.#hear(event)
+    } catch (error) {
+      // Answers may have been lost with it, and a promise that never settles is worse than one that rejects.
+      for (const request of [...this.#requests.keys()]) this.#reject(request, fromThrown(error))
+    }
+  }
+
+  #hear(event) {
+    if (event.type === 'failed') this.#reject(event.request, fromAnswer(event.error))
+    // While shutdown is under way its answer closes the registry, so it keeps its place behind earlier completions.
+    else if (event.type === 'settled' && !this.#closing) this.#close(event.request)?.resolve(event.value)
+    else this.#deliverLater(event)
+  }
+
+  /**
+   * Callbacks run after the code that waits for a promise of the same moment, so whoever starts a task knows its id
+   * before the news of its end comes.
+   */
+  #deliverLater(event) {
+    this.#deliveries.push(event)
+    if (this.#delivering) return
+    this.#delivering = true
+    setImmediate(() => this.#deliver())
+  }
+
+  /** In slices: a backlog of thousands must not stop the host's event loop. */
+  #deliver() {
+    const pause = performance.now() + SLICE_MS
+    do {
+      const event = this.#deliveries.shift()
+      if (event?.type === 'settled') this.#close(event.request)?.resolve(event.value)
+      else if (event !== undefined) this.#tell(event)
+    } while (this.#deliveries.length > 0 && performance.now() < pause)
+    this.#delivering = this.#deliveries.length > 0
+    if (this.#delivering) setImmediate(() => this.#deliver())
+  }
+
+  // ---- Completions
+
+  /** Runs a callback. Whatever it does, nothing is thrown from here: that would end the host. */
+  #tell({ subscription, completion }) {
+    const entry = this.#subscriptions.get(subscription)
+    const { taskId } = completion // the callback may change its completion
+    if (entry === undefined) return this.#giveBack([taskId])
+    const done = () => entry.auto && this.#settle(entry, taskId, true)
+    const failed = (error) => {
+      warn(entry, `the callback of onCompletion failed on ${taskId}, which is pending again`, error)
+      this.#settle(entry, taskId, false)
+    }
+    try {
+      const { callback } = entry
+      const result = callback(completion)
+      if (typeof result?.then === 'function') Promise.resolve(result).then(done, failed)
+      else done()
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  /** Also after the end of the subscription and of the registry: what a callback has taken shall not be told again. */
+  #settle(entry, taskId, delivered) {
+    try {
+      this.#addon.settle(taskId, delivered)
+    } catch (thrown) {
+      const error = fromThrown(thrown)
+      if (error.code !== 'REGISTRY_CLOSED') warn(entry, `the delivery of ${taskId} could not be recorded`, error)
+    }
+  }
+
+  #giveBack(taskIds) {
+    try {
+      if (taskIds.length > 0) this.#addon.release(taskIds)
+    } catch {
+      // Only a closed registry refuses, and that one has given back everything.
+    }
+  }
+
+  #unsubscribe(id) {
+    if (!this.#forget(id)) return
+    const mine = (event) => event.type === 'completion' && event.subscription === id
+    const untold = this.#deliveries.filter(mine).map((event) => event.completion.taskId)
+    this.#deliveries = this.#deliveries.filter((event) => !mine(event))
+    this.#call((addon) => addon.unsubscribe(id))
+    this.#giveBack(untold)
+  }
+
+  #forget(id) {
+    this.#refSubscription(id, false)
+    const known = this.#subscriptions.delete(id)
+    this.#mayBeCollected()
+    return known
+  }
+
+  #refSubscription(id, refd) {
+    const entry = this.#subscriptions.get(id)
+    if (entry === undefined || entry.refd === refd) return
+    entry.refd = refd
+    if (refd) this.#ref()
+    else this.#unref()
+  }
+}
+
+/** What `onCompletion` returns. */
+class Subscription {
+  #close
+  #setRef
+
+  constructor(close, setRef) {
+    this.#close = close
+    this.#setRef = setRef
+  }
+
+  close() {
+    this.#close()
+  }
+
+  ref() {
+    this.#setRef(true)
+    return this
+  }
+
+  unref() {
+    this.#setRef(false)
+    return this
+  }
+}
+
+/** Tells a developer about a callback that fails, once per subscription. */
+function warn(entry, message, error) {
+  if (entry.warned) return
+  entry.warned = true
+  process.emitWarning(message, { type: 'OutliveWarning', detail: inspect(error) })
+}
+
+// Node 18 before 18.18 has no such symbol.
+if (Symbol.dispose) {
+  const asMethod = (value) => ({ value, writable: true, configurable: true })
+  Object.defineProperty(TaskRegistry.prototype, Symbol.dispose, asMethod(TaskRegistry.prototype.detach))
+  Object.defineProperty(Subscription.prototype, Symbol.dispose, asMethod(Subscription.prototype.close))
+}
+
+module.exports = { TaskRegistry, closedError }
