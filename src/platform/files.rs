@@ -55,6 +55,11 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
+/// Refuses what stands in a directory's place and is none, a link to one included.
+pub fn check_directory(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(io::Error::new(ErrorKind::NotADirectory, "not a directory")) }
+}
+
 /// Opens a directory to hand it on; it need not be readable.
 pub fn open_directory(path: &Path) -> io::Result<File> {
     let path = CString::new(path.as_os_str().as_bytes())?;

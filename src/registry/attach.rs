@@ -1,5 +1,6 @@
 //! Attaching: a session's tasks come into the ledger, from disk, once; and later those that other hosts have started.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Registry;
@@ -39,7 +40,7 @@ impl Keeper {
 
     /// Finds tasks that are new on disk, and forgets those whose files are gone.
     pub(super) fn rescan(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
-        let on_disk = store::session_tasks(&self.shared.store, session)?;
+        let on_disk: HashSet<TaskId> = store::session_tasks(&self.shared.store, session)?.into_iter().collect();
         let new: Vec<TaskId> = {
             let mut ledger = self.shared.lock();
             let is_removed = |entry: &&Entry| entry.task.is_gone() && !on_disk.contains(&entry.asked.task);

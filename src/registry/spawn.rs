@@ -97,7 +97,9 @@ impl Keeper {
 
     fn try_spawn(&mut self, ear: &mut Ear, options: SpawnOptions) -> Result<TaskId> {
         let session = SessionId::new(&options.session_id);
-        self.attach(ear, &session)?;
+        if !self.shared.lock().attached.contains(&session) {
+            self.attach(ear, &session)?;
+        }
         let search_path = options.env.get("PATH").map_or("", String::as_str);
         let shell = shell::resolve(options.shell.as_deref(), search_path)?;
         let order = Order {

@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use outlive_protocol::fds;
+use outlive_protocol::names::{self, Name};
 use outlive_protocol::records::{ENDED_RESERVED, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
-use outlive_protocol::{fds, names};
 
 use super::records::{TaskRecord, refused};
 use super::{Store, TaskDir, remove, session};
@@ -73,7 +74,7 @@ impl Created {
     }
 
     fn fill(&mut self, stderr: StderrMode, command: &str, cwd: File) -> Result<()> {
-        let make = |name: &str, with: &dyn Fn(&Path) -> io::Result<File>| {
+        let make = |name: Name, with: &dyn Fn(&Path) -> io::Result<File>| {
             let path = self.dir.file(name);
             with(&path).map_err(Error::storage("make", path))
         };

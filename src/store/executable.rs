@@ -64,7 +64,7 @@ impl Executable {
         let mut tried = Vec::new();
         let overriding = std::env::var_os(OVERRIDE);
         let ways: &[fn(&Executable) -> io::Result<Found>] =
-            if overriding.is_some() { &[|_| from_override()] } else { &[Executable::from_copy, |_| from_memory()] };
+            if overriding.is_some() { &[|_| from_override()] } else { &[Executable::checked_copy, |_| from_memory()] };
         for way in ways {
             let attempt = way(self).and_then(|place| start(&place.path).map(|child| (place, child)));
             match attempt {
@@ -87,7 +87,7 @@ impl Executable {
     }
 
     /// The copy in the store: checked by content before each first use, written anew and renamed into place when it differs.
-    fn from_copy(&self) -> io::Result<Found> {
+    fn checked_copy(&self) -> io::Result<Found> {
         let is_ours = files::read_bounded(&self.copy, CONTENT.len()).is_ok_and(|content| content == CONTENT)
             && files::may_execute(&self.copy).is_ok();
         if !is_ours {

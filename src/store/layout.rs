@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use outlive_protocol::names;
+use outlive_protocol::names::{self, Name};
 
 use super::Executable;
 use super::records::Here;
@@ -60,8 +61,8 @@ impl TaskDir {
     }
 
     /// One of its files.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+    pub fn file(&self, name: Name) -> PathBuf {
+        self.0.join(name.as_str())
     }
 
     /// `task.json`.
@@ -75,7 +76,7 @@ fn create_with_parents(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(error)?;
-            fs::create_dir_all(parent)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
             match files::create_directory(path) {
                 // Another host was quicker.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -8,7 +8,7 @@ use outlive_protocol::names;
 use super::look::{ending_without_record, newer};
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_delivered, is_inhabited, look};
-use crate::platform::fifo;
+use crate::platform::{fifo, files};
 use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
 
 /// What a task's directory holds.
@@ -35,6 +35,11 @@ pub enum Loaded {
 /// Reads a task. `watch` is called with its events before anything is concluded from the disk, so that no news is missed.
 pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&File) -> io::Result<()>) -> Loaded {
     let dir = store.task_dir(session, id);
+    match files::check_directory(dir.path()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Loaded::Nothing,
+        Err(error) => return Loaded::Unreadable(error),
+        Ok(()) => {}
+    }
     let record = match read::<TaskRecord>(&dir.task()) {
         Record::Complete(record) => record,
         Record::Absent => return Loaded::Nothing,

@@ -5,7 +5,7 @@ use std::io;
 use std::io::Write;
 use std::time::SystemTime;
 
-use outlive_protocol::names;
+use outlive_protocol::names::{self, Name};
 use outlive_protocol::orders;
 
 use super::TaskDir;
@@ -20,7 +20,7 @@ const MAX_COMMAND_BYTES: usize = 8 << 20;
 /// The supervisor's records.
 #[derive(Debug)]
 pub struct Look {
-    /// Its command runs, or ran.
+    /// Its command runs, or ran; not told of a task that is over.
     pub started: Option<Run>,
     /// Its leader has ended.
     pub ended: Option<Ending>,
@@ -31,11 +31,12 @@ pub struct Look {
 /// Reads the supervisor's records, as far as they are complete. An error when one of them is of a newer release, or is no record.
 pub fn look(dir: &TaskDir, this_boot: bool) -> io::Result<Look> {
     let ended: Option<Ending> = complete(read(&dir.file(names::ENDED)))?.map(|record: EndedRecord| record.into_ending(this_boot));
-    let started = complete(read::<StartedRecord>(&dir.file(names::STARTED)))?.map(Run::from);
     let empty = match &ended {
         None => false,
         Some(ending) => ending.descendants == 0 || complete(read::<ClosedRecord>(&dir.file(names::CLOSED)))?.is_some(),
     };
+    // Once all is over, who it was does not matter: the end's news is one record.
+    let started = if empty { None } else { complete(read::<StartedRecord>(&dir.file(names::STARTED)))?.map(Run::from) };
     Ok(Look { started, ended, empty })
 }
 
@@ -97,7 +98,7 @@ pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Optio
     }
 }
 
-fn modified(dir: &TaskDir, name: &str) -> Option<u64> {
+fn modified(dir: &TaskDir, name: Name) -> Option<u64> {
     let moment: SystemTime = fs::symlink_metadata(dir.file(name)).ok()?.modified().ok()?;
     Some(clock::to_unix_ms(moment))
 }

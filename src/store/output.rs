@@ -332,12 +332,12 @@ mod tests {
         let directory = Scratch::new();
         let mut content = content.to_vec();
         content[hole.0 as usize..hole.1 as usize].fill(0);
-        fs::write(directory.path().join(names::STDOUT), content).unwrap();
-        fs::write(directory.path().join(names::STDERR), "").unwrap();
+        fs::write(directory.path().join(names::STDOUT.as_str()), content).unwrap();
+        fs::write(directory.path().join(names::STDERR.as_str()), "").unwrap();
         if hole.0 < hole.1 {
             let record = outlive_protocol::records::Dropped { stdout: hole, stderr: (0, 0) };
             let mut buffer = [0; outlive_protocol::records::MAX_RECORD];
-            fs::write(directory.path().join(names::DROPPED), record.write(&mut buffer)).unwrap();
+            fs::write(directory.path().join(names::DROPPED.as_str()), record.write(&mut buffer)).unwrap();
         }
         let dir = TaskDir::at(directory.path().to_owned());
         (directory, dir)
@@ -425,11 +425,11 @@ mod tests {
     fn neither_stream_hides_the_other_in_a_preview() {
         // O3
         let (directory, dir) = captured(&b"o".repeat(1000), (0, 0));
-        fs::write(directory.path().join(names::STDERR), b"e".repeat(1000)).unwrap();
+        fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(1000)).unwrap();
         let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
         assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(150), "e".repeat(150)));
         assert!(shown.truncated);
-        fs::write(directory.path().join(names::STDERR), b"e".repeat(10)).unwrap();
+        fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(10)).unwrap();
         let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
         assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(290), "e".repeat(10)));
     }

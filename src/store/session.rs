@@ -12,14 +12,19 @@ use outlive_protocol::names;
 
 use super::Store;
 use crate::error::{Error, Result};
-use crate::platform::{fifo, files};
+use crate::platform::{clock, fifo, files};
 use crate::task::{SessionId, TaskId};
 
 const MAX_SESSION_BYTES: usize = 1024;
 
 /// Whether the session is on disk. An error when its directory is another session's, or is unreadable.
 pub fn open_session(store: &Store, session: &SessionId) -> Result<bool> {
-    let path = store.session_dir(session).join(names::SESSION);
+    let dir = store.session_dir(session);
+    match files::check_directory(&dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        checked => checked.map_err(Error::storage("use the session directory", &dir))?,
+    }
+    let path = dir.join(names::SESSION.as_str());
     match files::read_bounded(&path, MAX_SESSION_BYTES) {
         Ok(id) if id == session.as_str().as_bytes() => Ok(true),
         Ok(_) => Err(Error::storage("use", path)(io::Error::new(ErrorKind::InvalidData, "it names another session"))),
@@ -34,18 +39,20 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
         return Ok(());
     }
     let dir = store.session_dir(session);
-    allow_existing(files::create_directory(&dir)).map_err(Error::storage("make the session directory", &dir))?;
-    let owner = dir.join(names::OWNER);
+    allow_existing(files::create_directory(&dir))
+        .and_then(|()| files::check_directory(&dir))
+        .map_err(Error::storage("make the session directory", &dir))?;
+    let owner = dir.join(names::OWNER.as_str());
     allow_existing(fifo::create(&owner)).map_err(Error::storage("make", owner))?;
-    write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION)))
+    write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION.as_str())))
 }
 
 /// Written aside and renamed: another host reads it whole or not at all.
 fn write_id(dir: &Path, session: &SessionId) -> io::Result<()> {
-    let draft = dir.join(format!("{}.{}.{:?}", names::SESSION, std::process::id(), std::thread::current().id()));
+    let draft = dir.join(format!("{}.{}.{}", names::SESSION.as_str(), std::process::id(), clock::monotonic_ns()));
     let mut file = files::create(&draft)?;
     file.write_all(session.as_str().as_bytes())?;
-    fs::rename(&draft, dir.join(names::SESSION))
+    fs::rename(&draft, dir.join(names::SESSION.as_str()))
 }
 
 fn allow_existing(made: io::Result<()>) -> io::Result<()> {
@@ -76,7 +83,7 @@ impl OwnerBell {
     /// Opens the reading end, to be watched before the lock is tried.
     pub fn open(store: &Store, session: &SessionId) -> Result<OwnerBell> {
         make(store, session)?;
-        let path = store.session_dir(session).join(names::OWNER);
+        let path = store.session_dir(session).join(names::OWNER.as_str());
         let reader = fifo::open_reader(&path).map_err(Error::storage("open", &path))?;
         Ok(OwnerBell { path, reader, lock: None })
     }
@@ -108,6 +115,6 @@ impl OwnerBell {
     /// Tells the session's owner, if there is one, that it has a new task.
     pub fn ring(store: &Store, session: &SessionId) {
         // Without the bell the owner finds the task when it next looks at the session.
-        drop(fifo::ring(&store.session_dir(session).join(names::OWNER)));
+        drop(fifo::ring(&store.session_dir(session).join(names::OWNER.as_str())));
     }
 }

@@ -5,6 +5,7 @@ use core::cell::Cell;
 use core::ffi::CStr;
 
 use outlive_protocol::fds;
+use outlive_protocol::names;
 use outlive_protocol::records::{MAX_RECORD, Started};
 use outlive_protocol::settings::Settings;
 
@@ -25,8 +26,8 @@ const PATH: usize = 4096 + 16;
 /// What the kernel takes as one argument, its NUL included.
 const MAX_ARGUMENT: usize = 128 << 10;
 
-const COMMAND: &CStr = c"command";
-const STARTED: &CStr = c"started.json";
+const COMMAND: &CStr = names::COMMAND.as_c_str();
+const STARTED: &CStr = names::STARTED.as_c_str();
 
 /// Everything the child needs, made ready before it exists.
 struct Plan<'a> {

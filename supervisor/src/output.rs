@@ -8,17 +8,18 @@
 use core::ffi::CStr;
 
 use outlive_protocol::fds;
+use outlive_protocol::names;
 use outlive_protocol::records::{Dropped, MAX_RECORD, Range};
 
 use crate::sys::files::{self, File};
 use crate::sys::{Errno, Result};
 
-const DROPPED: &CStr = c"dropped.json";
+const DROPPED: &CStr = names::DROPPED.as_c_str();
 /// Holes begin and end at whole blocks.
 const BLOCK: u64 = 4096;
 /// Faster than a command can write: so long will the room that is left last at least.
-const BYTES_PER_NANOSECOND: u64 = 2;
-const SHORTEST_NS: u64 = 2_000_000;
+const BYTES_PER_NANOSECOND: u64 = 4;
+const SHORTEST_NS: u64 = 1_000_000;
 const LONGEST_NS: u64 = 100_000_000;
 /// The longest pause where the kernel tells nothing about writes.
 const UNTOLD_NS: u64 = 1_000_000_000;

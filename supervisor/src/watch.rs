@@ -5,6 +5,7 @@
 use core::ffi::CStr;
 
 use outlive_protocol::fds;
+use outlive_protocol::names;
 use outlive_protocol::orders::{MAX_ORDER, Order};
 use outlive_protocol::records::{Cause, Closed, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, Settings};
@@ -17,7 +18,7 @@ use crate::sys::ignore;
 use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
 use crate::tree::{self, Told};
 
-const CLOSED: &CStr = c"closed.json";
+const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
 const KILL_AGAIN_NS: u64 = 1_000_000_000;
