@@ -50,3 +50,16 @@ export async function within<T>(promise: Promise<T>, what: string, limitMs = 10_
     stop.abort()
   }
 }
+
+/** What a promise rejects with; fails when it resolves. */
+export async function rejectionOf(promise: Promise<unknown>): Promise<NodeJS.ErrnoException> {
+  const resolved = Symbol('resolved')
+  const error = await promise.then(
+    (value) => ({ [resolved]: value }),
+    (error) => error,
+  )
+  if (error !== null && typeof error === 'object' && resolved in error) {
+    throw new Error(`it resolved with ${inspect(error[resolved])}`)
+  }
+  return error
+}

@@ -1,0 +1,212 @@
+// N5: whatever a callback does, the host lives and no completion is lost.
+import type { Completion } from 'outlive'
+import { host } from './support/host'
+import { listen } from './support/listen'
+import { eventually, temporaryStore, within } from './support/store'
+
+const store = temporaryStore()
+const tasks = store.registry({ maxRunning: 100 })
+
+let sessions = 0
+const session = (): string => `session ${++sessions}`
+
+describe('a callback of onCompletion', () => {
+  test('that returns has taken its completion', async () => {
+    const sessionId = session()
+    const { times, subscription } = listen(tasks, sessionId)
+    const id = await tasks.spawn('exit 4', { sessionId })
+    await times(1)
+    await eventually(() => tasks.status(id)?.completionDelivered, 'the completion is delivered')
+    subscription.close()
+    expect(tasks.drain({ sessionId })).toEqual([])
+  })
+
+  test('runs after the code that waits for the same spawn, however short the task', async () => {
+    const sessionId = session()
+    const known = new Set<string>()
+    const { times, heard } = listen(tasks, sessionId, (completion) => {
+      if (!known.has(completion.taskId)) throw new Error('told before spawn resolved')
+    })
+    const start = async (): Promise<string> => tasks.spawn('true', { sessionId })
+    for (let round = 0; round < 30; round++) known.add(await start())
+    await times(30)
+    expect(heard.every((completion) => completion.attempt === 1)).toBe(true)
+  })
+
+  test.each([
+    ['a promise', (settle: Promise<void>) => settle],
+    // biome-ignore lint/suspicious/noThenProperty: a thenable is what this is about
+    ['a thenable', (settle: Promise<void>) => ({ then: settle.then.bind(settle) })],
+  ])('that returns %s holds its completion until that resolves', async (_, answer) => {
+    const sessionId = session()
+    let resolve = (): void => {}
+    const { times } = listen(tasks, sessionId, () => answer(new Promise((done) => (resolve = done))))
+    const id = await tasks.spawn('true', { sessionId })
+    await times(1)
+    expect(tasks.pending({ sessionId })).toEqual([])
+    expect(tasks.drain({ sessionId })).toEqual([])
+    expect(tasks.status(id)?.completionDelivered).toBe(false)
+    resolve()
+    await eventually(() => tasks.status(id)?.completionDelivered, 'the completion is delivered')
+  })
+
+  test.each(['throws', 'rejects', 'has a bad then', 'throws undefined'])(
+    'that %s is told again; nothing escapes, and one warning says so',
+    async (way) => {
+      const sessionId = session()
+      const node = await host(store)
+      await node.call(
+        ({ tasks, say }, sessionId, way) => {
+          const ways: Record<string, () => unknown> = {
+            throws: () => {
+              throw new Error('no')
+            },
+            rejects: () => Promise.reject(new Error('no')),
+            'has a bad then': () => {
+              const error = new Error('no')
+              return Object.defineProperty({}, 'then', {
+                get: () => {
+                  throw error
+                },
+              })
+            },
+            'throws undefined': () => {
+              throw undefined
+            },
+          }
+          process.on('uncaughtException', (error) => say({ escaped: String(error) }))
+          process.on('unhandledRejection', (error) => say({ escaped: String(error) }))
+          process.on('warning', ({ name, message }) => say({ warning: name, message }))
+          tasks.onCompletion(({ attempt }) => (attempt <= 2 ? ways[way]!() : say({ taken: attempt })), { sessionId })
+        },
+        sessionId,
+        way,
+      )
+      const id = await node.call(({ tasks }, sessionId) => tasks.spawn('true', { sessionId }), sessionId)
+      expect(await node.heard()).toEqual({ warning: 'OutliveWarning', message: expect.stringContaining(id) })
+      expect(await node.heard()).toEqual({ taken: 3 })
+      await node.call(() => new Promise((resolve) => setImmediate(resolve)))
+      expect(node.untaken()).toEqual([])
+      await node.kill()
+    },
+  )
+
+  test('gets a completion that is its own: changing it changes nothing', async () => {
+    const sessionId = session()
+    const { times, heard } = listen(tasks, sessionId, (completion) => {
+      completion.taskId = 'changed'
+    })
+    const id = await tasks.spawn('true', { sessionId })
+    await times(1)
+    await eventually(() => tasks.status(id)?.completionDelivered, 'the completion is delivered')
+    expect(heard).toHaveLength(1)
+  })
+
+  test('of a manual subscription leaves the delivery to ack and release', async () => {
+    const sessionId = session()
+    const { times, heard, subscription } = listen(tasks, sessionId, () => {}, { ack: 'manual' })
+    const id = await tasks.spawn('true', { sessionId })
+    await times(1)
+    expect(tasks.pending({ sessionId })).toEqual([])
+    expect(tasks.status(id)?.completionDelivered).toBe(false)
+    expect(tasks.release([id])).toBe(1)
+    await times(2)
+    expect(heard[1]?.attempt).toBe(2)
+    expect(tasks.ack([id])).toBe(1)
+    expect(tasks.ack([id])).toBe(0)
+    expect(tasks.release([id])).toBe(0)
+    expect(tasks.status(id)?.completionDelivered).toBe(true)
+    subscription.close()
+  })
+
+  test('may use and end everything from inside', async () => {
+    const sessionId = session()
+    const own = store.registry()
+    const inside: unknown[] = []
+    const done = new Promise<void>((resolve) => {
+      const subscription = own.onCompletion(
+        (completion) => {
+          inside.push(own.status(completion.taskId)?.status, own.list({ sessionId }).length, own.pending({ sessionId }))
+          inside.push(own.output(completion.taskId).text)
+          void own.spawn('true', { sessionId }).catch((error) => inside.push(error.code))
+          subscription.ref().unref().close()
+          subscription.close()
+          own.detach()
+          resolve()
+        },
+        { sessionId },
+      )
+    })
+    await own.spawn('echo hi', { sessionId })
+    await within(done, 'the callback ran')
+    expect(inside.slice(0, 4)).toEqual(['completed', 1, [], 'hi\n'])
+    await eventually(() => inside[4] === 'REGISTRY_CLOSED', 'the spawn inside is rejected')
+  })
+
+  test('runs under Jest’s fake timers', async () => {
+    jest.useFakeTimers()
+    try {
+      const sessionId = session()
+      const told = new Promise<Completion>((resolve) => tasks.onCompletion(resolve, { sessionId }))
+      const id = await tasks.spawn('true', { sessionId })
+      expect((await told).taskId).toBe(id)
+    } finally {
+      jest.useRealTimers()
+    }
+  })
+})
+
+describe('a subscription', () => {
+  test('is the only one of its session until it is closed', async () => {
+    const sessionId = session()
+    const { subscription } = listen(tasks, sessionId)
+    expect(() => tasks.onCompletion(() => {}, { sessionId })).toThrow(
+      expect.objectContaining({ name: 'TypeError', code: 'INVALID_ARGUMENT' }),
+    )
+    subscription.close()
+    const { times } = listen(tasks, sessionId)
+    await tasks.spawn('true', { sessionId })
+    await times(1)
+  })
+
+  test('that is closed tells nothing more; what its callback holds is still delivered', async () => {
+    const sessionId = session()
+    let resolve = (): void => {}
+    const { subscription, heard, times } = listen(tasks, sessionId, () => new Promise<void>((done) => (resolve = done)))
+    const first = await tasks.spawn('true', { sessionId })
+    await times(1)
+    subscription.close()
+    const second = await tasks.spawn('true', { sessionId })
+    await tasks.wait(second)
+    await eventually(
+      () => tasks.pending({ sessionId }).some(({ taskId }) => taskId === second),
+      'the second is pending',
+    )
+    resolve()
+    await eventually(() => tasks.status(first)?.completionDelivered, 'the first is delivered')
+    expect(heard.map(({ taskId }) => taskId)).toEqual([first])
+    expect(tasks.drain({ sessionId }).map(({ taskId }) => taskId)).toEqual([second])
+  })
+
+  test('that is closed by the first of many callbacks gives the others to the next, in their order', async () => {
+    const sessionId = session()
+    const ids: string[] = []
+    for (let count = 0; count < 20; count++) {
+      ids.push(await tasks.spawn('true', { sessionId }))
+      await tasks.wait(ids[count]!)
+    }
+    const first = listen(tasks, sessionId, () => first.subscription.close())
+    await first.times(1)
+    const next = listen(tasks, sessionId)
+    await next.times(19)
+    expect([...first.heard, ...next.heard].map(({ taskId }) => taskId)).toEqual(ids)
+  })
+
+  test('can be disposed of, where the language knows how', () => {
+    const { subscription } = listen(tasks, session())
+    subscription[Symbol.dispose]()
+    subscription.close()
+    expect(subscription.ref()).toBe(subscription)
+    expect(subscription.unref()).toBe(subscription)
+  })
+})
