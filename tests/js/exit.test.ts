@@ -1,0 +1,152 @@
+// N1 N2: nothing of ours keeps a process alive that has nothing else to do, Jest included; a promise and ref() do.
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
+import { host } from './support/host'
+import { atTheEnd, temporaryStore, within } from './support/store'
+
+const root = join(__dirname, '../..')
+const store = temporaryStore()
+
+test('N1 a registry, a subscription and a running task let the process end, and the task goes on', async () => {
+  const node = await host(store)
+  const ready = readyFifo(store)
+  await node.call(async ({ tasks, shared }, command) => {
+    shared.subscriptions = [
+      tasks.onCompletion(() => {}, { sessionId: 'default' }),
+      tasks.onCompletion(() => {}, { sessionId: 'other' }),
+    ]
+    await tasks.spawn(command)
+    await tasks.spawn(command, { sessionId: 'other' })
+  }, patient(ready))
+  const pid = Number(await ready.line())
+  node.leave()
+  expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
+  expect(isAlive(pid)).toBe(true)
+})
+
+test('N1 ref() keeps the process alive until the completion comes, unref() lets it go again', async () => {
+  const node = await host(store)
+  const ready = readyFifo(store)
+  const wait = gate(store)
+  await node.call(
+    async ({ tasks, say }, command) => {
+      const subscription = tasks.onCompletion(
+        ({ exitCode }) => {
+          say(exitCode)
+          subscription.unref().unref()
+        },
+        { sessionId: 'ref' },
+      )
+      subscription.ref().ref()
+      await tasks.spawn(command, { sessionId: 'ref' })
+    },
+    obedient(ready, wait, 'exit 7'),
+  )
+  await ready.line()
+  node.leave()
+  wait.open()
+  expect(await node.heard()).toBe(7)
+  expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
+})
+
+test.each(['close', 'detach'] as const)('N1 %s takes back what ref() asked for', async (end) => {
+  const node = await host(store)
+  await node.call(({ tasks }, end) => {
+    const subscription = tasks.onCompletion(() => {}, { sessionId: 'closed' }).ref()
+    if (end === 'close') subscription.close()
+    else tasks.detach()
+    subscription.ref()
+  }, end)
+  node.leave()
+  expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
+})
+
+test('N1 a pending promise keeps the process alive until it settles', async () => {
+  const node = await host(store)
+  const ready = readyFifo(store)
+  const wait = gate(store)
+  await node.call(
+    async ({ tasks, say }, command) => {
+      const id = await tasks.spawn(command)
+      void tasks.wait(id).then(({ exitCode }) => say(exitCode))
+    },
+    obedient(ready, wait, 'exit 9'),
+  )
+  await ready.line()
+  node.leave()
+  wait.open()
+  expect(await node.heard()).toBe(9)
+  expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
+})
+
+test('N1 an aborted wait keeps nothing alive', async () => {
+  const node = await host(store)
+  const ready = readyFifo(store)
+  await node.call(async ({ tasks }, command) => {
+    const id = await tasks.spawn(command)
+    const stop = new AbortController()
+    const waiting = tasks.wait(id, { signal: stop.signal }).catch((error) => error.name)
+    stop.abort()
+    if ((await waiting) !== 'AbortError') throw new Error('the wait was not aborted')
+  }, patient(ready))
+  await ready.line()
+  node.leave()
+  expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
+})
+
+/** A Jest project of its own that uses the package as a plugin author's tests would. */
+function jestProject(files: number): string {
+  const dir = mkdtempSync(join(tmpdir(), 'outlive-jest-'))
+  atTheEnd(() => rmSync(dir, { recursive: true, force: true }))
+  const config = {
+    testEnvironment: 'node',
+    moduleNameMapper: { '^outlive$': join(root, 'index.js') },
+    maxWorkers: 2,
+  }
+  writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'plugin', jest: config }))
+  mkdirSync(join(dir, 'tests'))
+  for (let file = 0; file < files; file++) writeFileSync(join(dir, `tests/${file}.test.js`), pluginTest(file))
+  return dir
+}
+
+const pluginTest = (file: number): string => `
+  let subscription
+  for (const round of [1, 2, 3]) {
+    test('round ' + round, async () => {
+      const { TaskRegistry } = require('outlive')
+      const tasks = new TaskRegistry({ storageDir: ${JSON.stringify(store.dir)} })
+      const sessionId = 'file ${file} round ' + round
+      const told = new Promise((resolve) => { subscription = tasks.onCompletion(resolve, { sessionId }) })
+      const id = await tasks.spawn('exit 3', { sessionId })
+      expect(await told).toMatchObject({ taskId: id, exitCode: 3 })
+      await tasks.spawn('exec sleep 1000', { sessionId })
+      await expect(tasks.spawn('true', { cwd: '/no/such/place' })).rejects.toBeInstanceOf(Error)
+      jest.resetModules()
+    })
+  }
+  test('resetModules gives a face of its own', () => {
+    const before = require('outlive')
+    jest.resetModules()
+    expect(require('outlive')).not.toBe(before)
+  })
+`
+
+test.each([
+  ['in one process', ['--runInBand']],
+  ['in workers', ['--maxWorkers=2']],
+  ['looking for open handles', ['--detectOpenHandles']],
+])('N2 Jest ends by itself over several files with resets, %s', async (_, flags) => {
+  const dir = jestProject(3)
+  const args = [join(root, 'node_modules/jest/bin/jest.js'), '--rootDir', dir, ...flags]
+  const child = execFile(process.execPath, args, { cwd: dir, env: { ...process.env, FORCE_COLOR: '0' } })
+  let printed = ''
+  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (text) => (printed += text))
+  atTheEnd(() => child.kill('SIGKILL'))
+  const code = await within(new Promise((resolve) => child.once('exit', resolve)), 'Jest ends by itself', 40_000)
+  expect(printed).toContain('12 passed, 12 total')
+  expect(printed).not.toMatch(/did not exit|open handle|failed to exit|force exited|leaking/i)
+  expect(code).toBe(0)
+})
