@@ -1,0 +1,21 @@
+# What a change must pass: the same as CI.
+ready:
+    .ci/run
+
+# The addon of this machine, and its generated types.
+build:
+    npm run build
+
+# Everything that is quick: types, style, format, lints.
+check:
+    npm run check
+
+# Rust tests, then Jest; `just test kill` runs what has "kill" in its name.
+test name="":
+    cargo test {{name}}
+    npx jest {{name}}
+
+# Puts JavaScript and Rust into their one format.
+format:
+    npx biome check --write .
+    cargo fmt --all
