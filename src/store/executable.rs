@@ -7,7 +7,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -28,9 +28,14 @@ pub struct Executable {
 
 struct Found {
     path: CString,
+    /// The copy in the store as it was when its content was checked; anything else is executed as it is.
+    checked: Option<Stamp>,
     /// Keeps `/proc/self/fd/…` alive.
     _memory: Option<File>,
 }
+
+/// Device, inode, mode, and the moment of the last change of any kind, which nobody can turn back.
+type Stamp = (u64, u64, u32, i64, i64);
 
 type Start<'a> = dyn Fn(&CStr) -> io::Result<process::Child> + 'a;
 
@@ -49,14 +54,15 @@ impl Executable {
     ) -> Result<process::Child> {
         let start = |path: &CStr| retry_busy(|| process::start(path, arguments, environment, fds));
         let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(known) = &*found {
+        if let Some(known) = found.as_ref().filter(|known| known.checked.is_none() || known.checked == self.stamp()) {
             match start(&known.path) {
                 Ok(child) => return Ok(child),
                 Err(error) if is_about_the_task(&error) => return Err(refused(task, error)),
                 // It was removed, or the store was mounted anew: look again.
-                Err(_) => *found = None,
+                Err(_) => {}
             }
         }
+        *found = None;
         self.find(task, &start, &mut found)
     }
 
@@ -86,9 +92,13 @@ impl Executable {
         Err(Error::SupervisorUnavailable { tried })
     }
 
-    /// The copy in the store: checked by content before each first use, written anew and renamed into place when it differs.
+    /// The copy in the store: checked by content before its first use and after any change, written anew and renamed into
+    /// place when it differs.
     fn checked_copy(&self) -> io::Result<Found> {
-        let is_ours = files::read_bounded(&self.copy, CONTENT.len()).is_ok_and(|content| content == CONTENT)
+        // Taken before the content is read: a change while we read shows at the next start.
+        let mut checked = self.stamp();
+        let is_ours = checked.is_some()
+            && files::read_bounded(&self.copy, CONTENT.len()).is_ok_and(|content| content == CONTENT)
             && files::may_execute(&self.copy).is_ok();
         if !is_ours {
             let mut draft = self.copy.clone().into_os_string();
@@ -98,20 +108,26 @@ impl Executable {
                 // The draft may never have been made; the cause that is reported is the first one.
                 drop(fs::remove_file(&draft));
             })?;
+            checked = self.stamp();
         }
-        Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, _memory: None })
+        Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, checked, _memory: None })
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let now = fs::symlink_metadata(&self.copy).ok()?;
+        Some((now.dev(), now.ino(), now.mode(), now.ctime(), now.ctime_nsec()))
     }
 }
 
 fn from_override() -> io::Result<Found> {
     let path = std::env::var_os(OVERRIDE).unwrap_or_default();
-    Ok(Found { path: CString::new(path.as_bytes())?, _memory: None })
+    Ok(Found { path: CString::new(path.as_bytes())?, checked: None, _memory: None })
 }
 
 fn from_memory() -> io::Result<Found> {
     let memory = process::sealed_executable(CONTENT)?;
     let path = CString::new(format!("/proc/self/fd/{}", memory.as_raw_fd()))?;
-    Ok(Found { path, _memory: Some(memory) })
+    Ok(Found { path, checked: None, _memory: Some(memory) })
 }
 
 fn write_executable(path: &Path) -> io::Result<()> {
