@@ -3,6 +3,8 @@
 mod asked;
 mod ending;
 mod id;
+#[cfg(test)]
+mod properties;
 mod state;
 
 pub use asked::{Asked, StderrMode};
