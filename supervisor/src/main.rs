@@ -32,6 +32,8 @@ fn main(arguments: &Arguments) -> u8 {
     let (Some(settings), Some(shell)) = (arguments.get(2), arguments.get(3)) else { return NOT_STARTED_BY_A_HOST };
     let Some(settings) = Settings::parse(settings.to_bytes()) else { return NOT_STARTED_BY_A_HOST };
     process::block_signals();
+    // A parent that ignores it would leave us children that vanish before their end is read.
+    process::default_signal(process::SIGCHLD);
     // It fails when the host has made a session for us already.
     ignore(process::new_session());
     // Without it (before Linux 3.4) an orphan leaves the tree, and everything else still holds.

@@ -56,8 +56,8 @@ impl Capture {
         let changed = size != self.size;
         self.size = size;
         if size < self.dropped.1 {
-            // The command has truncated its own output; what it writes from here on is not dropped.
-            self.dropped.1 = size.max(self.dropped.0);
+            // The command has truncated its own output, to nothing as a rule; what it has written since is all there.
+            self.dropped = (0, 0);
         }
         changed
     }

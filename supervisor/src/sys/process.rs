@@ -14,7 +14,7 @@ pub(crate) const SIGCHLD: u8 = 17;
 pub(crate) const SIGCONT: u8 = 18;
 /// Something was written in the task directory.
 pub(crate) const SIGIO: u8 = 29;
-const LAST_SIGNAL: usize = 64;
+const LAST_SIGNAL: u8 = 64;
 
 const WNOHANG: usize = 1;
 const WEXITED: usize = 4;
@@ -129,14 +129,20 @@ pub(crate) fn block_signals() {
 /// Every signal does what it does by default, and none is blocked: what a program expects at its start.
 pub(crate) fn default_signals() {
     for signal in 1..=LAST_SIGNAL {
-        // `struct sigaction` of zeroes: SIG_DFL, no flags.
-        let action = [0u64; 4];
-        // SAFETY: the kernel reads one `struct sigaction`; no handler is installed.
-        let set = unsafe { call(number::RT_SIGACTION, [signal, action.as_ptr() as usize, 0, size_of::<u64>(), 0, 0]) };
-        // SIGKILL and SIGSTOP cannot be set and are at their default.
-        ignore(set);
+        default_signal(signal);
     }
     set_mask(0);
+}
+
+/// The signal does what it does by default.
+pub(crate) fn default_signal(signal: u8) {
+    // `struct sigaction` of zeroes: SIG_DFL, no flags.
+    let action = [0u64; 4];
+    let arguments = [usize::from(signal), action.as_ptr() as usize, 0, size_of::<u64>(), 0, 0];
+    // SAFETY: the kernel reads one `struct sigaction`; no handler is installed.
+    let set = unsafe { call(number::RT_SIGACTION, arguments) };
+    // SIGKILL and SIGSTOP cannot be set and are at their default.
+    ignore(set);
 }
 
 fn set_mask(mask: u64) {

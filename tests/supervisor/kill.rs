@@ -1,0 +1,219 @@
+//! How a tree is ended: at an order, at the deadline, whatever its shape.
+
+use std::time::{Duration, Instant};
+
+use outlive_protocol::names;
+
+use crate::task::{Asked, Task, how};
+
+/// A leader and a grandchild in a session of its own, both deaf to SIGTERM.
+const STUBBORN: &str = "exec 9>alive; trap '' TERM; setsid sh -c 'sh -c \"echo x >ready; while :; do sleep 60; done\" & wait' & \
+                        while :; do sleep 60; done";
+
+fn is_over(task: &mut Task, cause: &str) {
+    assert_eq!(task.ended()["cause"], cause);
+    assert!(task.gone().success());
+    assert!(task.is_dead(), "a guest outlived its supervisor");
+}
+
+#[test]
+fn who_ignores_sigterm_is_dead_soon_after_the_grace() {
+    // P1
+    let mut task = Asked::new(STUBBORN).start();
+    task.line();
+    let start = Instant::now();
+    task.kill(libc::SIGTERM, 300);
+    is_over(&mut task, "kill");
+    let took = start.elapsed();
+    assert!((Duration::from_millis(290)..Duration::from_millis(1300)).contains(&took), "{took:?}");
+    assert_eq!(how(&task.ended()), ("kill", None, Some(9)));
+}
+
+#[test]
+fn who_ignores_sigterm_is_dead_soon_after_the_deadline_and_its_grace() {
+    // P1 P14
+    let mut asked = Asked::new(STUBBORN);
+    asked.settings.timeout_ms = 700;
+    asked.settings.grace_ms = 300;
+    let mut task = asked.start();
+    is_over(&mut task, "timeout");
+    let took = task.ended()["durationMs"].as_u64().expect("a number");
+    assert!((999..2000).contains(&took), "{took}");
+}
+
+#[test]
+fn a_plain_command_ends_at_the_first_signal() {
+    // P1
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGKILL] {
+        let mut task = Asked::new("exec 9>alive; echo x >ready; exec sleep 300").start();
+        task.line();
+        task.kill(signal, 60_000);
+        is_over(&mut task, "kill");
+        assert_eq!(how(&task.ended()), ("kill", None, Some(signal as u64)));
+    }
+}
+
+#[test]
+fn a_grace_of_zero_is_sigkill_at_once() {
+    // P1
+    let mut task = Asked::new(STUBBORN).start();
+    task.line();
+    task.kill(libc::SIGTERM, 0);
+    is_over(&mut task, "kill");
+    assert_eq!(how(&task.ended()), ("kill", None, Some(9)));
+}
+
+#[test]
+fn the_code_of_a_command_that_answers_the_signal_is_kept_and_the_cause_is_ours() {
+    // P9
+    let mut task = Asked::new("exec 9>alive; trap 'exit 7' TERM; echo x >ready; while :; do sleep 0.01; done").start();
+    task.line();
+    task.kill(libc::SIGTERM, 60_000);
+    is_over(&mut task, "kill");
+    assert_eq!(how(&task.ended()), ("kill", Some(7), None));
+}
+
+#[test]
+fn a_real_exit_code_survives_a_late_kill() {
+    // P9
+    let mut task = Asked::new("exec 9>alive; sleep 300 & exit 3").start();
+    assert_eq!(how(&task.ended()), ("exit", Some(3), None));
+    task.kill(libc::SIGTERM, 60_000);
+    assert!(task.gone().success());
+    assert!(task.is_dead());
+    assert_eq!(how(&task.ended()), ("exit", Some(3), None));
+    assert!(task.record(names::CLOSED.as_str()).is_some());
+}
+
+#[test]
+fn a_signal_that_does_nothing_to_the_leader_is_not_its_end() {
+    // P9
+    // SIGWINCH is at its default, which is to do nothing.
+    let mut task = Asked::new("echo x >ready; read line <go; exit 6").start();
+    task.line();
+    task.kill(libc::SIGWINCH, 60_000);
+    task.go();
+    assert_eq!(how(&task.ended()), ("exit", Some(6), None));
+}
+
+#[test]
+fn descendants_that_live_on_are_still_within_reach() {
+    // P8
+    for command in ["sleep 300 &", "setsid sleep 300 &", "(setsid sh -c 'sleep 300 & sleep 300' &)"] {
+        let mut task = Asked::new(format!("exec 9>alive; {command}")).start();
+        assert_eq!(how(&task.ended()), ("exit", Some(0), None));
+        task.kill(libc::SIGTERM, 60_000);
+        assert!(task.gone().success());
+        assert!(task.is_dead(), "{command}");
+    }
+}
+
+#[test]
+fn a_second_order_makes_it_faster_and_the_first_cause_stays() {
+    // P10
+    let mut asked = Asked::new(STUBBORN);
+    asked.settings.timeout_ms = 600;
+    asked.settings.grace_ms = 600_000;
+    let mut task = asked.start();
+    task.line();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(700) {
+        // The deadline passes; it can be seen from outside by nothing but its cause.
+        std::thread::yield_now();
+    }
+    task.kill(libc::SIGTERM, 600_000);
+    task.kill(libc::SIGTERM, 50);
+    is_over(&mut task, "timeout");
+}
+
+#[test]
+fn only_whole_and_known_lines_are_orders() {
+    // P10
+    let mut task = Asked::new("exec 9>alive; trap 'echo got >ready' USR1; echo x >ready; while :; do sleep 0.01; done").start();
+    task.line();
+    task.say(b"\n\nkill\nkill 9 x\nstop 9 0\nkill 99 0\n");
+    task.say(&[b'k'; 4000]);
+    task.say(b"ill 9 0\nkil");
+    task.say(b"l 10 600000\nkill 9");
+    // Nothing above was an order but the one for SIGUSR1, which the command answers.
+    assert_eq!(task.line(), "got");
+    task.say(b" 0\n");
+    is_over(&mut task, "kill");
+}
+
+#[test]
+fn a_fork_storm_of_a_thousand_is_dead_at_once() {
+    // P29
+    let mut task = Asked::new(
+        "exec 9>alive; trap '' TERM; i=0; while [ $i -lt 1000 ]; do (while :; do sleep 600; done) & i=$((i+1)); done; echo x >ready; wait",
+    )
+    .start();
+    task.line();
+    task.kill(libc::SIGTERM, 100);
+    is_over(&mut task, "kill");
+}
+
+#[test]
+fn a_thousand_sessions_are_dead_at_once() {
+    // P29
+    let mut task =
+        Asked::new("exec 9>alive; i=0; while [ $i -lt 1000 ]; do setsid sleep 600 & i=$((i+1)); done; echo x >ready; exit 0")
+            .start();
+    task.line();
+    assert_eq!(task.ended()["descendants"], 1000);
+    task.kill(libc::SIGTERM, 600_000);
+    assert!(task.gone().success());
+    assert!(task.is_dead());
+}
+
+/// A script that calls itself in a new session, as deep as it is told.
+const DEEP: &str = "cat >deep <<'END'\n\
+    [ $1 = 0 ] && { echo x >ready; exec sleep 600; }\n\
+    setsid sh ./deep $(($1 - 1)) & wait\n\
+    END\nexec 9>alive; sh ./deep 20";
+
+#[test]
+fn a_tree_of_twenty_sessions_is_dead_after_one_signal_each() {
+    // P29
+    let mut task = Asked::new(DEEP).start();
+    task.line();
+    task.kill(libc::SIGTERM, 600_000);
+    is_over(&mut task, "kill");
+}
+
+#[test]
+fn a_stubborn_tree_of_twenty_sessions_is_dead_after_the_grace() {
+    // P29
+    let mut task = Asked::new(format!("trap '' TERM; {DEEP}")).start();
+    task.line();
+    task.kill(libc::SIGTERM, 50);
+    is_over(&mut task, "kill");
+}
+
+#[test]
+fn a_chain_of_processes_that_fork_and_exit_is_caught() {
+    // P29
+    let chains = [
+        "exec 9>alive; trap '' TERM; f() { f & }; f; echo x >ready; sleep 600; :",
+        "exec 9>alive; trap '' TERM; echo 'setsid sh ./chain &' >chain; sh ./chain; echo x >ready; sleep 600; :",
+    ];
+    for chain in chains {
+        let mut task = Asked::new(chain).start();
+        task.line();
+        task.kill(libc::SIGTERM, 100);
+        is_over(&mut task, "kill");
+    }
+}
+
+#[test]
+fn stopped_processes_end_too() {
+    // P29
+    let stopped = "exec 9>alive; sh -c 'kill -STOP $$' & p=$!; until grep -qs ') T' /proc/$p/stat; do :; done; \
+                   setsid sh -c 'echo x >ready; kill -STOP $$' & wait";
+    for grace_ms in [0, 600_000] {
+        let mut task = Asked::new(stopped).start();
+        task.line();
+        task.kill(libc::SIGTERM, grace_ms);
+        is_over(&mut task, "kill");
+    }
+}

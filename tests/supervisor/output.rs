@@ -1,0 +1,207 @@
+//! The output limit: both ends stay, the disk stays bounded, and the record says exactly what is gone.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use outlive_protocol::names;
+use serde_json::Value;
+
+use crate::task::{Asked, Task, eventually, how};
+
+const MIB: u64 = 1 << 20;
+const LINE: &str = "0123456789abcde";
+
+fn dropped(task: &Task, stream: &str) -> (u64, u64) {
+    let record = task.record(names::DROPPED.as_str()).expect("dropped.json");
+    let end = |at: usize| record[stream][at].as_u64().expect("a number");
+    (end(0), end(1))
+}
+
+/// What the command wrote is `LINE` over and over: every byte outside the hole must be as written, every byte inside zero.
+fn check_content(path: &Path, hole: (u64, u64)) {
+    let file = File::open(path).expect("capture");
+    let size = file.metadata().expect("metadata").len();
+    let pattern = format!("{LINE}\n").into_bytes();
+    let mut buffer = vec![0; MIB as usize];
+    let mut at = 0;
+    while at < size {
+        let length = file.read_at(&mut buffer, at).expect("read");
+        for (byte, offset) in buffer[..length].iter().zip(at..) {
+            let gone = (hole.0..hole.1).contains(&offset);
+            let expected = if gone { 0 } else { pattern[(offset % pattern.len() as u64) as usize] };
+            assert_eq!(*byte, expected, "at {offset} of {size}, dropped {hole:?}");
+        }
+        at += length as u64;
+    }
+}
+
+#[test]
+fn endless_output_stays_bounded_on_the_disk_and_both_ends_are_kept() {
+    // O1
+    let limit = 10 * MIB;
+    let mut asked = Asked::new(format!("echo x >ready; exec yes {LINE}"));
+    asked.settings.max_output_bytes = limit;
+    let mut task = asked.start();
+    task.line();
+    let path = task.directory.join(names::STDOUT.as_str());
+    let mut sizes = Vec::new();
+    eventually("a gigabyte was written", || {
+        let file = fs::metadata(&path).expect("stdout");
+        sizes.push(file.blocks() * 512);
+        file.len() > 1 << 30
+    });
+    assert_eq!(task.record(names::ENDED.as_str()), None, "it still runs");
+    task.kill(libc::SIGTERM, 60_000);
+    task.ended();
+    task.gone();
+    let (head, end) = dropped(&task, "stdout");
+    let file = fs::metadata(&path).expect("stdout");
+    assert!(head >= limit / 2 && head < limit / 2 + 4096, "{head}");
+    let kept = file.len() - (end - head);
+    assert!((limit..=limit + limit / 8 + 4096).contains(&kept), "{kept}");
+    assert!(file.blocks() * 512 < 2 * limit, "{} on the disk", file.blocks() * 512);
+    // While the file system makes the supervisor wait (a journal commit of somebody else), the command goes on writing at
+    // full speed: on a busy machine the worst moment says nothing, most moments do.
+    sizes.sort_unstable();
+    let usual = sizes[sizes.len() * 9 / 10];
+    assert!(usual < 2 * limit, "{usual} on the disk at one moment of ten");
+    assert!(sizes[sizes.len() - 1] < file.len() / 2, "{:?} on the disk at the worst", sizes.last());
+    check_content(&path, (head, end));
+    assert_eq!(dropped(&task, "stderr"), (0, 0));
+}
+
+#[test]
+fn each_stream_has_its_own_limit() {
+    // O1 O3
+    let mut asked = Asked::new(format!("yes {LINE} | head -c 3145728; yes {LINE} | head -c 2097152 >&2; echo end >&2"));
+    asked.settings.max_output_bytes = MIB;
+    let mut task = asked.start();
+    assert_eq!(how(&task.ended()), ("exit", Some(0), None));
+    task.gone();
+    for stream in [names::STDOUT.as_str(), names::STDERR.as_str()] {
+        let (head, end) = dropped(&task, stream);
+        let path = task.directory.join(stream);
+        let size = fs::metadata(&path).expect("capture").len();
+        assert_eq!(head, MIB / 2);
+        assert!(size - (end - head) <= MIB + MIB / 8, "{stream}: {size} without {head} to {end}");
+        if stream == names::STDOUT.as_str() {
+            check_content(&path, (head, end));
+        }
+    }
+}
+
+#[test]
+fn a_merged_stream_counts_once() {
+    // O5
+    let mut asked = Asked::new(format!("yes {LINE} | head -c 1572864; yes {LINE} | head -c 1572864 >&2"));
+    asked.settings.max_output_bytes = MIB;
+    asked.merged = true;
+    let mut task = asked.start();
+    task.ended();
+    task.gone();
+    let (head, end) = dropped(&task, "stdout");
+    assert_eq!(dropped(&task, "stderr"), (0, 0));
+    check_content(&task.directory.join(names::OUTPUT.as_str()), (head, end));
+}
+
+#[test]
+fn output_within_its_limit_is_left_alone() {
+    // O1
+    let mut asked = Asked::new(format!("yes {LINE} | head -c 1048576"));
+    asked.settings.max_output_bytes = MIB;
+    let mut task = asked.start();
+    task.ended();
+    task.gone();
+    assert!(!task.directory.join(names::DROPPED.as_str()).exists());
+    check_content(&task.directory.join(names::STDOUT.as_str()), (0, 0));
+}
+
+#[test]
+fn descendants_of_an_ended_task_stay_within_the_limit() {
+    // O9
+    let mut asked = Asked::new(format!("(read line <go; yes {LINE} | head -c 67108864; exec sleep 300) & exit 0"));
+    asked.settings.max_output_bytes = MIB;
+    let mut task = asked.start();
+    assert_eq!(how(&task.ended()), ("exit", Some(0), None));
+    task.go();
+    let path = task.directory.join(names::STDOUT.as_str());
+    eventually("all is written and cut", || {
+        let file = fs::metadata(&path).expect("stdout");
+        file.len() == 64 * MIB && file.blocks() * 512 <= MIB + MIB / 8 + 8192
+    });
+    task.kill(libc::SIGKILL, 0);
+    assert!(task.gone().success());
+    check_content(&path, dropped(&task, "stdout"));
+}
+
+#[test]
+fn a_command_that_truncates_its_output_starts_over() {
+    // O7
+    let mut asked = Asked::new(format!(
+        "yes {LINE} | head -c 4194304; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 1048576"
+    ));
+    asked.settings.max_output_bytes = MIB;
+    let mut task = asked.start();
+    task.line();
+    eventually("the middle is dropped", || {
+        task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1] != Value::from(0))
+    });
+    task.go();
+    task.ended();
+    task.gone();
+    check_content(&task.directory.join(names::STDOUT.as_str()), dropped(&task, "stdout"));
+}
+
+#[test]
+fn a_silent_task_wakes_nobody() {
+    // O1
+    let mut asked = Asked::new("echo something; echo x >ready; exec sleep 300");
+    asked.settings.max_output_bytes = 100 * MIB;
+    asked.settings.timeout_ms = 600_000;
+    let mut task = asked.start();
+    task.line();
+    let switches = |task: &Task| task.status("voluntary_ctxt_switches");
+    // The check that the last output asked for is at most 100 ms away.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let before = switches(&task);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(switches(&task), before);
+}
+
+#[test]
+fn where_the_middle_cannot_be_dropped_the_task_is_stopped() {
+    // O1
+    let Some(ramfs) = Ramfs::mount() else {
+        println!("not run: this test mounts a file system without holes, which takes root");
+        return;
+    };
+    let mut asked = Asked::new(format!("exec 9>alive; yes {LINE}"));
+    asked.settings.max_output_bytes = MIB;
+    asked.base = ramfs.0.clone();
+    let mut task = asked.start();
+    assert_eq!(how(&task.ended()), ("output_limit", None, Some(15)));
+    assert!(task.gone().success());
+    assert!(task.is_dead());
+    assert_eq!(dropped(&task, "stdout"), (0, 0));
+}
+
+/// A file system that cannot punch holes.
+struct Ramfs(std::path::PathBuf);
+
+impl Ramfs {
+    fn mount() -> Option<Ramfs> {
+        let path = std::env::temp_dir().join(format!("outlive-ramfs-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("mount point");
+        let mounted = std::process::Command::new("mount").args(["-t", "ramfs", "none"]).arg(&path).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Ramfs(path))
+    }
+}
+
+impl Drop for Ramfs {
+    fn drop(&mut self) {
+        // Lazily: the task's directory is removed after this.
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());
+        drop(fs::remove_dir(&self.0));
+    }
+}
