@@ -99,7 +99,7 @@ impl Asked {
             open_fifo(&directory.join(names::CONTROL.as_str()), true),
             open_fifo(&directory.join(names::EVENTS.as_str()), true),
             File::open(work).expect("working directory"),
-            OpenOptions::new().write(true).create(true).open(directory.join(names::ENDED.as_str())).expect("ended.json"),
+            OpenOptions::new().write(true).create_new(true).open(directory.join(names::ENDED.as_str())).expect("ended.json"),
         ]
     }
 
