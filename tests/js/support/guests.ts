@@ -107,6 +107,14 @@ export function processesOf(taskId: string): number[] {
   return carriersOf(new Set([taskId]))
 }
 
+/** The pids of a task's own live processes: its supervisor, which may have a record to sync, is not among them. */
+export function treeOf(taskId: string): number[] {
+  return processesOf(taskId).filter((pid) => {
+    const [program] = stringsOf(pid, 'cmdline') // none: it has ended meanwhile
+    return program && program !== 'outlive-supervisor'
+  })
+}
+
 /** Kills what is left of these tasks, supervisors included, and comes back when nothing is. */
 export async function killProcessesOf(taskIds: string[]): Promise<void> {
   const marks = new Set(taskIds)
@@ -127,14 +135,14 @@ export async function killProcessesOf(taskIds: string[]): Promise<void> {
 function carriersOf(taskIds: Set<string>): number[] {
   const pids = readdirSync('/proc').map(Number).filter(Number.isInteger)
   return pids.filter((pid) => {
-    const mark = environmentOf(pid).find((entry) => entry.startsWith('OUTLIVE_TASK_ID='))
+    const mark = stringsOf(pid, 'environ').find((entry) => entry.startsWith('OUTLIVE_TASK_ID='))
     return mark !== undefined && taskIds.has(mark.slice('OUTLIVE_TASK_ID='.length)) && isAlive(pid)
   })
 }
 
-function environmentOf(pid: number): string[] {
+function stringsOf(pid: number, file: 'cmdline' | 'environ'): string[] {
   try {
-    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1').split('\0')
   } catch {
     return [] // gone, or somebody else's
   }

@@ -1,0 +1,239 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { SpawnOptions, TaskSnapshot } from 'outlive'
+import { gate, isAlive, obedient, patient, readyFifo, statOf, stubborn, treeOf } from './support/guests'
+import { host } from './support/host'
+import { eventually, temporaryStore, within } from './support/store'
+
+const store = temporaryStore()
+const tasks = store.registry({ maxRunning: 100 })
+
+let scripts = 0
+function script(...lines: string[]): string {
+  const path = join(store.dir, `script-${++scripts}`)
+  writeFileSync(path, ['#!/bin/bash', ...lines, ''].join('\n'), { mode: 0o755 })
+  return path
+}
+
+function supervisorOf(pid: number): number {
+  return statOf(pid)!.ppid
+}
+
+const byItself = { status: 'failed', cause: 'exit', exitCode: 3, signal: null }
+const byUs = { status: 'killed', cause: 'kill', exitCode: null }
+
+describe('a kill ends the whole tree', () => {
+  test('that ignores SIGTERM within the grace and 1 s: the leader, its child and a grandchild with its own session', async () => {
+    // P1
+    const ready = readyFifo(store)
+    const grandchild = script(`setsid bash -c "trap '' TERM; echo up > ${ready.path}; sleep 1000; sleep 1000" & wait`)
+    const task = await tasks.spawn(`trap '' TERM; ${grandchild} & ${stubborn(ready)}`, { graceMs: 500 })
+    await ready.line()
+    await ready.line()
+    const asked = performance.now()
+    const outcome = await tasks.kill(task)
+    const took = performance.now() - asked
+    expect(treeOf(task)).toEqual([])
+    expect(outcome).toMatchObject({ ...byUs, signal: 'SIGKILL', descendants: 0 })
+    expect(took).toBeGreaterThanOrEqual(500)
+    expect(took).toBeLessThan(1500)
+  })
+
+  test('with the signal and the grace of the call, and as soon as the tree is empty', async () => {
+    const ready = readyFifo(store)
+    const task = await tasks.spawn(`trap 'exit 7' INT; echo up > ${ready.path}; while :; do sleep 0.01; done`)
+    await ready.line()
+    const graceful = await within(tasks.kill(task, { signal: 'SIGINT', graceMs: 600_000 }), 'it ends by SIGINT')
+    // What it does in answer to our signal is our doing.
+    expect(graceful).toMatchObject({ status: 'killed', cause: 'kill', exitCode: 7, signal: null })
+
+    const hard = await tasks.spawn(stubborn(ready), { graceMs: 600_000 })
+    await ready.line()
+    const forced = await within(tasks.kill(hard, { signal: 'SIGKILL' }), 'SIGKILL needs no grace')
+    expect(forced).toMatchObject({ ...byUs, signal: 'SIGKILL' })
+  })
+
+  test('once asked with less patience, at the earlier moment', async () => {
+    const ready = readyFifo(store)
+    const task = await tasks.spawn(stubborn(ready))
+    await ready.line()
+    const patience = tasks.kill(task, { graceMs: 600_000 })
+    await tasks.kill(task, { graceMs: 0 })
+    await expect(within(patience, 'both are answered')).resolves.toMatchObject({ ...byUs, signal: 'SIGKILL' })
+  })
+
+  const deep = (ready: string) =>
+    script(`[ $1 = 0 ] && echo up > ${ready}`, '[ $1 -gt 0 ] && setsid "$0" $(($1 - 1)) &', 'sleep 1000; sleep 1000')
+  const chain = () => script('setsid "$0" &')
+  const grace = { graceMs: 600_000 }
+  const shapes: [string, SpawnOptions, (ready: string) => string][] = [
+    ['a fork storm of 1000', grace, (ready) => `for i in {1..1000}; do sleep 1000 & done; echo up > ${ready}; wait`],
+    ['a tree 20 deep with setsid at each level', grace, (ready) => `${deep(ready)} 20`],
+    [
+      'a tree 20 deep with setsid at each level, all of it ignoring SIGTERM',
+      { graceMs: 300 },
+      (ready) => `trap '' TERM; ${deep(ready)} 20`,
+    ],
+    [
+      'a chain that forks itself anew for ever, in sessions of their own',
+      grace,
+      (ready) => `${chain()} & echo up > ${ready}; sleep 1000`,
+    ],
+    [
+      'a chain that forks itself anew for ever and ignores SIGTERM',
+      { graceMs: 300 },
+      (ready) => `trap '' TERM; ${chain()} & echo up > ${ready}; sleep 1000; sleep 1000`,
+    ],
+    [
+      'processes that are stopped, the leader too',
+      grace,
+      (ready) => `sleep 1000 & kill -STOP $!; setsid sleep 1000 & kill -STOP $!; echo up > ${ready}; kill -STOP $$`,
+    ],
+  ]
+
+  test.each(shapes)('and returns when it is empty: %s', async (_, options, command) => {
+    // P29
+    const ready = readyFifo(store)
+    const task = await tasks.spawn(command(ready.path), options)
+    await ready.line('the tree is up', 30_000)
+    const outcome = await within(tasks.kill(task), 'the tree is empty', 30_000)
+    expect(treeOf(task)).toEqual([])
+    expect(outcome).toMatchObject({ ...byUs, descendants: 0 })
+  })
+})
+
+describe('a kill that comes when the command has ended by itself', () => {
+  test('keeps the exit code, even when the supervisor has not noticed either yet', async () => {
+    // P9
+    const [ready, start] = [readyFifo(store), gate(store)]
+    for (let turn = 0; turn < 20; turn++) {
+      const task = await tasks.spawn(obedient(ready, start, 'exit 3'))
+      const pid = Number(await ready.line())
+      const supervisor = supervisorOf(pid)
+      process.kill(supervisor, 'SIGSTOP')
+      start.open()
+      await eventually(() => !isAlive(pid), 'the command has ended')
+      const killing = tasks.kill(task)
+      await eventually(() => tasks.status(task)!.status === 'killing', 'the kill is under way')
+      process.kill(supervisor, 'SIGCONT')
+      expect(await within(killing, 'the kill is answered')).toMatchObject(byItself)
+    }
+  })
+
+  test('keeps the exit code when the deadline has passed too', async () => {
+    // P9
+    const [ready, start] = [readyFifo(store), gate(store)]
+    const task = await tasks.spawn(obedient(ready, start, 'exit 3'), { timeoutMs: 500 })
+    const pid = Number(await ready.line())
+    const supervisor = supervisorOf(pid)
+    process.kill(supervisor, 'SIGSTOP')
+    start.open()
+    await eventually(() => !isAlive(pid) && tasks.status(task)!.durationMs > 700, 'it has ended, and its time is over')
+    process.kill(supervisor, 'SIGCONT')
+    expect(await tasks.wait(task)).toMatchObject(byItself)
+  })
+
+  test('tells either the exit or the kill, whole and true, in 2000 of 2000 races', async () => {
+    // P9
+    const outcomes: TaskSnapshot[] = []
+    async function race(turn: number): Promise<void> {
+      const task = await tasks.spawn('exit 3')
+      const { pid } = tasks.status(task)!
+      if (turn % 2 === 1) await pause(turn % 8)
+      const hasEnded = pid === null || !isAlive(pid)
+      const outcome = await tasks.kill(task)
+      outcomes.push(outcome)
+      const ourDoing = outcome.status === 'killed' && !hasEnded
+      expect(outcome).toMatchObject(ourDoing ? { ...byUs, signal: 'SIGTERM' } : byItself)
+      expect(tasks.status(task)).toEqual(outcome)
+    }
+    let next = 0
+    const runner = async () => {
+      while (next < 2000) await race(next++)
+    }
+    await Promise.all(Array.from({ length: 20 }, runner))
+    expect(outcomes).toHaveLength(2000)
+    expect(new Set(outcomes.map((outcome) => outcome.status))).toEqual(new Set(['failed', 'killed']))
+  })
+})
+
+test('ten kills at once resolve with the same terminal snapshot', async () => {
+  // P10
+  const ready = readyFifo(store)
+  const other = store.registry()
+  const task = await tasks.spawn(stubborn(ready), { graceMs: 300 })
+  await ready.line()
+  const registries = Array.from({ length: 10 }, (_, at) => (at % 2 === 0 ? tasks : other))
+  const snapshots = await Promise.all(registries.map((registry) => registry.kill(task, { sessionId: 'default' })))
+  expect(snapshots[0]).toMatchObject({ ...byUs, signal: 'SIGKILL' })
+  for (const snapshot of snapshots) expect(snapshot).toEqual(snapshots[0])
+  expect(await tasks.kill(task)).toEqual(snapshots[0])
+})
+
+test('Node killed in the middle of a kill: the tree dies all the same, and one completion says killed', async () => {
+  // P11
+  const ready = readyFifo(store)
+  const first = await host(store)
+  const deaf = `trap 'echo asked > ${ready.path}' TERM; ${stubborn(ready).replace('TERM ', '')}`
+  const task = await first.call(
+    ({ tasks }, command) => tasks.spawn(command, { sessionId: 'interrupted', graceMs: 700 }),
+    deaf,
+  )
+  await ready.line()
+  void first.call(({ tasks }, id) => tasks.kill(id), task)
+  expect(await ready.line()).toBe('asked')
+  await first.kill()
+
+  const second = await host(store)
+  const told = await second.call(async ({ tasks }, id) => {
+    await tasks.wait(id, { sessionId: 'interrupted' })
+    return [tasks.drain({ sessionId: 'interrupted' }), tasks.drain({ sessionId: 'interrupted' })]
+  }, task)
+  expect(told).toEqual([[expect.objectContaining({ ...byUs, taskId: task, signal: 'SIGKILL' })], []])
+  await eventually(() => treeOf(task).length === 0, 'the tree is dead')
+})
+
+test('while 8 stubborn tasks are being killed, others start, are looked at, end and are told of without delay', async () => {
+  // P12
+  const ready = readyFifo(store)
+  const own = store.registry({ maxRunning: 20 })
+  const stubborns = await Promise.all(
+    Array.from({ length: 8 }, () => own.spawn(stubborn(ready), { sessionId: 'stubborn', graceMs: 4000 })),
+  )
+  for (const _ of stubborns) await ready.line()
+  const told: string[] = []
+  const subscription = own.onCompletion((completion) => void told.push(completion.taskId), { sessionId: 'others' })
+  let killed = 0
+  const killing = stubborns.map((task) => own.kill(task).finally(() => killed++))
+
+  const quick: string[] = []
+  for (let turn = 0; turn < 20; turn++) {
+    const task = await own.spawn('echo hi', { sessionId: 'others' })
+    quick.push(task)
+    for (const id of stubborns) expect(own.status(id)!.status).toBe('killing')
+    expect(await own.wait(task)).toMatchObject({ status: 'completed', outputPreview: 'hi\n' })
+  }
+  await eventually(() => told.length === 20, 'every completion is told')
+  expect(told).toEqual(quick)
+  expect(killed).toBe(0) // all of that took less than their grace
+
+  for (const outcome of await Promise.all(killing)) expect(outcome).toMatchObject({ ...byUs, signal: 'SIGKILL' })
+  subscription.close()
+})
+
+test("a finished task comes back as it is; an unknown one and another session's are TASK_NOT_FOUND", async () => {
+  const ready = readyFifo(store)
+  const task = await tasks.spawn('exit 3', { sessionId: 'mine' })
+  const outcome = await tasks.wait(task)
+  expect(await tasks.kill(task)).toEqual(outcome)
+
+  const running = await tasks.spawn(patient(ready), { sessionId: 'mine' })
+  await expect(tasks.kill(running, { sessionId: 'theirs' })).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
+  await expect(tasks.kill('bash-0000000000000000')).rejects.toMatchObject({
+    code: 'TASK_NOT_FOUND',
+    message: expect.stringContaining('bash-0000000000000000'),
+  })
+  expect(tasks.status(running)!.status).toBe('running')
+  await tasks.kill(running, { sessionId: 'mine' })
+})

@@ -1,0 +1,141 @@
+import { getEventListeners } from 'node:events'
+import type { SpawnOptions, TaskSnapshot } from 'outlive'
+import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
+import { host } from './support/host'
+import { eventually, temporaryStore, within } from './support/store'
+
+const store = temporaryStore()
+const tasks = store.registry({ maxRunning: 50 })
+
+/** A task that has said that it runs, and that ends with 3 when it is let through. */
+async function waitingTask(options?: SpawnOptions): Promise<{ task: string; pid: number; letThrough: () => void }> {
+  const [ready, start] = [readyFifo(store), gate(store)]
+  const task = await tasks.spawn(obedient(ready, start, 'exit 3'), options)
+  return { task, pid: Number(await ready.line()), letThrough: () => start.open() }
+}
+
+const outcome = { status: 'failed', cause: 'exit', exitCode: 3, signal: null, pid: null }
+
+describe('a wait', () => {
+  test('resolves at the end, for everybody who waits, with the snapshot that status then gives', async () => {
+    const { task, letThrough } = await waitingTask()
+    const other = store.registry()
+    const waiting = [tasks.wait(task), tasks.wait(task), other.wait(task, { sessionId: 'default' })]
+    expect(tasks.status(task)).toMatchObject({ status: 'running', exitCode: null, finishedAt: null })
+    letThrough()
+    for (const snapshot of await Promise.all(waiting)) {
+      expect(snapshot).toMatchObject({ taskId: task, ...outcome })
+      expect(snapshot).toEqual(tasks.status(task))
+    }
+    await expect(within(tasks.wait(task), 'a later wait is answered at once')).resolves.toMatchObject(outcome)
+  })
+
+  test('resolves with the task as it stands when its time passes, and the task goes on', async () => {
+    const { task, pid, letThrough } = await waitingTask()
+    for (const timeoutMs of [0, 50]) {
+      const begun = performance.now()
+      const snapshot = await tasks.wait(task, { timeoutMs })
+      expect(snapshot).toMatchObject({ status: 'running', exitCode: null, finishedAt: null, pid })
+      expect(performance.now() - begun).toBeGreaterThanOrEqual(timeoutMs)
+    }
+    expect(isAlive(pid)).toBe(true)
+    letThrough()
+    expect(await tasks.wait(task, { timeoutMs: 60_000 })).toMatchObject(outcome)
+  })
+
+  test('is not the news: the completion stays pending', async () => {
+    const sessionId = 'waited for'
+    const { task, letThrough } = await waitingTask({ sessionId })
+    letThrough()
+    expect(await tasks.wait(task)).toMatchObject({ ...outcome, completionDelivered: false })
+    expect(tasks.drain({ sessionId })).toMatchObject([{ taskId: task, attempt: 1 }])
+  })
+
+  test('resolves in the order in which the tasks end, not in that of their starts', async () => {
+    const [first, second, third] = [await waitingTask(), await waitingTask(), await waitingTask()]
+    const seen: string[] = []
+    const note = (snapshot: TaskSnapshot) => void seen.push(snapshot.taskId)
+    const waiting = [first, second, third].map(({ task }) => tasks.wait(task).then(note))
+    for (const [at, { task, letThrough }] of [third, first, second].entries()) {
+      letThrough()
+      await eventually(() => seen.length === at + 1, 'one more has ended')
+      expect(seen.at(-1)).toBe(task)
+    }
+    await Promise.all(waiting)
+  })
+
+  test('works for a task whose host has died, also when it ended meanwhile', async () => {
+    const [ready, start] = [readyFifo(store), gate(store)]
+    const first = await host(store)
+    const [running, over] = await first.call(
+      async ({ tasks }, commands) =>
+        Promise.all(commands.map((command) => tasks.spawn(command, { sessionId: 'orphaned' }))),
+      [obedient(ready, start, 'exit 3'), `echo $$ > ${ready.path}; exit 3`],
+    )
+    for (const _ of [running, over]) await ready.line()
+    await first.kill()
+
+    const waiting = tasks.wait(running!, { sessionId: 'orphaned' })
+    expect(await within(tasks.wait(over!, { sessionId: 'orphaned' }), 'the other has ended')).toMatchObject(outcome)
+    expect(tasks.status(running!)!.status).toBe('running')
+    start.open()
+    expect(await within(waiting, 'the adopted task has ended')).toMatchObject(outcome)
+  })
+})
+
+describe('an aborted wait', () => {
+  test('rejects with an AbortError, and the task goes on', async () => {
+    const { task, pid, letThrough } = await waitingTask()
+    const abort = new AbortController()
+    const waiting = tasks.wait(task, { signal: abort.signal })
+    const other = tasks.wait(task)
+    abort.abort()
+    await expect(waiting).rejects.toMatchObject({ name: 'AbortError' })
+    expect(isAlive(pid)).toBe(true)
+    letThrough()
+    expect(await other).toMatchObject(outcome)
+  })
+
+  test('rejects at once when its signal is aborted already, and with the reason as its cause', async () => {
+    const { task, letThrough } = await waitingTask()
+    const reason = new Error('the user has gone')
+    const waiting = tasks.wait(task, { signal: AbortSignal.abort(reason) })
+    await expect(waiting).rejects.toMatchObject({ name: 'AbortError', cause: reason })
+    letThrough()
+    await tasks.wait(task)
+  })
+
+  test('leaves nothing behind on its signal once it has settled', async () => {
+    const { task, letThrough } = await waitingTask()
+    const abort = new AbortController()
+    const waiting = tasks.wait(task, { signal: abort.signal })
+    letThrough()
+    expect(await waiting).toMatchObject(outcome)
+    expect(getEventListeners(abort.signal, 'abort')).toEqual([])
+  })
+})
+
+describe('a wait that cannot be answered', () => {
+  test('is TASK_NOT_FOUND for an unknown id, for what is no id, and for another session', async () => {
+    const { task, letThrough } = await waitingTask({ sessionId: 'mine' })
+    for (const [id, options] of [['bash-0000000000000000'], ['../../etc'], [task, { sessionId: 'theirs' }]] as const) {
+      const waiting = tasks.wait(id, options)
+      await expect(waiting).rejects.toMatchObject({ code: 'TASK_NOT_FOUND', message: expect.stringContaining(id) })
+    }
+    letThrough()
+    await tasks.wait(task)
+  })
+
+  test('rejects with REGISTRY_CLOSED when the registry is detached, and the task goes on', async () => {
+    const ready = readyFifo(store)
+    const own = store.registry()
+    const task = await own.spawn(patient(ready), { sessionId: 'left' })
+    const pid = Number(await ready.line())
+    const waiting = own.wait(task)
+    own.detach()
+    await expect(waiting).rejects.toMatchObject({ code: 'REGISTRY_CLOSED' })
+    expect(isAlive(pid)).toBe(true)
+    const ended = await tasks.kill(task, { sessionId: 'left' })
+    expect(ended).toMatchObject({ status: 'killed', signal: 'SIGTERM' })
+  })
+})
