@@ -1,0 +1,105 @@
+// Reading: a status of a large log, a restart with many finished tasks, and the price of a bounded log.
+import { spawnSync } from 'node:child_process'
+import { statSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
+import { TaskRegistry } from '../../index.js'
+import { nowMs, spread } from '../measure.mjs'
+
+export async function store(context) {
+  return [...(await status(context)), ...(await replay(context)), ...(await capture(context))]
+}
+
+async function status({ ours, quick }) {
+  const small = await ours.tasks.spawn('head -c 1000 /dev/zero | tr "\\0" x', { notify: false })
+  const large = await ours.tasks.spawn(`yes | head -c ${quick ? 1 << 28 : 1 << 30}`, {
+    notify: false,
+    maxOutputBytes: 0,
+  })
+  await Promise.all([ours.tasks.wait(small), ours.tasks.wait(large)])
+  const time = (id) => {
+    const began = nowMs()
+    ours.tasks.status(id)
+    return (nowMs() - began) * 1000
+  }
+  const samples = Array.from({ length: 2000 }, () => [time(small), time(large)])
+  const [a, b] = [0, 1].map((at) => spread(samples.map((sample) => sample[at])))
+  truncateSync(ours.tasks.status(large).stdoutPath)
+  const row = { title: 'status of a large log against a small one', peer: 'itself, 1 KB', unit: 'µs', n: 2000 }
+  return [
+    { ...row, at: 'p50', ours: b.p50, theirs: a.p50, goal: 1.2, absolute: 35 },
+    { ...row, at: 'p99', ours: b.p99, theirs: a.p99 },
+  ]
+}
+
+async function replay({ dir, quick }) {
+  const count = quick ? 1000 : 10_000
+  const storageDir = join(dir, 'many')
+  const tasks = new TaskRegistry({ storageDir, maxRunning: 64 })
+  let left = count
+  const lane = async () => {
+    while (left-- > 0) await tasks.wait(await tasks.spawn('true', { shell: '/bin/sh', notify: false }))
+  }
+  await Promise.all(Array.from({ length: 32 }, lane))
+  tasks.detach()
+  const times = []
+  for (let round = 0; round < 5; round++) {
+    const again = new TaskRegistry({ storageDir })
+    const began = nowMs()
+    await again.replay()
+    times.push(nowMs() - began)
+    again.detach()
+  }
+  const goal = (150 * count) / 10_000
+  return [
+    {
+      title: `replay of ${count} finished tasks, warm`,
+      at: 'p50',
+      peer: '–',
+      n: 5,
+      unit: 'ms',
+      ours: spread(times).p50,
+      absolute: goal,
+    },
+  ]
+}
+
+async function capture({ ours, dir, quick }) {
+  const [bytes, limit] = quick ? [1 << 28, 25 << 20] : [1 << 30, 100 << 20]
+  const command = `yes | head -c ${bytes}`
+  const began = nowMs()
+  const id = await ours.tasks.spawn(command, { maxOutputBytes: limit, notify: false })
+  const path = ours.tasks.status(id).stdoutPath
+  let highest = 0
+  const watch = setInterval(() => {
+    highest = Math.max(highest, statSync(path).blocks * 512)
+  }, 2)
+  await ours.tasks.wait(id)
+  clearInterval(watch)
+  const mine = nowMs() - began
+  const file = join(dir, 'plain')
+  const start = nowMs()
+  spawnSync('sh', ['-c', `${command} > ${file}`])
+  const theirs = nowMs() - start
+  truncateSync(file)
+  const row = { at: 'once', n: 1 }
+  return [
+    {
+      ...row,
+      title: `capture of ${bytes >> 20} MB at a limit of ${limit >> 20} MB`,
+      peer: 'a plain file',
+      unit: 'ms',
+      ours: mine,
+      theirs,
+      goal: 1.25,
+    },
+    {
+      ...row,
+      title: 'disk high-water of that',
+      peer: 'the limit',
+      unit: 'MB',
+      ours: highest / 2 ** 20,
+      theirs: limit / 2 ** 20,
+      goal: 1.4,
+    },
+  ]
+}
