@@ -214,6 +214,8 @@ describe('a subscription', () => {
       await tasks.wait(ids[count]!)
     }
     const first = listen(tasks, sessionId, () => first.subscription.close())
+    // The event loop stands still until all are handed out, so the other 19 wait in the face when the first closes.
+    blockUntil(() => ids.every(wasToldOnce))
     await first.times(1)
     const next = listen(tasks, sessionId)
     await next.times(19)

@@ -36,7 +36,7 @@ test('N1 ref() keeps the process alive until the completion comes, unref() lets 
       const subscription = tasks.onCompletion(
         ({ exitCode }) => {
           say(exitCode)
-          subscription.unref().unref()
+          subscription.unref()
         },
         { sessionId: 'ref' },
       )

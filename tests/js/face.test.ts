@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { TaskRegistry } from 'outlive'
-import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
+import { isAlive, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
 import { eventually, rejectionOf, temporaryStore } from './support/store'
 
@@ -224,21 +224,16 @@ describe('the end of a registry', () => {
   test('a registry that was dropped with a subscription goes on telling', async () => {
     const node = await host(store, { execArgv: ['--expose-gc'] })
     const sessionId = session()
-    const ready = readyFifo(store)
-    const wait = gate(store)
     await node.call(
-      async ({ outlive, say }, storageDir, sessionId, command) => {
+      ({ outlive, say }, storageDir, sessionId) => {
         const registry = new outlive.TaskRegistry({ storageDir })
         registry.onCompletion((completion) => say(completion.exitCode), { sessionId })
-        await registry.spawn(command, { sessionId })
       },
       store.dir,
       sessionId,
-      obedient(ready, wait, 'exit 5'),
     )
-    await ready.line()
     await node.call(() => globalThis.gc!())
-    wait.open()
+    await node.call(({ tasks }, sessionId) => tasks.spawn('exit 5', { sessionId }), sessionId)
     expect(await node.heard()).toBe(5)
     await node.kill()
   })
