@@ -116,7 +116,7 @@ export interface ListOptions extends StatusOptions {
 /** Options of `kill`. */
 export interface KillOptions extends SessionOptions {
   /** The name of the first signal. Default `'SIGTERM'`. */
-  signal?: NodeJS.Signals
+  signal?: `SIG${string}`
   /** Milliseconds until SIGKILL. Default: the task's own `graceMs`. */
   graceMs?: number
 }
