@@ -35,8 +35,8 @@ function unsupportedError() {
 function openAddon(options, wake) {
   const { storageDir, maxRunning = 8 } = read('TaskRegistry', options, schemas.registry)
   if (native.NativeRegistry === undefined) return undefined
+  const place = storageDir ?? checked.defaultStorageDir()
   try {
-    const place = storageDir ?? checked.defaultStorageDir()
     return outOfSight(() => new native.NativeRegistry(place, maxRunning, wake))
   } catch (error) {
     throw fromThrown(error)

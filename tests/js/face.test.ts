@@ -77,6 +77,7 @@ describe('what a command inherits', () => {
   test('is the working directory of the host, from which a relative cwd is taken', async () => {
     expect(await printed('pwd -P')).toBe(`${process.cwd()}\n`)
     expect(await printed('pwd -P', { cwd: '..' })).toBe(`${dirname(process.cwd())}\n`)
+    expect(tasks.list().at(-1)?.cwd).toBe(dirname(process.cwd()))
   })
 })
 

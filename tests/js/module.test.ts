@@ -141,9 +141,10 @@ describe('the default registry', () => {
     expect(answer).toEqual(['REGISTRY_CLOSED', 'REGISTRY_CLOSED', 'REGISTRY_CLOSED'])
   })
 
-  test('is not opened by a detach that comes first', async () => {
+  test('is not opened by a detach that comes first, nor by what comes after that', async () => {
     const store = join(folder(), 'store')
-    await run(`${print} require('outlive').detach(); print(null)`, { env: { OUTLIVE_DIR: store } })
+    const script = `${print} const { detach, list } = require('outlive'); detach(); try { list() } catch ({ code }) { print(code) }`
+    expect(await run(script, { env: { OUTLIVE_DIR: store } })).toBe('REGISTRY_CLOSED')
     expect(existsSync(store)).toBe(false)
   })
 })
