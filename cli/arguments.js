@@ -1,0 +1,147 @@
+'use strict'
+// What was typed, checked: a verb, an id where the verb takes one, and options with their defaults filled in.
+
+const { parseArgs } = require('node:util')
+
+const common = {
+  store: { type: 'string' },
+  session: { type: 'string', multiple: true },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'V' },
+}
+
+/** What each verb takes besides the common options. */
+const verbs = {
+  ls: { options: { status: { type: 'string', multiple: true } } },
+  show: { takesId: true, options: {} },
+  logs: {
+    takesId: true,
+    options: {
+      follow: { type: 'boolean', short: 'f' },
+      lines: { type: 'string', short: 'n' },
+      stream: { type: 'string' },
+    },
+  },
+  kill: { takesId: true, options: { signal: { type: 'string', short: 's' }, grace: { type: 'string' } } },
+  gc: { options: { 'older-than': { type: 'string' }, 'undelivered-older-than': { type: 'string' } } },
+}
+
+const SYNOPSIS = {
+  ls: 'outlive ls [--status <status>]...',
+  show: 'outlive show <id>',
+  logs: 'outlive logs [-f] [-n <lines>] [--stream stdout|stderr] <id>',
+  kill: 'outlive kill [-s <signal>] [--grace <duration>] <id>',
+  gc: 'outlive gc [--older-than <duration>] [--undelivered-older-than <duration>]',
+}
+
+const MEANING = {
+  ls: 'Lists the tasks, oldest first. --status (repeatable): running, completed, failed, killed, timed_out, lost, …',
+  show: 'Shows one task: how it stands, what it cost, the end of its output.',
+  logs: `Prints what a task wrote: its stdout on stdout, its stderr on stderr.
+-f, --follow     go on until the task ends, as it writes
+-n, --lines <n>  begin with the last n lines of each stream`,
+  kill: `Ends a task with all its processes: the signal (default SIGTERM), the grace (default: the task's own), SIGKILL.
+A task that has ended is left as it is; processes that outlived it are ended.`,
+  gc: `Removes finished tasks with their files, of "default" and of the sessions named.
+--older-than              default 1d: tasks whose completion was taken
+--undelivered-older-than  default 7d: tasks whose completion nobody took`,
+}
+
+const REST = `Of each command:
+  --store <dir>     where tasks live; default $OUTLIVE_DIR, else $XDG_STATE_HOME/outlive, else ~/.local/state/outlive
+  --session <name>  look into this session too (repeatable); default: only "default"
+  --json            for scripts: the snapshots of the API; logs: one chunk a line
+  -h, --help        this text, or a command's
+  -V, --version
+
+<id> is a task id, or as many of its first characters as no other task shares. <duration>: 500ms, 30s, 15m, 2h, 7d.
+Colours: in a terminal, unless NO_COLOR is set.
+
+Exit codes:
+  0  done
+  1  it could not be done: the store cannot be used, …
+  2  misuse: an unknown command or option
+  3  no task, or more than one, has this id
+  4  logs -f: the task ended, and not as "completed"`
+
+/** The help text, of one verb or of all. */
+function usage(verb) {
+  if (verb !== undefined) return `${SYNOPSIS[verb]}\n\n${MEANING[verb]}\n\n${REST}`
+  const lines = Object.values(SYNOPSIS).map((line) => `  ${line}`)
+  return `Looks after background tasks that agents left running.\n\n${lines.join('\n')}\n\n${REST}`
+}
+
+function misuse(message) {
+  return Object.assign(new Error(`${message} (outlive --help)`), { exit: 'misuse' })
+}
+
+/** Reads a command line: `{ verb, id, options }`, where the verb may be `help` or `version`. */
+function parse(argv) {
+  const { values, positionals } = typed(argv, { ...common, ...everyOption() }, true)
+  const [verb, id, ...more] = positionals
+  if (values.version) return { verb: 'version' }
+  if (values.help || verb === 'help') return { verb: 'help', about: known(verb) ?? known(id) }
+  if (verb === undefined) throw misuse(`a command is missing: ${Object.keys(verbs).join(', ')}`)
+  if (known(verb) === undefined) throw misuse(`there is no command "${verb}"`)
+  const { takesId, options } = verbs[verb]
+  typed(argv, { ...common, ...options }, true)
+  if (takesId && !id) throw misuse(`the task's id is missing: ${SYNOPSIS[verb]}`)
+  const excess = takesId ? more[0] : id
+  if (excess !== undefined) throw misuse(`"${excess}" is too much: ${SYNOPSIS[verb]}`)
+  return { verb, id, options: checked(values) }
+}
+
+function known(verb) {
+  return Object.hasOwn(verbs, verb ?? '') ? verb : undefined
+}
+
+function everyOption() {
+  return Object.assign({}, ...Object.values(verbs).map(({ options }) => options))
+}
+
+function typed(args, options, allowPositionals) {
+  try {
+    return parseArgs({ args, options, allowPositionals })
+  } catch (error) {
+    throw misuse(error.message.split('. ')[0])
+  }
+}
+
+function checked(values) {
+  const { stream, lines } = values
+  if (stream !== undefined && stream !== 'stdout' && stream !== 'stderr') {
+    throw misuse(`--stream takes stdout or stderr; got "${stream}"`)
+  }
+  if (lines !== undefined && !/^\d{1,9}$/.test(lines)) throw misuse(`--lines takes a number; got "${lines}"`)
+  return {
+    store: values.store,
+    sessions: ['default', ...(values.session ?? []).filter((session) => session !== 'default')],
+    json: values.json ?? false,
+    status: values.status,
+    follow: values.follow ?? false,
+    lines: lines === undefined ? undefined : Number(lines),
+    stream,
+    signal: values.signal && signalName(values.signal),
+    graceMs: duration('--grace', values.grace),
+    olderThanMs: duration('--older-than', values['older-than']),
+    undeliveredOlderThanMs: duration('--undelivered-older-than', values['undelivered-older-than']),
+  }
+}
+
+/** As people write signals: `KILL`, `sigkill`. */
+function signalName(name) {
+  const upper = name.toUpperCase()
+  return upper.startsWith('SIG') ? upper : `SIG${upper}`
+}
+
+const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+function duration(option, text) {
+  if (text === undefined) return undefined
+  const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
+  if (amount === undefined) throw misuse(`${option} takes a duration such as 30s, 15m or 2h; got "${text}"`)
+  return Number(amount) * UNITS[unit]
+}
+
+module.exports = { parse, usage, misuse }

@@ -1,0 +1,52 @@
+'use strict'
+// `ls`: the tasks, oldest first.
+
+const { bytes, duration, moment, onOneLine, paint, paintStatus, say, sayJson, table } = require('./terminal.js')
+
+function run(tasks, { sessions, status, json }) {
+  const options = { previewBytes: json ? undefined : 0 }
+  const found =
+    status === undefined
+      ? tasks.list(options)
+      : status.flatMap((each) => tasks.list({ ...options, status: each })).sort((a, b) => a.startedAt - b.startedAt)
+  if (json) return sayJson(found)
+  if (found.length === 0) return say(paint('dim', status === undefined ? 'no tasks' : 'no tasks of that status'))
+  const withSession = sessions.length > 1
+  const head = [
+    'ID',
+    'STATUS',
+    'EXIT',
+    'STARTED',
+    'TOOK',
+    'OUTPUT',
+    'PROCS',
+    ...(withSession ? ['SESSION'] : []),
+    'COMMAND',
+  ]
+  say(
+    table(
+      head,
+      found.map((task) => row(task, withSession)),
+    ),
+  )
+}
+
+function row(task, withSession) {
+  const { status, descendants } = task
+  const isAlive = task.finishedAt === null
+  const procs = descendants + (isAlive && task.pid !== null ? 1 : 0)
+  return [
+    task.taskId,
+    { text: status, paint: (text) => paintStatus(status, text) },
+    task.signal ?? (task.exitCode === null ? '-' : String(task.exitCode)),
+    moment(task.startedAt),
+    { text: duration(task.durationMs), right: true },
+    { text: bytes(task.stdoutBytes + task.stderrBytes), right: true },
+    // Processes that outlived their task are what people look for.
+    { text: String(procs), right: true, paint: (text) => (!isAlive && procs > 0 ? paint('yellow', text) : text) },
+    ...(withSession ? [onOneLine(task.sessionId)] : []),
+    onOneLine(task.description ?? task.command),
+  ]
+}
+
+module.exports = { run }

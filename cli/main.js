@@ -1,0 +1,67 @@
+'use strict'
+// The command line: `outlive ls | show | logs | kill | gc` over a store, on the public API only.
+//
+// It looks on from outside: it never subscribes and never drains, so a plugin's completions stay the plugin's. Results go
+// to stdout, everything said about them to stderr. One table below says what each exit code means.
+
+const { existsSync } = require('node:fs')
+const { parse, usage } = require('./arguments.js')
+const { complain, say } = require('./terminal.js')
+
+const verbs = {
+  ls: () => require('./ls.js'),
+  show: () => require('./show.js'),
+  logs: () => require('./logs.js'),
+  kill: () => require('./kill.js'),
+  gc: () => require('./gc.js'),
+}
+
+/** What the exit codes mean; `--help` and docs/cli.md say the same. */
+const EXIT = { done: 0, failed: 1, misuse: 2, noSuchTask: 3, notCompleted: 4 }
+
+/** Runs one command line and resolves with its exit code. */
+async function main(argv) {
+  // `outlive logs … | head` closes the pipe early: that is an end like any other.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', gone)
+  try {
+    const order = parse(argv)
+    if (order.verb === 'help') return say(usage(order.about)) ?? EXIT.done
+    if (order.verb === 'version') return say(require('../package.json').version) ?? EXIT.done
+    return EXIT[await run(order)]
+  } catch (error) {
+    complain(error.message)
+    return EXIT[error.exit ?? exitOf(error.code)]
+  }
+}
+
+/** The registry checks values too, such as the name of a signal. */
+function exitOf(code) {
+  if (code === 'INVALID_ARGUMENT') return 'misuse'
+  return code === 'TASK_NOT_FOUND' ? 'noSuchTask' : 'failed'
+}
+
+function gone(error) {
+  if (error.code === 'EPIPE') process.exit(EXIT.done)
+  throw error
+}
+
+/** Opens the store, attaches its sessions and runs the verb; a name of an exit code comes back. */
+async function run({ verb, id, options }) {
+  const { TaskRegistry } = require('../index.js')
+  const { store, sessions } = options
+  // A registry would make the directory: a mistyped path would then be an empty store for ever.
+  if (store !== undefined && !existsSync(store)) throw new Error(`there is no store at ${store}`)
+  const tasks = new TaskRegistry({ storageDir: store })
+  try {
+    for (const session of sessions) warn(await tasks.replay(session))
+    return (await verbs[verb]().run(tasks, options, id)) ?? 'done'
+  } finally {
+    tasks.detach()
+  }
+}
+
+function warn({ unreadable }) {
+  for (const path of unreadable) complain(`cannot read ${path}: written by a newer version, or damaged; left as it is`)
+}
+
+module.exports = { main }

@@ -1,0 +1,47 @@
+'use strict'
+// `show`: one task, everything about it.
+
+const { find } = require('./find.js')
+const { bytes, duration, harmless, moment, onOneLine, paint, paintStatus, say, sayJson } = require('./terminal.js')
+
+function run(tasks, { json }, typed) {
+  const task = tasks.status(find(tasks, typed))
+  if (json) return sayJson(task)
+  const facts = factsOf(task).filter(([, value]) => value !== null && value !== undefined)
+  const width = Math.max(...facts.map(([name]) => name.length))
+  for (const [name, value] of facts) say(`${paint('bold', name.padEnd(width))}  ${value}`)
+  if (task.outputPreview === '') return
+  say(`\n${paint('bold', task.outputTruncated ? 'output (the end of it)' : 'output')}`)
+  say(harmless(task.outputPreview).replace(/\n$/, ''))
+}
+
+function factsOf(task) {
+  const { cause, error, signal, exitCode } = task
+  const outcome = [cause, exitCode !== null && `exit code ${exitCode}`, signal, error].filter(Boolean).map(onOneLine)
+  const resources = [
+    task.cpuMs !== null && `${duration(task.cpuMs)} of processor time`,
+    task.maxRssBytes !== null && `${bytes(task.maxRssBytes)} of memory`,
+  ]
+  return [
+    ['task', task.taskId],
+    ['session', onOneLine(task.sessionId)],
+    ['status', paintStatus(task.status) + (outcome.length > 0 ? ` (${outcome.join(', ')})` : '')],
+    ['command', harmless(task.command)],
+    ['description', task.description && onOneLine(task.description)],
+    ['metadata', task.metadata === null ? null : onOneLine(JSON.stringify(task.metadata))],
+    ['directory', onOneLine(task.cwd)],
+    ['started', moment(task.startedAt)],
+    ['finished', task.finishedAt && moment(task.finishedAt)],
+    ['took', duration(task.durationMs)],
+    ['deadline', task.timeoutMs === null ? 'none' : `after ${duration(task.timeoutMs)}`],
+    ['pid', task.pid],
+    ['descendants', task.descendants === 0 ? null : String(task.descendants)],
+    ['used', resources.filter(Boolean).join(', ') || null],
+    ['stdout', `${bytes(task.stdoutBytes)}  ${task.stdoutPath}`],
+    ['stderr', task.stderrPath && `${bytes(task.stderrBytes)}  ${task.stderrPath}`],
+    ['dropped', task.droppedBytes === 0 ? null : `${bytes(task.droppedBytes)} by the output limit`],
+    ['told', task.finishedAt === null ? null : task.completionDelivered ? 'yes' : 'not yet'],
+  ]
+}
+
+module.exports = { run }

@@ -1,0 +1,123 @@
+'use strict'
+// What people see: colours where somebody looks, plain text everywhere else, and nothing that a task wrote or was called
+// can steer the terminal from a table.
+
+const { stripVTControlCharacters } = require('node:util')
+
+const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, blue: 34, magenta: 35, cyan: 36 }
+
+function isColoured(stream) {
+  const { NO_COLOR, TERM } = process.env
+  return stream.isTTY === true && !NO_COLOR && TERM !== 'dumb'
+}
+
+/** The text in a colour, if stdout shows colours. */
+function paint(colour, text) {
+  return isColoured(process.stdout) ? `\u001b[${CODES[colour]}m${text}\u001b[0m` : text
+}
+
+const STATUS_COLOURS = {
+  starting: 'cyan',
+  running: 'cyan',
+  killing: 'yellow',
+  completed: 'green',
+  failed: 'red',
+  killed: 'yellow',
+  timed_out: 'yellow',
+  lost: 'magenta',
+}
+
+function paintStatus(status, text = status) {
+  return paint(STATUS_COLOURS[status] ?? 'bold', text)
+}
+
+function say(line) {
+  process.stdout.write(`${line}\n`)
+}
+
+function sayJson(value) {
+  say(JSON.stringify(value))
+}
+
+/** A remark about the result, which is not part of it. */
+function complain(message) {
+  process.stderr.write(`outlive: ${message}\n`)
+}
+
+/** Without anything that would move the cursor, change a colour or set a title. Lines stay lines. */
+function harmless(text) {
+  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\u{fffd}')
+}
+
+/** On one line, for a table. */
+function onOneLine(text) {
+  return harmless(text.replace(/\s+/g, ' ').trim())
+}
+
+/** As columns, the last one cut to the width of the terminal. A cell is a text, or `{ text, paint, right }`. */
+function table(head, rows) {
+  const cells = [head.map((text) => ({ text, paint: (padded) => paint('bold', padded) })), ...rows.map(asCells)]
+  const widths = head.map((_, column) => Math.max(...cells.map((row) => width(row[column].text))))
+  const room = (process.stdout.isTTY && process.stdout.columns) || Number.POSITIVE_INFINITY
+  return cells.map((row) => lineOf(row, widths, room)).join('\n')
+}
+
+function asCells(row) {
+  return row.map((cell) => (typeof cell === 'string' ? { text: cell } : cell))
+}
+
+function lineOf(row, widths, room) {
+  let left = room
+  const parts = row.map(({ text, paint: colour = (plain) => plain, right }, column) => {
+    if (column === row.length - 1) return colour(cut(text, left))
+    left -= widths[column] + 2
+    const padding = ' '.repeat(widths[column] - width(text))
+    return colour(right ? padding + text : text + padding)
+  })
+  return parts.join('  ')
+}
+
+function width(text) {
+  return Array.from(text).length
+}
+
+function cut(text, room) {
+  if (width(text) <= room) return text
+  const kept = Array.from(text).slice(0, Math.max(room - 1, 0))
+  return `${kept.join('')}…`
+}
+
+function bytes(count) {
+  if (count < 1000) return `${count} B`
+  const units = ['kB', 'MB', 'GB', 'TB']
+  let amount = count / 1000
+  let unit = 0
+  for (; amount >= 999.5 && unit < units.length - 1; unit++) amount /= 1000
+  return `${amount < 10 ? amount.toFixed(1) : Math.round(amount)} ${units[unit]}`
+}
+
+/** The two largest units: `350ms`, `4.2s`, `3m 20s`, `2h 5m`, `3d`. */
+function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)}ms`
+  const seconds = Math.floor(ms / 1000)
+  if (seconds < 60) return `${Math.floor(ms / 100) / 10}s`
+  const minutes = Math.floor(seconds / 60)
+  const hours = Math.floor(minutes / 60)
+  if (minutes < 60) return twoUnits(minutes, 'm', seconds % 60, 's')
+  if (hours < 24) return twoUnits(hours, 'h', minutes % 60, 'm')
+  return twoUnits(Math.floor(hours / 24), 'd', hours % 24, 'h')
+}
+
+function twoUnits(large, largeUnit, small, smallUnit) {
+  return small === 0 ? `${large}${largeUnit}` : `${large}${largeUnit} ${small}${smallUnit}`
+}
+
+/** In local time, for today's tasks and last week's alike: `2026-11-23 14:05:09`. */
+function moment(unixMs) {
+  const two = (number) => String(number).padStart(2, '0')
+  const at = new Date(unixMs)
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
+}
+
+module.exports = { paint, paintStatus, say, sayJson, complain, harmless, onOneLine, table, bytes, duration, moment }

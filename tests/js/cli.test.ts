@@ -1,0 +1,274 @@
+// The command line, run as people run it: real processes on a real store, with a real pty for what is coloured.
+import { type ChildProcess, execFileSync, spawn as spawnChild } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TaskSnapshot } from 'outlive'
+import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
+import { atTheEnd, eventually, temporaryStore, within } from './support/store'
+
+const CLI = join(__dirname, '../../bin/outlive.js')
+const store = temporaryStore()
+const tasks = store.registry({ maxRunning: 50 })
+
+interface Ran {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+function start(
+  args: string[],
+  env: Record<string, string> = {},
+): { child: ChildProcess; seen: Ran; ended: Promise<Ran> } {
+  const child = spawnChild(process.execPath, [CLI, ...args], {
+    env: { ...process.env, OUTLIVE_DIR: store.dir, ...env },
+  })
+  atTheEnd(() => child.kill('SIGKILL'))
+  const seen: Ran = { code: null, stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text) => (seen.stdout += text))
+  child.stderr.setEncoding('utf8').on('data', (text) => (seen.stderr += text))
+  const ended = new Promise<Ran>((resolve, reject) => {
+    child.once('error', reject).once('close', (code) => resolve(Object.assign(seen, { code })))
+  })
+  return { child, seen, ended: within(ended, `outlive ${args.join(' ')} ends`, 30_000) }
+}
+
+const outlive = (...args: string[]): Promise<Ran> => start(args).ended
+
+async function ended(command: string, options: object = {}): Promise<TaskSnapshot> {
+  return tasks.wait(await tasks.spawn(command, options))
+}
+
+/** What a terminal of 100 columns gets to see. */
+function inTerminal(args: string, env: Record<string, string> = {}): string {
+  const line = `stty cols 100; exec '${process.execPath}' '${CLI}' ${args}`
+  const { NO_COLOR: _, ...rest } = process.env
+  const colours = { ...rest, TERM: 'xterm', OUTLIVE_DIR: store.dir, ...env }
+  return execFileSync('script', ['-qec', line, '/dev/null'], { env: colours, encoding: 'utf8', stdio: 'pipe' })
+}
+
+describe('ls', () => {
+  test('is a table for people and the snapshots of the API for scripts', async () => {
+    const sessionId = 'table'
+    const failed = await ended('echo out; exit 3', { sessionId })
+    const killed = await tasks.kill(await tasks.spawn('sleep 1000', { sessionId, description: 'a long sleep' }))
+    const { code, stdout, stderr } = await outlive('ls', '--session', sessionId)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [head, ...rows] = stdout.trimEnd().split('\n')
+    expect(head).toMatch(/^ID +STATUS +EXIT +STARTED +TOOK +OUTPUT +PROCS +SESSION +COMMAND$/)
+    expect(rows[0]).toMatch(new RegExp(`^${failed.taskId} +failed +3 .* 4 B +0 +table +echo out; exit 3$`))
+    expect(rows[1]).toMatch(new RegExp(`^${killed.taskId} +killed +SIGTERM .* a long sleep$`))
+    const json = JSON.parse((await outlive('ls', '--json', '--session', sessionId)).stdout)
+    expect(json).toEqual(tasks.list({ sessionId }))
+    const some = await outlive('ls', '--json', '--session', sessionId, '--status', 'killed', '--status', 'lost')
+    expect(JSON.parse(some.stdout).map((task: TaskSnapshot) => task.taskId)).toEqual([killed.taskId])
+  })
+
+  test('shows sessions only when they are named', async () => {
+    const { taskId } = await ended('true', { sessionId: 'elsewhere' })
+    expect((await outlive('ls')).stdout).not.toContain(taskId)
+    expect((await outlive('ls', '--session', 'elsewhere')).stdout).toContain(taskId)
+  })
+
+  test('has colours and the width of the terminal in a terminal, and neither with NO_COLOR or in a pipe', async () => {
+    const { taskId } = await ended(`exit 7 # ${'long '.repeat(40)}`, { sessionId: 'wide' })
+    const coloured = inTerminal('ls --session wide')
+    expect(coloured).toContain('\u001b[31mfailed')
+    const line = coloured.split('\r\n').find((row) => row.includes(taskId))
+    expect(line).toMatch(/…$/)
+    expect(line!.replace(/\u001b\[\d+m/g, '')).toHaveLength(100)
+    const plain = inTerminal('ls --session wide', { NO_COLOR: '1' })
+    expect(plain).toContain(taskId)
+    expect(plain).not.toContain('\u001b')
+    const piped = (await outlive('ls', '--session', 'wide')).stdout
+    expect(piped).toContain('long '.repeat(40).trim())
+    expect(piped).not.toContain('\u001b')
+  })
+
+  test('lets no command and no description steer the terminal', async () => {
+    const { taskId } = await ended('true', { sessionId: 'evil', description: 'a\u001b[2J\u0007b\rc\nd\u009b31m' })
+    await ended("printf '\\033]0;title\\007x'; # \u001b[8m", { sessionId: 'evil' })
+    const shown = inTerminal('ls --session evil') + inTerminal(`show --session evil ${taskId}`)
+    expect(shown.replace(/\u001b\[\d+m/g, '')).not.toMatch(/[\u001b\u0007\u009b]|\r(?!\n)/)
+    expect(shown).not.toContain('\u001b[8m')
+  })
+})
+
+describe('show', () => {
+  test('tells everything about a task, by its id or the beginning of it', async () => {
+    const { taskId, stdoutPath } = await ended('echo to be seen; kill -SEGV $$', { metadata: { turn: 4 } })
+    const { code, stdout } = await outlive('show', taskId.slice(0, 17))
+    expect(code).toBe(0)
+    for (const part of [taskId, 'failed (signal, SIGSEGV)', '{"turn":4}', stdoutPath, 'to be seen']) {
+      expect(stdout).toContain(part)
+    }
+    const json = await outlive('show', '--json', taskId.slice(5))
+    expect(JSON.parse(json.stdout)).toEqual(tasks.status(taskId))
+  })
+
+  test('ends with 3 when no task, or more than one, is meant', async () => {
+    await Promise.all([ended('true'), ended('true')])
+    const unknown = await outlive('show', 'bash-0000000000000000')
+    expect(unknown).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('bash-0000000000000000') })
+    const ambiguous = await outlive('show', 'bash-')
+    expect(ambiguous).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('beginning of') })
+  })
+})
+
+describe('logs', () => {
+  test('prints each stream on its own, whole or from its last lines', async () => {
+    const { taskId } = await ended('seq 1 30000; echo ü >&2; printf end')
+    const all = await outlive('logs', taskId)
+    expect(all).toMatchObject({ code: 0, stdout: tasks.output(taskId, { maxBytes: 1e6 }).text, stderr: 'ü\n' })
+    expect((await outlive('logs', '-n', '3', taskId)).stdout).toBe('29999\n30000\nend')
+    expect((await outlive('logs', '-n', '20000', '--stream', 'stdout', taskId)).stdout).toMatch(/^10002\n[\d\n]*end$/)
+    expect(await outlive('logs', '-n', '0', taskId)).toMatchObject({ stdout: '', stderr: '' })
+    const chunk = JSON.parse((await outlive('logs', '--json', '-n', '1', '--stream', 'stderr', taskId)).stdout)
+    expect(chunk).toEqual({
+      stream: 'stderr',
+      text: 'ü\n',
+      from: 0,
+      nextOffset: 3,
+      droppedBytes: 0,
+      totalBytes: 3,
+      eof: true,
+    })
+  })
+
+  test('-f prints as the task writes, costs nothing in between, and ends with it', async () => {
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const step = (word: string) => `read _ < ${wait.path}; echo ${word}`
+    const taskId = await tasks.spawn(`echo one; echo $$ > ${ready.path}; ${step('two')}; ${step('three')} >&2; exit 3`)
+    await ready.line()
+    const { child, seen, ended } = start(['logs', '-f', taskId])
+    await eventually(() => seen.stdout === 'one\n', 'what was there before comes first')
+    wait.open()
+    await eventually(() => seen.stdout === 'one\ntwo\n', 'the next line comes while the task runs')
+    const before = wakeUps(child.pid!)
+    await new Promise((resolve) => setTimeout(resolve, 400)) // how long nothing shall happen
+    expect(wakeUps(child.pid!) - before).toBeLessThanOrEqual(2)
+    wait.open()
+    expect(await ended).toMatchObject({ code: 4, stdout: 'one\ntwo\n', stderr: 'three\n' })
+  })
+
+  test('-f of a task that has completed prints all and ends with 0', async () => {
+    const { taskId } = await ended('seq 1 200000', { stderr: 'merge' })
+    const { code, stdout } = await outlive('logs', '-f', taskId)
+    expect(code).toBe(0)
+    expect(stdout).toHaveLength(1288895)
+  })
+
+  test('-f ends with its task and says which processes it left behind', async () => {
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const taskId = await tasks.spawn(`(${patient(ready)}) & ${obedient(ready, wait)}`)
+    await Promise.all([ready.line(), ready.line()])
+    wait.open()
+    const { code, stderr } = await outlive('logs', '-f', taskId)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('1 of its processes still run') })
+    await tasks.kill(taskId)
+  })
+
+  test('ends quietly when its reader has seen enough', async () => {
+    const { taskId } = await ended('seq 1 200000')
+    const line = `'${process.execPath}' '${CLI}' logs ${taskId} | head -n 1; echo "\${PIPESTATUS[0]}"`
+    const seen = execFileSync('bash', ['-c', line], {
+      env: { ...process.env, OUTLIVE_DIR: store.dir },
+      encoding: 'utf8',
+    })
+    expect(seen).toBe('1\n0\n')
+  })
+})
+
+describe('kill', () => {
+  test('ends the task for its plugin, which still gets the completion', async () => {
+    const ready = readyFifo(store)
+    const sessionId = 'plugin'
+    const taskId = await tasks.spawn(patient(ready), { sessionId })
+    const pid = Number(await ready.line())
+    const { code, stdout } = await outlive('kill', '--session', sessionId, taskId)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${taskId} killed (SIGTERM)\n` })
+    expect(isAlive(pid)).toBe(false)
+    expect(await tasks.wait(taskId)).toMatchObject({ status: 'killed' })
+    expect(tasks.drain({ sessionId })).toMatchObject([{ taskId, status: 'killed' }])
+  })
+
+  test('takes a signal as people write it, and a grace', async () => {
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const taskId = await tasks.spawn(`trap 'exit 5' INT; ${obedient(ready, wait)}`)
+    await ready.line()
+    const { stdout } = await outlive('kill', '-s', 'int', '--grace', '20s', '--json', taskId)
+    expect(JSON.parse(stdout)).toMatchObject({ taskId, status: 'killed', exitCode: 5 })
+  })
+
+  test('of an unknown task ends with 3, with an unknown signal it is misuse', async () => {
+    expect(await outlive('kill', 'bash-0000000000000000')).toMatchObject({ code: 3 })
+    const { taskId } = await ended('true')
+    expect(await outlive('kill', '-s', 'NOPE', taskId)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('NOPE'),
+    })
+  })
+})
+
+describe('gc', () => {
+  test('removes what is finished and old enough, and nothing that runs', async () => {
+    const other = temporaryStore()
+    const registry = other.registry()
+    const ready = readyFifo(other)
+    const running = await registry.spawn(patient(ready))
+    const finished = await registry.spawn('true')
+    await registry.wait(finished)
+    const gc = (...args: string[]) => outlive('gc', '--store', other.dir, ...args)
+    expect(await gc()).toMatchObject({ code: 0, stdout: 'removed 0 tasks\n' })
+    expect((await gc('--older-than', '0s', '--json')).stdout).toBe('{"removed":0}\n')
+    registry.drain()
+    expect((await gc('--older-than', '0s', '--json')).stdout).toBe('{"removed":1}\n')
+    expect(other.taskIds()).toEqual([running])
+  })
+})
+
+describe('misuse', () => {
+  const wrong = [[], ['lst'], ['ls', 'x'], ['show'], ['show', 'a', 'b'], ['ls', '--follow'], ['logs', '--nope', 'a']]
+  const values = [
+    ['gc', '--older-than', '5'],
+    ['logs', '-n', 'x', 'a'],
+    ['logs', '--stream', 'both', 'a'],
+    ['ls', '--store'],
+  ]
+
+  test('ends with 2, prints no result and says what is wrong', async () => {
+    for (const args of [...wrong, ...values]) {
+      const { code, stdout, stderr } = await outlive(...args)
+      expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: '' })
+      expect(stderr).toMatch(/^outlive: .+\n$/)
+    }
+  })
+
+  test('of the store is named, and makes no directory', async () => {
+    const missing = join(store.dir, 'no', 'store')
+    expect(await outlive('ls', '--store', missing)).toMatchObject({ code: 1, stderr: expect.stringContaining(missing) })
+    const file = await outlive('ls', '--store', CLI)
+    expect(file).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(CLI) })
+  })
+
+  test('is what --help is there for: each command, and the exit codes of docs/cli.md', async () => {
+    const { code, stdout } = await outlive('--help')
+    expect(code).toBe(0)
+    for (const verb of ['ls', 'show', 'logs', 'kill', 'gc']) expect(stdout).toContain(`outlive ${verb}`)
+    const page = readFileSync(join(__dirname, '../../docs/cli.md'), 'utf8').replaceAll('`', '').replaceAll('"', '')
+    const codes = stdout.slice(stdout.indexOf('Exit codes:')).match(/^ {2}\d .*$/gm) ?? []
+    expect(codes).toHaveLength(5)
+    for (const line of codes) {
+      const [, digit, meaning] = /^ {2}(\d) {2}(.*)$/.exec(line.replaceAll('"', ''))!
+      expect(page).toContain(`| ${digit} | ${meaning} |`)
+    }
+    expect((await outlive('logs', '-h')).stdout).toContain('--follow')
+    expect((await outlive('-V')).stdout).toBe(`${require('../../package.json').version}\n`)
+  })
+})
+
+/** How often the main thread of a process slept and was woken so far. */
+function wakeUps(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/task/${pid}/status`, 'utf8')
+  return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)![1])
+}
