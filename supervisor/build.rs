@@ -1,7 +1,12 @@
 //! How the supervisor is linked: by itself, without a C library, as one small static executable.
 //! Here and not in the environment, so that a plain `cargo build -p outlive-supervisor` makes the same thing.
 
+use std::env;
+
 fn main() {
+    // An executable for ARM must load on kernels with pages of 4, 16 and 64 KiB.
+    let arm = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "aarch64");
+    let largest_page = if arm { "-Wl,-z,max-page-size=65536" } else { "-Wl,-z,max-page-size=4096" };
     let arguments = [
         "-nostartfiles",
         "-nostdlib",
@@ -9,8 +14,8 @@ fn main() {
         "-no-pie",
         "-Wl,--gc-sections",
         "-Wl,--build-id=none",
-        // One page of alignment and no page per kind of section: fewer pages to touch, and a smaller file.
-        "-Wl,-z,max-page-size=4096",
+        // No page for each kind of section: fewer pages to touch, and a smaller file.
+        largest_page,
         "-Wl,-z,noseparate-code",
         "-Wl,-z,norelro",
         "-Wl,-z,noexecstack",

@@ -34,6 +34,7 @@ pub(crate) struct Output {
     /// Empty for ever when merged.
     stderr: Capture,
     record: Option<File>,
+    recorded: Dropped,
     told: bool,
     pause: u64,
     due: u64,
@@ -93,6 +94,7 @@ impl Output {
             stdout: Capture::new(Some(fds::STDOUT)),
             stderr: Capture::new(if merged { None } else { Some(fds::STDERR) }),
             record: None,
+            recorded: Dropped::default(),
             told: true,
             pause: SHORTEST_NS,
             due: if limit == 0 { NEVER } else { 0 },
@@ -121,32 +123,35 @@ impl Output {
         self.told = self.told && files::notify_once(fds::TASK_DIR).is_ok();
         // What was written before the kernel was asked it does not tell, so the sizes are read after that.
         let growing = self.measure();
-        self.due = if !self.told {
-            let grown = growing || self.total() != before;
-            self.pause = if grown { SHORTEST_NS } else { self.pause.saturating_mul(2).min(UNTOLD_NS) };
-            now.saturating_add(self.pause.max(self.interval()))
-        } else if growing {
-            now.saturating_add(self.interval())
-        } else {
+        let over = [&self.stdout, &self.stderr].iter().any(|capture| capture.excess(self.limit).is_some());
+        let pause = if growing || over {
+            self.interval()
+        } else if self.told {
             NEVER
+        } else {
+            self.pause = if self.total() == before { self.pause.saturating_mul(2).min(UNTOLD_NS) } else { SHORTEST_NS };
+            self.pause.max(self.interval())
         };
+        self.due = now.saturating_add(pause);
         Ok(())
     }
 
-    /// Cuts the files back if they are too long. An error: this file system cannot, or the record cannot be written, and
-    /// the task must be stopped; nothing is looked at any more.
+    /// Cuts the files back if they are too long. An error: this file system cannot, and the task must be stopped; nothing
+    /// is looked at any more.
     pub(crate) fn cut(&mut self) -> Result<()> {
         if self.limit == 0 {
             return Ok(());
         }
-        let dropped = (self.stdout.dropped, self.stderr.dropped);
         self.measure();
-        let truncated = (self.stdout.dropped, self.stderr.dropped) != dropped;
-        let recorded = if truncated { self.write_record() } else { Ok(()) };
-        recorded.and_then(|()| self.trim()).inspect_err(|_| {
-            self.limit = 0;
-            self.due = NEVER;
-        })
+        match self.write_record().and_then(|()| self.trim()) {
+            // A disk that is full grows no file either; there will be room again.
+            Ok(()) | Err(Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM) => Ok(()),
+            Err(errno) => {
+                self.limit = 0;
+                self.due = NEVER;
+                Err(errno)
+            }
+        }
     }
 
     fn total(&self) -> u64 {
@@ -175,22 +180,28 @@ impl Output {
             let capture = self.capture(stream);
             let Some((head, end)) = capture.excess(limit) else { continue };
             let before = core::mem::replace(&mut capture.dropped, (head, end));
-            self.write_record()?;
-            if let Err(errno) = files::punch(stream, before.1.max(head), end) {
+            let punched = self.write_record().and_then(|()| files::punch(stream, before.1.max(head), end));
+            if punched.is_err() {
                 self.capture(stream).dropped = before;
                 self.write_record()?;
-                return Err(errno);
+                return punched;
             }
         }
         Ok(())
     }
 
+    /// What is dropped, if the file does not say so already. Without any there is no file.
     fn write_record(&mut self) -> Result<()> {
+        let dropped = Dropped { stdout: self.stdout.dropped, stderr: self.stderr.dropped };
+        if dropped == self.recorded {
+            return Ok(());
+        }
         if self.record.is_none() {
             self.record = Some(File::create(fds::TASK_DIR, DROPPED)?);
         }
-        let dropped = Dropped { stdout: self.stdout.dropped, stderr: self.stderr.dropped };
         let file = self.record.as_ref().ok_or(Errno::EIO)?;
-        files::write_at_start(file.number(), dropped.write(&mut [0; MAX_RECORD]))
+        files::write_at_start(file.number(), dropped.write(&mut [0; MAX_RECORD]))?;
+        self.recorded = dropped;
+        Ok(())
     }
 }

@@ -174,10 +174,7 @@ fn a_silent_task_wakes_nobody() {
 #[test]
 fn where_the_middle_cannot_be_dropped_the_task_is_stopped() {
     // O1
-    let Some(ramfs) = Ramfs::mount() else {
-        println!("not run: this test mounts a file system without holes, which takes root");
-        return;
-    };
+    let Some(ramfs) = Mount::new("ramfs", "mode=700") else { return };
     let mut asked = Asked::new(format!("exec 9>alive; yes {LINE}"));
     asked.settings.max_output_bytes = MIB;
     asked.base = ramfs.0.clone();
@@ -188,19 +185,38 @@ fn where_the_middle_cannot_be_dropped_the_task_is_stopped() {
     assert_eq!(dropped(&task, "stdout"), (0, 0));
 }
 
-/// A file system that cannot punch holes.
-struct Ramfs(std::path::PathBuf);
+#[test]
+fn a_full_disk_loses_output_and_no_ending() {
+    // R17
+    let Some(tmpfs) = Mount::new("tmpfs", "size=4m") else { return };
+    let mut asked = Asked::new(format!("yes {LINE}; : >more; echo x >ready; read line <go; exit 3"));
+    asked.settings.max_output_bytes = 16 * MIB;
+    asked.base = tmpfs.0.clone();
+    let mut task = asked.start();
+    task.line();
+    task.go();
+    let ended = task.ended();
+    assert_eq!(how(&ended), ("exit", Some(3), None));
+    assert!(task.gone().success());
+}
 
-impl Ramfs {
-    fn mount() -> Option<Ramfs> {
-        let path = std::env::temp_dir().join(format!("outlive-ramfs-{}", std::process::id()));
+/// A file system of another kind. Mounting takes root.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn new(kind: &str, options: &str) -> Option<Mount> {
+        let path = std::env::temp_dir().join(format!("outlive-{kind}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("mount point");
-        let mounted = std::process::Command::new("mount").args(["-t", "ramfs", "none"]).arg(&path).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Ramfs(path))
+        let mounted = std::process::Command::new("mount").args(["-t", kind, "-o", options, "none"]).arg(&path).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            println!("not run: only root can mount a {kind}");
+            return None;
+        }
+        Some(Mount(path))
     }
 }
 
-impl Drop for Ramfs {
+impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily: the task's directory is removed after this.
         drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());

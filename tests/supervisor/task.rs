@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use outlive_protocol::orders::{MAX_ORDER, Order};
+use outlive_protocol::records::ENDED_RESERVED;
 use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
 use outlive_protocol::{fds, names};
 use serde_json::Value;
@@ -99,7 +100,7 @@ impl Asked {
             open_fifo(&directory.join(names::CONTROL.as_str()), true),
             open_fifo(&directory.join(names::EVENTS.as_str()), true),
             File::open(work).expect("working directory"),
-            OpenOptions::new().write(true).create_new(true).open(directory.join(names::ENDED.as_str())).expect("ended.json"),
+            reserved(&directory.join(names::ENDED.as_str())),
         ]
     }
 
@@ -272,6 +273,14 @@ fn make_fifo(path: &Path) {
 
 fn open_fifo(path: &Path, both_ends: bool) -> File {
     OpenOptions::new().read(true).write(both_ends).custom_flags(libc::O_NONBLOCK).open(path).expect("FIFO")
+}
+
+/// `ended.json` with its space reserved, where the file system can.
+fn reserved(path: &Path) -> File {
+    let file = OpenOptions::new().write(true).create_new(true).open(path).expect("ended.json");
+    // SAFETY: the call takes numbers only.
+    unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, ENDED_RESERVED as i64) };
+    file
 }
 
 fn duplicate_high(file: &File) -> OwnedFd {

@@ -26,6 +26,12 @@ impl Errno {
     pub(crate) const EIO: Errno = Errno(5);
     /// The arguments are too long.
     pub(crate) const E2BIG: Errno = Errno(7);
+    /// No memory is left.
+    pub(crate) const ENOMEM: Errno = Errno(12);
+    /// The disk is full.
+    pub(crate) const ENOSPC: Errno = Errno(28);
+    /// The user's share of the disk is full.
+    pub(crate) const EDQUOT: Errno = Errno(122);
     /// A name is too long.
     pub(crate) const ENAMETOOLONG: Errno = Errno(36);
 }
