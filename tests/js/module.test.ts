@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -31,7 +32,8 @@ function installed(options: { addon: boolean }): string {
   const project = folder()
   const home = join(project, 'node_modules/outlive')
   mkdirSync(home, { recursive: true })
-  for (const file of ['package.json', ...manifest.files]) copyFileSync(join(root, file), join(home, file))
+  for (const file of ['package.json', ...manifest.files])
+    cpSync(join(root, file), join(home, file), { recursive: true })
   const addons = readdirSync(root).filter((name) => name.endsWith('.node'))
   if (options.addon) for (const file of addons) copyFileSync(join(root, file), join(home, file))
   return project
