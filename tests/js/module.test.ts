@@ -1,5 +1,5 @@
 // N5: the package as its users load it, on platforms that it knows and on others.
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import {
   copyFileSync,
   cpSync,
@@ -27,13 +27,20 @@ function folder(): string {
   return dir
 }
 
+/** What npm puts into the package. */
+function packed(): string[] {
+  const [{ files }] = JSON.parse(
+    execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: root, encoding: 'utf8', stdio: 'pipe' }),
+  )
+  return files.map((file: { path: string }) => file.path)
+}
+
 /** The package as npm would install it, with or without the addon of this machine. */
 function installed(options: { addon: boolean }): string {
   const project = folder()
   const home = join(project, 'node_modules/outlive')
   mkdirSync(home, { recursive: true })
-  for (const file of ['package.json', ...manifest.files])
-    cpSync(join(root, file), join(home, file), { recursive: true })
+  for (const file of packed()) cpSync(join(root, file), join(home, file))
   const addons = readdirSync(root).filter((name) => name.endsWith('.node'))
   if (options.addon) for (const file of addons) copyFileSync(join(root, file), join(home, file))
   return project
