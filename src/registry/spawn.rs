@@ -14,7 +14,7 @@ use super::ledger::Entry;
 use super::{Registry, shell};
 use crate::error::{Error, Result};
 use crate::platform::{clock, fifo};
-use crate::store::{self, Order, OwnerBell, TaskDir};
+use crate::store::{self, Created, Order, OwnerBell, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
 
@@ -66,6 +66,13 @@ pub(super) struct Spawn {
     pub(super) options: SpawnOptions,
 }
 
+/// A task that only has to be started.
+struct Made {
+    entry: Entry,
+    created: Created,
+    order: Order,
+}
+
 impl Registry {
     /// Starts a task; the answer is its id.
     pub fn spawn(&self, request: Request, options: SpawnOptions) -> Result<()> {
@@ -83,10 +90,14 @@ impl Registry {
 
 impl Keeper {
     pub(super) fn spawn(&mut self, ear: &mut Ear, spawn: Spawn) {
-        let started = self.try_spawn(ear, spawn.options);
-        // From here on the task itself is in the ledger, or there is none.
-        self.shared.lock().reserved -= 1;
-        match started {
+        let made = self.make(ear, spawn.options);
+        {
+            // In one step: nobody counts the task twice, or not at all, against the limit.
+            let mut ledger = self.shared.lock();
+            ledger.reserved -= 1;
+            made.iter().for_each(|made| ledger.insert(made.entry.clone()));
+        }
+        match made.and_then(|made| self.launch(ear, made)) {
             Ok(task) => {
                 self.spawning.insert(task.clone(), spawn.request);
                 self.refresh(ear, &task, false);
@@ -95,7 +106,8 @@ impl Keeper {
         }
     }
 
-    fn try_spawn(&mut self, ear: &mut Ear, options: SpawnOptions) -> Result<TaskId> {
+    /// The task with its directory, listened to, and its supervisor not yet running.
+    fn make(&mut self, ear: &mut Ear, options: SpawnOptions) -> Result<Made> {
         let session = SessionId::new(&options.session_id);
         if !self.shared.lock().attached.contains(&session) {
             self.attach(ear, &session)?;
@@ -129,9 +141,14 @@ impl Keeper {
         let dir = created.dir().clone();
         self.watch_events(ear, &task, &dir)?;
         let state = Task::new(asked.notify);
-        let entry = Entry { asked: Arc::clone(&asked), dir, task: state, this_boot: true, command: Some(options.command.into()) };
-        self.shared.lock().insert(entry);
-        match created.start(&self.shared.store, &asked, &order) {
+        let entry = Entry { asked, dir, task: state, this_boot: true, command: Some(options.command.into()) };
+        Ok(Made { entry, created, order })
+    }
+
+    fn launch(&mut self, ear: &mut Ear, made: Made) -> Result<TaskId> {
+        let asked = made.entry.asked;
+        let task = asked.task.clone();
+        match made.created.start(&self.shared.store, &asked, &made.order) {
             Ok(child) => {
                 child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
                 if !self.owns(&asked.session) {
