@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { SpawnOptions, TaskSnapshot } from 'outlive'
+import type { SpawnOptions } from 'outlive'
 import { gate, isAlive, obedient, patient, readyFifo, statOf, stubborn, treeOf } from './support/guests'
 import { host } from './support/host'
 import { eventually, temporaryStore, within } from './support/store'
@@ -136,25 +136,28 @@ describe('a kill that comes when the command has ended by itself', () => {
 
   test('tells either the exit or the kill, whole and true, in 2000 of 2000 races', async () => {
     // P9
-    const outcomes: TaskSnapshot[] = []
-    async function race(turn: number): Promise<void> {
-      const task = await tasks.spawn('exit 3')
+    const statuses: string[] = []
+    // Guests sleep so long that they end at the moment of the kill, whatever else this machine does.
+    let nap = 5
+    async function race(): Promise<void> {
+      const task = await tasks.spawn(`sleep ${nap / 1000}; exit 3`)
       const { pid } = tasks.status(task)!
-      if (turn % 2 === 1) await pause(turn % 8)
+      await pause(nap)
       const hasEnded = pid === null || !isAlive(pid)
       const outcome = await tasks.kill(task)
-      outcomes.push(outcome)
       const ourDoing = outcome.status === 'killed' && !hasEnded
       expect(outcome).toMatchObject(ourDoing ? { ...byUs, signal: 'SIGTERM' } : byItself)
       expect(tasks.status(task)).toEqual(outcome)
+      nap *= ourDoing ? 0.98 : 1.02
+      statuses.push(outcome.status)
     }
-    let next = 0
+    let races = 0
     const runner = async () => {
-      while (next < 2000) await race(next++)
+      while (races++ < 2000) await race()
     }
-    await Promise.all(Array.from({ length: 20 }, runner))
-    expect(outcomes).toHaveLength(2000)
-    expect(new Set(outcomes.map((outcome) => outcome.status))).toEqual(new Set(['failed', 'killed']))
+    await Promise.all(Array.from({ length: 10 }, runner))
+    expect(statuses).toHaveLength(2000)
+    for (const status of ['failed', 'killed']) expect(statuses).toContain(status)
   })
 })
 
