@@ -249,10 +249,13 @@ class TaskRegistry {
 
   // ---- Hearing from native code
 
+  /** Takes one batch in each turn of the event loop until there is none: native code wakes us for the first only. */
   #pull() {
     if (this.#closed) return
     try {
-      for (const event of JSON.parse(this.#addon.take())) this.#hear(event)
+      const events = JSON.parse(this.#addon.take())
+      for (const event of events) this.#hear(event)
+      if (events.length > 0) setImmediate(() => this.#pull())
     } catch (error) {
       // Answers may have been lost with it, and a promise that never settles is worse than one that rejects.
       for (const request of [...this.#requests.keys()]) this.#reject(request, fromThrown(error))
