@@ -2,6 +2,8 @@
 // Makes every error of this package: real `Error`s of the caller's realm, with a stable `code`. Native code only
 // sends text, because an error that it makes belongs to another realm under Jest and in vm contexts.
 
+const { inspect } = require('node:util')
+
 /** An error with a code; a `TypeError` for misuse. */
 function failure(code, message, cause) {
   const Kind = code === 'INVALID_ARGUMENT' ? TypeError : Error
@@ -53,4 +55,11 @@ function aborted(signal) {
   return error
 }
 
-module.exports = { failure, fromAnswer, fromThrown, callSite, blame, aborted }
+/** Tells a developer about a callback that fails, once per subscription. */
+function warn(entry, message, error) {
+  if (entry.warned) return
+  entry.warned = true
+  process.emitWarning(message, { type: 'OutliveWarning', detail: inspect(error) })
+}
+
+module.exports = { failure, fromAnswer, fromThrown, callSite, blame, aborted, warn }

@@ -23,8 +23,16 @@ export declare class NativeRegistry {
   subscribe(sessionId?: string | undefined | null): number
   /** Ends a subscription. */
   unsubscribe(subscription: number): void
-  /** A callback is done with a completion: delivered for good, or to be tried again. */
-  settle(taskId: string, delivered: boolean): void
+  /** Ends a subscription of `ack: 'manual'`, and gives back what it holds. */
+  abandon(subscription: number): void
+  /** Whether a completion that was handed out under `lease` may still be told. */
+  holds(taskId: string, lease: number): boolean
+  /** Gives back a completion that was handed out under `lease` and never told. */
+  giveBack(taskId: string, lease: number): void
+  /** A callback is done with a completion: it is delivered for good. */
+  takeDelivery(taskId: string): void
+  /** A callback has failed on a completion: it is tried again later. */
+  refuse(taskId: string, lease: number): void
   /** Takes and delivers what is pending. */
   drain(sessionId?: string | undefined | null): string
   /** What is pending. Never changes anything. */

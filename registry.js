@@ -9,9 +9,8 @@
 const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate } = require('node:timers')
-const { inspect } = require('node:util')
 const checked = require('./arguments.js')
-const { aborted, blame, callSite, failure, fromAnswer, fromThrown } = require('./errors.js')
+const { aborted, blame, callSite, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
 const native = require('./native.js')
 
 const { read, schemas } = checked
@@ -152,13 +151,16 @@ class TaskRegistry {
   detach() {
     if (this.#closed) return
     this.#closed = true
-    for (const request of [...this.#requests.keys()]) this.#reject(request, closedError())
     for (const id of [...this.#subscriptions.keys()]) this.#forget(id)
-    this.#deliveries.length = 0
     try {
       this.#addon?.detach()
+      // What was answered by then stands: a task that was started is not rejected, for its completion will come.
+      this.#deliveries.push(...JSON.parse(this.#addon?.take() ?? '[]'))
     } catch (error) {
       throw fromThrown(error)
+    } finally {
+      for (const event of this.#deliveries.splice(0)) if (event.type !== 'completion') this.#settleRequest(event)
+      for (const request of [...this.#requests.keys()]) this.#reject(request, closedError())
     }
   }
 
@@ -263,10 +265,15 @@ class TaskRegistry {
   }
 
   #hear(event) {
-    if (event.type === 'failed') this.#reject(event.request, fromAnswer(event.error))
     // While shutdown is under way its answer closes the registry, so it keeps its place behind earlier completions.
-    else if (event.type === 'settled' && !this.#closing) this.#close(event.request)?.resolve(event.value)
-    else this.#deliverLater(event)
+    const mayWait = event.type === 'completion' || (event.type === 'settled' && this.#closing)
+    if (mayWait) this.#deliverLater(event)
+    else this.#settleRequest(event)
+  }
+
+  #settleRequest(event) {
+    if (event.type === 'failed') this.#reject(event.request, fromAnswer(event.error))
+    else this.#close(event.request)?.resolve(event.value)
   }
 
   /**
@@ -285,7 +292,7 @@ class TaskRegistry {
     const pause = performance.now() + SLICE_MS
     do {
       const event = this.#deliveries.shift()
-      if (event?.type === 'settled') this.#close(event.request)?.resolve(event.value)
+      if (event?.type === 'settled') this.#settleRequest(event)
       else if (event !== undefined) this.#tell(event)
     } while (this.#deliveries.length > 0 && performance.now() < pause)
     this.#delivering = this.#deliveries.length > 0
@@ -295,14 +302,17 @@ class TaskRegistry {
   // ---- Completions
 
   /** Runs a callback. Whatever it does, nothing is thrown from here: that would end the host. */
-  #tell({ subscription, completion }) {
+  #tell(event) {
+    const { subscription, lease, completion } = event
     const entry = this.#subscriptions.get(subscription)
     const { taskId } = completion // the callback may change its completion
-    if (entry === undefined) return this.#giveBack([taskId])
-    const done = () => entry.auto && this.#settle(entry, taskId, true)
+    if (entry === undefined) return this.#giveBack(event)
+    // Accepted or given back by its id on its way here.
+    if (!this.#addon.holds(taskId, lease)) return
+    const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId))
     const failed = (error) => {
       warn(entry, `the callback of onCompletion failed on ${taskId}, which is pending again`, error)
-      this.#settle(entry, taskId, false)
+      this.#settle(entry, taskId, (addon) => addon.refuse(taskId, lease))
     }
     try {
       const { callback } = entry
@@ -315,30 +325,31 @@ class TaskRegistry {
   }
 
   /** Also after the end of the subscription and of the registry: what a callback has taken shall not be told again. */
-  #settle(entry, taskId, delivered) {
+  #settle(entry, taskId, settle) {
     try {
-      this.#addon.settle(taskId, delivered)
+      settle(this.#addon)
     } catch (thrown) {
       const error = fromThrown(thrown)
       if (error.code !== 'REGISTRY_CLOSED') warn(entry, `the delivery of ${taskId} could not be recorded`, error)
     }
   }
 
-  #giveBack(taskIds) {
+  #giveBack({ lease, completion }) {
     try {
-      if (taskIds.length > 0) this.#addon.release(taskIds)
+      this.#addon.giveBack(completion.taskId, lease)
     } catch {
       // Only a closed registry refuses, and that one has given back everything.
     }
   }
 
   #unsubscribe(id) {
+    const entry = this.#subscriptions.get(id)
     if (!this.#forget(id)) return
     const mine = (event) => event.type === 'completion' && event.subscription === id
-    const untold = this.#deliveries.filter(mine).map((event) => event.completion.taskId)
+    const untold = this.#deliveries.filter(mine)
     this.#deliveries = this.#deliveries.filter((event) => !mine(event))
-    this.#call((addon) => addon.unsubscribe(id))
-    this.#giveBack(untold)
+    this.#call((addon) => (entry.auto ? addon.unsubscribe(id) : addon.abandon(id)))
+    for (const event of untold) this.#giveBack(event)
   }
 
   #forget(id) {
@@ -380,13 +391,6 @@ class Subscription {
     this.#setRef(false)
     return this
   }
-}
-
-/** Tells a developer about a callback that fails, once per subscription. */
-function warn(entry, message, error) {
-  if (entry.warned) return
-  entry.warned = true
-  process.emitWarning(message, { type: 'OutliveWarning', detail: inspect(error) })
 }
 
 // Node 18 before 18.18 has no such symbol.

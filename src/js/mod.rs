@@ -122,11 +122,37 @@ impl NativeRegistry {
         thrown(self.registry.unsubscribe(subscription))
     }
 
-    /// A callback is done with a completion: delivered for good, or to be tried again.
+    /// Ends a subscription of `ack: 'manual'`, and gives back what it holds.
     #[napi(catch_unwind)]
-    pub fn settle(&self, task_id: String, delivered: bool) -> Result<()> {
+    pub fn abandon(&self, subscription: u32) -> Result<()> {
+        thrown(self.registry.abandon(subscription))
+    }
+
+    /// Whether a completion that was handed out under `lease` may still be told.
+    #[napi(catch_unwind)]
+    pub fn holds(&self, task_id: String, lease: u32) -> bool {
+        task_id.parse().is_ok_and(|task| self.registry.holds(&task, lease))
+    }
+
+    /// Gives back a completion that was handed out under `lease` and never told.
+    #[napi(catch_unwind)]
+    pub fn give_back(&self, task_id: String, lease: u32) -> Result<()> {
         let Ok(task) = task_id.parse::<TaskId>() else { return Ok(()) };
-        thrown(self.registry.settle(&task, delivered))
+        thrown(self.registry.give_back(&task, lease))
+    }
+
+    /// A callback is done with a completion: it is delivered for good.
+    #[napi(catch_unwind)]
+    pub fn take_delivery(&self, task_id: String) -> Result<()> {
+        let Ok(task) = task_id.parse::<TaskId>() else { return Ok(()) };
+        thrown(self.registry.take_delivery(&task))
+    }
+
+    /// A callback has failed on a completion: it is tried again later.
+    #[napi(catch_unwind)]
+    pub fn refuse(&self, task_id: String, lease: u32) -> Result<()> {
+        let Ok(task) = task_id.parse::<TaskId>() else { return Ok(()) };
+        thrown(self.registry.refuse(&task, lease))
     }
 
     /// Takes and delivers what is pending.

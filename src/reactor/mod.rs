@@ -32,6 +32,8 @@ pub trait Handler: Send + 'static {
     fn on_ready(&mut self, ear: &mut Ear<Self::Timer>, token: Token, hung_up: bool);
     /// A timer's time has come.
     fn on_due(&mut self, ear: &mut Ear<Self::Timer>, timer: Self::Timer);
+    /// Nothing more will be called.
+    fn on_stop(&mut self);
     /// One of the above panicked; whoever waits for its answer has to hear of it.
     fn on_panic(&mut self);
 }
@@ -141,7 +143,7 @@ fn run<H: Handler>(mut ear: Ear<H::Timer>, mut handler: H, queue: &Queue<H::Job>
     loop {
         loop {
             match queue.next() {
-                Err(Stopped) => return,
+                Err(Stopped) => return guarded(&mut handler, Handler::on_stop),
                 Ok(None) => break,
                 Ok(Some(job)) => guarded(&mut handler, |handler| handler.on_job(&mut ear, job)),
             }

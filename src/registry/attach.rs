@@ -8,7 +8,7 @@ use super::keeper::{Ear, Job, Keeper, Watch};
 use super::ledger::Entry;
 use crate::error::Result;
 use crate::store::{self, Loaded};
-use crate::task::{SessionId, TaskId};
+use crate::task::{Effect, SessionId, TaskId};
 
 impl Registry {
     /// Attaches the session that a call names, or finds what is new in all that are attached. Returns which those are.
@@ -53,14 +53,33 @@ impl Keeper {
             on_disk.into_iter().filter(|task| !ledger.knows(task)).collect()
         };
         self.unreadable.remove(session);
-        new.iter().for_each(|task| self.adopt(ear, session, task));
+        let mut has_news = false;
+        for task in &new {
+            for effect in self.take_in(ear, session, task) {
+                // Told when all are there: in the order in which they ended, not in which they were found.
+                if effect == Effect::AnnounceEnd {
+                    has_news = true;
+                } else {
+                    self.perform(ear, task, &[effect]);
+                }
+            }
+        }
+        if has_news {
+            self.deliver(session);
+        }
         Ok(())
     }
 
-    /// Takes a task from disk into the ledger, unless it is there: a live task is never replaced.
+    /// Takes a task from disk into the ledger, unless it is there, and does what follows.
     pub(super) fn adopt(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) {
+        let effects = self.take_in(ear, session, id);
+        self.perform(ear, id, &effects);
+    }
+
+    /// A live task is never replaced. Returns what must follow.
+    fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Vec<Effect> {
         if self.shared.lock().knows(id) {
-            return;
+            return Vec::new();
         }
         let mut token = None;
         let loaded = store::load(&self.shared.store, session, id, |events| {
@@ -73,14 +92,15 @@ impl Keeper {
                     self.watches.insert(token, Watch::Events { task: id.clone(), events });
                 }
                 let dir = self.shared.store.task_dir(session, id);
-                let entry = Entry { asked: Arc::from(asked), dir, task, this_boot, command: None };
+                let entry = Entry { asked: Arc::from(asked), dir, task, this_boot, command: None, lease: None };
                 self.shared.lock().insert(entry);
-                self.perform(ear, id, &effects);
+                effects
             }
-            Loaded::Nothing => {}
+            Loaded::Nothing => Vec::new(),
             Loaded::Unreadable(_) => {
                 let path = self.shared.store.task_dir(session, id).path().display().to_string();
                 self.unreadable.entry(session.clone()).or_default().push(path);
+                Vec::new()
             }
         }
     }

@@ -124,8 +124,10 @@ impl Registry {
     /// Delivers completions that callbacks hold, or that nobody does; returns how many were not delivered before.
     pub fn ack(&self, tasks: &[TaskId]) -> Result<usize> {
         let mut count = 0;
-        for entry in self.ended(tasks)? {
-            if entry.task.delivery != Delivery::Silent {
+        for task in tasks {
+            // One that another host has started is found on disk, as `status` finds it.
+            let Some(entry) = self.find(task.as_str(), None)? else { continue };
+            if entry.task.ending().is_some() && entry.task.delivery != Delivery::Silent {
                 count += usize::from(self.shared.accept(&entry)?);
                 self.settled(&entry)?;
             }
@@ -136,8 +138,9 @@ impl Registry {
     /// Gives back completions that callbacks hold; returns how many that were.
     pub fn release(&self, tasks: &[TaskId]) -> Result<usize> {
         let mut count = 0;
-        for entry in self.ended(tasks)? {
-            if entry.task.delivery == Delivery::Leased {
+        for task in tasks {
+            let held = self.open_ledger()?.find(task, None).filter(|entry| entry.task.delivery == Delivery::Leased);
+            if let Some(entry) = held {
                 self.shared.lock().apply(&entry.asked.task, Event::Returned);
                 count += 1;
                 self.settled(&entry)?;
@@ -146,21 +149,35 @@ impl Registry {
         Ok(count)
     }
 
-    /// A callback is done with a completion. Delivered, it is on disk when this returns; otherwise it is tried again later.
-    pub fn settle(&self, task: &TaskId, delivered: bool) -> Result<()> {
-        let Some(entry) = self.shared.lock().find(task, None) else { return Ok(()) };
-        if delivered {
-            self.shared.accept(&entry)?;
-            self.settled(&entry)
-        } else {
-            self.send(Job::Refuse { task: task.clone() })
-        }
+    /// Whether a completion that was handed out may still be told: it was neither accepted nor given back on its way.
+    pub fn holds(&self, task: &TaskId, lease: u32) -> bool {
+        self.shared.lock().held(task, lease).is_some()
     }
 
-    fn ended(&self, tasks: &[TaskId]) -> Result<Vec<Entry>> {
-        let ledger = self.shared.lock();
-        let known = tasks.iter().filter_map(|task| ledger.find(task, None));
-        Ok(known.filter(|entry| entry.task.ending().is_some()).collect())
+    /// Gives back a completion that was handed out and not told.
+    pub fn give_back(&self, task: &TaskId, lease: u32) -> Result<()> {
+        let entry = {
+            let mut ledger = self.shared.lock();
+            let Some(entry) = ledger.held(task, lease).cloned() else { return Ok(()) };
+            ledger.apply(task, Event::Returned);
+            entry
+        };
+        self.settled(&entry)
+    }
+
+    /// A callback has taken a completion: it is on disk when this returns.
+    pub fn take_delivery(&self, task: &TaskId) -> Result<()> {
+        let Some(entry) = self.shared.lock().find(task, None) else { return Ok(()) };
+        let accepted = self.shared.accept(&entry);
+        // Also when the disk refuses: this host has told it, and shall not hold it for ever.
+        self.shared.lock().apply(task, Event::Accepted);
+        self.settled(&entry)?;
+        accepted.map(drop)
+    }
+
+    /// A callback has failed on a completion: it is tried again later.
+    pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<()> {
+        self.send(Job::Refuse { task: task.clone(), lease })
     }
 
     /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.
@@ -183,11 +200,12 @@ impl Keeper {
         }
         for entry in self.shared.undelivered(session) {
             if entry.task.can_be_told() {
-                self.shared.lock().apply(&entry.asked.task, Event::Leased);
+                // Accepted on another thread since it was looked up, it is not told.
+                let Some(lease) = self.shared.lock().lease(&entry.asked.task, subscription) else { continue };
                 let attempt = store::attempts(&entry.dir) + 1;
                 store::note_attempt(&entry.dir);
                 if let Some(completion) = self.shared.completion(&entry, attempt) {
-                    self.shared.outbox.complete(subscription, &completion);
+                    self.shared.outbox.complete(lease, &completion);
                 }
             }
         }
@@ -197,21 +215,28 @@ impl Keeper {
     pub(super) fn drain(&mut self, ear: &mut super::keeper::Ear, session: Option<SessionId>) -> Result<Vec<Completion>> {
         let mut drained = Vec::new();
         for session in self.attach_all(ear, session)? {
-            if !self.borrow_ownership(&session)? {
-                continue;
-            }
-            for entry in self.shared.undelivered(&session) {
-                let attempt = store::attempts(&entry.dir) + 1;
-                match self.shared.accept(&entry) {
-                    Ok(true) => drained.extend(self.shared.completion(&entry, attempt)),
-                    Ok(false) => {}
-                    // What was accepted so far must reach the caller; the rest stays pending.
-                    Err(error) if drained.is_empty() => return Err(error),
-                    Err(_) => return Ok(drained),
-                }
-            }
+            let outcome = self.drain_session(&session, &mut drained);
             self.give_up_ownership(ear, &session);
+            match outcome {
+                Ok(()) => {}
+                // What was accepted so far must reach the caller; the rest stays pending.
+                Err(error) if drained.is_empty() => return Err(error),
+                Err(_) => break,
+            }
         }
         Ok(drained)
+    }
+
+    fn drain_session(&mut self, session: &SessionId, drained: &mut Vec<Completion>) -> Result<()> {
+        if !self.borrow_ownership(session)? {
+            return Ok(());
+        }
+        for entry in self.shared.undelivered(session) {
+            let attempt = store::attempts(&entry.dir) + 1;
+            if self.shared.accept(&entry)? {
+                drained.extend(self.shared.completion(&entry, attempt));
+            }
+        }
+        Ok(())
     }
 }

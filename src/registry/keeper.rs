@@ -30,7 +30,7 @@ pub(super) enum Job {
     Adopt { task: TaskId, session: Option<SessionId>, reply: SyncSender<Result<()>> },
     Attach { session: Option<SessionId>, reply: SyncSender<Result<Vec<SessionId>>> },
     Drain { session: Option<SessionId>, reply: SyncSender<Result<Vec<Completion>>> },
-    Refuse { task: TaskId },
+    Refuse { task: TaskId, lease: u32 },
     Review { session: SessionId },
     Subscribed { session: Option<SessionId> },
     Replay { request: Request, session: SessionId },
@@ -42,6 +42,7 @@ pub(super) enum Job {
 pub(super) enum Timer {
     WaitIsOver { request: Request },
     TellAgain { task: TaskId },
+    ListenAgain { session: SessionId },
 }
 
 /// What a watched descriptor is.
@@ -85,8 +86,12 @@ impl Keeper {
         // A record that cannot be read is no news; at the hang-up the task is lost.
         let news = Loaded::refresh(&entry.dir, &entry.asked, entry.this_boot, hung_up).unwrap_or_default();
         if self.never_started(id, &entry.task.state, &news) {
-            self.reject_spawn(id);
-            return;
+            return self.reject_spawn(ear, id);
+        }
+        let is_lost = matches!(news[..], [Event::SupervisorGone(_)]);
+        if is_lost && entry.task.state == State::Starting && !entry.dir.task().exists() {
+            // The host that wanted to start it could not, and its caller knows.
+            return self.forget(ear, id);
         }
         for event in news {
             let effects = self.shared.lock().apply(id, event);
@@ -173,9 +178,11 @@ impl Handler for Keeper {
                 let drained = self.drain(ear, session);
                 answer(&reply, drained);
             }
-            Job::Refuse { task } => {
-                self.apply(ear, &task, Event::Refused);
-                let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
+            Job::Refuse { task, lease } => {
+                let session = self.shared.lock().held(&task, lease).map(|entry| entry.asked.session.clone());
+                if session.is_some() {
+                    self.apply(ear, &task, Event::Refused);
+                }
                 session.iter().for_each(|session| self.review(ear, session));
             }
             Job::Review { session } => self.review(ear, &session),
@@ -210,11 +217,19 @@ impl Handler for Keeper {
     fn on_due(&mut self, ear: &mut Ear, timer: Timer) {
         match timer {
             Timer::WaitIsOver { request } => self.answer_as_it_stands(request),
+            Timer::ListenAgain { session } => self.listen(ear, &session),
             Timer::TellAgain { task } => {
                 self.apply(ear, &task, Event::Returned);
                 let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
                 session.iter().for_each(|session| self.deliver(session));
             }
+        }
+    }
+
+    fn on_stop(&mut self) {
+        // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.
+        for (task, request) in self.spawning.drain() {
+            self.shared.outbox.answer(request, Ok(task));
         }
     }
 

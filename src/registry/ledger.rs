@@ -16,6 +16,15 @@ pub(super) struct Entry {
     pub(super) this_boot: bool,
     /// The command's text, once it was needed.
     pub(super) command: Option<Arc<str>>,
+    /// To whom the completion was handed last.
+    pub(super) lease: Option<Lease>,
+}
+
+/// One handing-out of a completion. What a former holder says late is told by its number from what the present one says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lease {
+    pub(super) number: u32,
+    pub(super) subscription: u32,
 }
 
 /// Which sessions a subscription is for; `None`: all that are attached.
@@ -31,6 +40,7 @@ pub(super) struct Ledger {
     pub(super) attached: BTreeSet<SessionId>,
     pub(super) subscriptions: Subscriptions,
     pub(super) next_subscription: u32,
+    next_lease: u32,
     /// Places that spawns have taken which are not in `running` yet.
     pub(super) reserved: usize,
     pub(super) closed: bool,
@@ -59,6 +69,36 @@ impl Ledger {
         let effects = entry.task.on(event);
         self.index(id);
         effects
+    }
+
+    /// Hands a completion to a subscription, unless it was accepted or handed out meanwhile.
+    pub(super) fn lease(&mut self, id: &TaskId, subscription: u32) -> Option<Lease> {
+        let number = self.next_lease.wrapping_add(1);
+        let entry = self.tasks.get_mut(id).filter(|entry| entry.task.can_be_told())?;
+        let lease = Lease { number, subscription };
+        entry.lease = Some(lease);
+        self.next_lease = number;
+        self.apply(id, Event::Leased);
+        Some(lease)
+    }
+
+    /// The task, if its completion is held under this lease.
+    pub(super) fn held(&self, id: &TaskId, lease: u32) -> Option<&Entry> {
+        let is_held = |entry: &&Entry| {
+            entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|current| current.number == lease)
+        };
+        self.tasks.get(id).filter(is_held)
+    }
+
+    /// Takes back every completion that a subscription holds.
+    pub(super) fn take_back_all(&mut self, subscription: u32) {
+        let is_its = |entry: &&Entry| {
+            entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|lease| lease.subscription == subscription)
+        };
+        let its: Vec<TaskId> = self.tasks.values().filter(is_its).map(|entry| entry.asked.task.clone()).collect();
+        for id in its {
+            self.apply(&id, Event::Returned);
+        }
     }
 
     /// The task, if it is there and the session may know of it.

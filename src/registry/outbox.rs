@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
+use super::ledger::Lease;
 use super::{Completion, Request};
 use crate::error::{Error, ErrorValue, Result};
 
@@ -22,7 +23,7 @@ pub(super) struct Outbox {
 enum Message<'a, T: Serialize> {
     Settled { request: Request, value: &'a T },
     Failed { request: Request, error: ErrorValue },
-    Completion { subscription: u32, completion: &'a Completion },
+    Completion { subscription: u32, lease: u32, completion: &'a Completion },
 }
 
 impl Outbox {
@@ -42,8 +43,9 @@ impl Outbox {
         self.push(&Message::Failed::<()> { request, error: error.to_value() });
     }
 
-    pub(super) fn complete(&self, subscription: u32, completion: &Completion) {
-        self.push(&Message::Completion::<()> { subscription, completion });
+    pub(super) fn complete(&self, lease: Lease, completion: &Completion) {
+        let Lease { number, subscription } = lease;
+        self.push(&Message::Completion::<()> { subscription, lease: number, completion });
     }
 
     pub(super) fn take(&self) -> String {

@@ -141,19 +141,22 @@ impl Keeper {
         let dir = created.dir().clone();
         self.watch_events(ear, &task, &dir)?;
         let state = Task::new(asked.notify);
-        let entry = Entry { asked, dir, task: state, this_boot: true, command: Some(options.command.into()) };
+        let command = Some(options.command.into());
+        let entry = Entry { asked, dir, task: state, this_boot: true, command, lease: None };
         Ok(Made { entry, created, order })
     }
 
     fn launch(&mut self, ear: &mut Ear, made: Made) -> Result<TaskId> {
-        let asked = made.entry.asked;
+        let Made { entry: Entry { asked, .. }, created, order } = made;
         let task = asked.task.clone();
-        match made.created.start(&self.shared.store, &asked, &made.order) {
+        let published = created.publish(&self.shared.store, &asked, &order);
+        if published.is_ok() && !self.owns(&asked.session) {
+            // Before it runs: from now on its end is told, also when this host is killed in the next instruction.
+            OwnerBell::ring(&self.shared.store, &asked.session);
+        }
+        match published.and_then(|()| created.start(&self.shared.store, &asked, &order)) {
             Ok(child) => {
                 child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
-                if !self.owns(&asked.session) {
-                    OwnerBell::ring(&self.shared.store, &asked.session);
-                }
                 Ok(task)
             }
             Err(error) => {
@@ -172,8 +175,10 @@ impl Keeper {
         Ok(())
     }
 
-    fn forget(&mut self, ear: &mut Ear, task: &TaskId) {
+    /// There never was such a task.
+    pub(super) fn forget(&mut self, ear: &mut Ear, task: &TaskId) {
         self.shared.lock().remove(task);
+        self.turn_away_waiters(task);
         self.watches.retain(|_, watch| match watch {
             Watch::Events { task: of, events } if of == task => {
                 ear.unwatch(events);
@@ -191,15 +196,15 @@ impl Keeper {
     }
 
     /// The supervisor was gone before the command ran: then there was no task.
-    pub(super) fn reject_spawn(&mut self, id: &TaskId) {
+    pub(super) fn reject_spawn(&mut self, ear: &mut Ear, id: &TaskId) {
         let Some(request) = self.spawning.remove(id) else { return };
         let entry = self.shared.lock().find(id, None);
-        self.shared.lock().remove(id);
         // What cannot be removed now is taken by cleanup later.
         entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));
         let what = "its supervisor ended before it could start the command";
         let source = ErrorKind::BrokenPipe.into();
         self.shared.outbox.fail(request, &Error::SpawnFailed { task: id.clone(), what, source });
+        self.forget(ear, id);
     }
 }
 

@@ -1,8 +1,11 @@
 //! Who is told, and which host tells. A host owns a session from the moment that somebody here subscribes to it until the last
 //! subscription and the last callback are done; another host takes over when it dies.
 
+use std::time::Duration;
+
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Watch};
+use super::keeper::{Ear, Job, Keeper, Timer, Watch};
+use super::ledger::Ledger;
 use crate::error::{Error, Result};
 use crate::store::OwnerBell;
 use crate::task::SessionId;
@@ -32,7 +35,21 @@ impl Registry {
 
     /// Ends a subscription. What its callbacks hold stays theirs until they are done.
     pub fn unsubscribe(&self, subscription: u32) -> Result<()> {
-        let removed = self.shared.lock().subscriptions.remove(&subscription);
+        self.end_subscription(subscription, |_| ())
+    }
+
+    /// Ends a subscription whose completions are accepted by hand: what was not is pending again.
+    pub fn abandon(&self, subscription: u32) -> Result<()> {
+        self.end_subscription(subscription, |ledger| ledger.take_back_all(subscription))
+    }
+
+    fn end_subscription(&self, subscription: u32, leave: impl FnOnce(&mut Ledger)) -> Result<()> {
+        let removed = {
+            let mut ledger = self.shared.lock();
+            let removed = ledger.subscriptions.remove(&subscription);
+            leave(&mut ledger);
+            removed
+        };
         let Some(session) = removed else { return Ok(()) };
         for session in self.shared.sessions(session.as_ref()) {
             self.send(Job::Review { session })?;
@@ -44,9 +61,9 @@ impl Registry {
 impl Keeper {
     /// A new subscription hears the backlog first.
     pub(super) fn on_subscribed(&mut self, ear: &mut Ear, session: Option<SessionId>) {
-        // A session that cannot be attached is reported by whatever the caller does with it next.
-        let Ok(sessions) = self.attach_all(ear, session) else { return };
-        for session in sessions {
+        for session in self.shared.sessions(session.as_ref()) {
+            // A session that cannot be attached is reported by whatever the caller does with it next.
+            drop(self.attach(ear, &session));
             self.listen(ear, &session);
         }
     }
@@ -56,22 +73,31 @@ impl Keeper {
         if self.shared.lock().subscription_of(session).is_none() {
             return;
         }
-        if !self.bells.contains_key(session) {
-            let Ok(bell) = OwnerBell::open(&self.shared.store, session) else { return };
-            let Ok(token) = ear.watch(bell.reader()) else { return };
-            self.watches.insert(token, Watch::Owner(session.clone()));
-            self.bells.insert(session.clone(), (token, bell));
+        if !self.bells.contains_key(session) && self.watch_bell(ear, session).is_err() {
+            return listen_again_later(ear, session);
         }
         self.on_bell(ear, session);
+    }
+
+    fn watch_bell(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
+        let bell = OwnerBell::open(&self.shared.store, session)?;
+        let token = ear.watch(bell.reader()).map_err(Error::storage("watch", bell.path()))?;
+        self.watches.insert(token, Watch::Owner(session.clone()));
+        self.bells.insert(session.clone(), (token, bell));
+        Ok(())
     }
 
     /// The owner is gone, or there is a new task: try, look, tell.
     pub(super) fn on_bell(&mut self, ear: &mut Ear, session: &SessionId) {
         let Some((_, bell)) = self.bells.get_mut(session) else { return };
-        // A lock that cannot be had for now is tried for again at the next ring.
-        let is_owner = bell.try_to_own().unwrap_or(false);
-        if is_owner && self.rescan(ear, session).is_ok() {
-            self.deliver(session);
+        let looked = match bell.try_to_own() {
+            Ok(false) => return,
+            Ok(true) => self.rescan(ear, session),
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(()) => self.deliver(session),
+            Err(_) => listen_again_later(ear, session),
         }
     }
 
@@ -105,4 +131,10 @@ impl Keeper {
             ear.unwatch(bell.reader());
         }
     }
+}
+
+/// Out of descriptors, or the store is out of reach: no ring would ever say that it is better now.
+fn listen_again_later(ear: &mut Ear, session: &SessionId) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    ear.after(PAUSE, Timer::ListenAgain { session: session.clone() });
 }

@@ -92,6 +92,27 @@ impl Keeper {
         }
     }
 
+    /// Nothing will ever be heard of this task.
+    pub(super) fn turn_away_waiters(&mut self, id: &TaskId) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            match waiter {
+                Waiter::Task { request, task, .. } if task == *id => {
+                    let error = Error::TaskNotFound { task: id.to_string(), session: None };
+                    self.shared.outbox.fail(request, &error);
+                }
+                Waiter::Tasks { request, mut open, done } => {
+                    open.retain(|task| task != id);
+                    if open.is_empty() {
+                        self.shared.outbox.answer(request, Ok(done));
+                    } else {
+                        self.waiters.push(Waiter::Tasks { request, open, done });
+                    }
+                }
+                other => self.waiters.push(other),
+            }
+        }
+    }
+
     pub(super) fn answer_waiters(&mut self, id: &TaskId, reached: Until) {
         if self.waiters.is_empty() {
             return;

@@ -107,12 +107,16 @@ impl Created {
         Ok(())
     }
 
-    /// Publishes `task.json` and starts the supervisor.
-    pub fn start(mut self, store: &Store, asked: &Asked, order: &Order) -> Result<Option<process::Child>> {
+    /// Writes `task.json`: from now on other hosts see the task.
+    pub fn publish(&self, store: &Store, asked: &Asked, order: &Order) -> Result<()> {
         let path = self.dir.task();
         let line = TaskRecord::new(asked, order, &store.here).to_line();
         let written = files::create(&path).and_then(|mut file| file.write_all(&line));
-        written.map_err(Error::storage("write", path))?;
+        written.map_err(Error::storage("write", path))
+    }
+
+    /// Starts the supervisor of a task that was published.
+    pub fn start(mut self, store: &Store, asked: &Asked, order: &Order) -> Result<Option<process::Child>> {
         let child = match self.spawn(store, asked, order) {
             Ok(child) => Some(child),
             Err(Error::SpawnFailed { source, .. }) if errno::is_too_big(&source) => {
@@ -162,5 +166,29 @@ impl Drop for Created {
             // The caller is told why the task could not be made; that its remains stay is the lesser news, and cleanup takes them.
             drop(remove(&self.dir));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_on_disk_is_not_given_again() {
+        // D19
+        let root = Scratch::new();
+        let store = Store::open(&root.path().join("store")).expect("a fresh directory is a store");
+        let session = SessionId::default_session();
+        let with_ids = |ids: &[u64]| {
+            let mut ids = ids.iter().copied().map(TaskId::new);
+            let new_id = || Ok(ids.next().expect("the loop ends at the first free id"));
+            create(&store, &session, StderrMode::Separate, "true", root.path(), new_id).expect("there is a free id")
+        };
+        let (first, created) = with_ids(&[1]);
+        std::fs::write(created.dir().file(names::STDOUT), "the first one's").expect("its file is there");
+        let (second, _created) = with_ids(&[1, 1, 2]);
+        assert_eq!((first, second), (TaskId::new(1), TaskId::new(2)));
+        assert_eq!(std::fs::read(created.dir().file(names::STDOUT)).expect("it is still there"), b"the first one's");
     }
 }

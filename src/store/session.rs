@@ -93,6 +93,11 @@ impl OwnerBell {
         &self.reader
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether this host delivers.
     pub fn is_owner(&self) -> bool {
         self.lock.is_some()
