@@ -27,8 +27,8 @@ function closedError() {
 }
 
 function unsupportedError() {
-  const { platform, shipped } = native
-  return failure('UNSUPPORTED_PLATFORM', `outlive has no addon for ${platform}; it runs on ${shipped.join(', ')}`)
+  const shipped = native.shipped.join(', ')
+  return failure('UNSUPPORTED_PLATFORM', `outlive has no addon for ${native.platform}; it runs on ${shipped}`)
 }
 
 function openAddon(options, wake) {
@@ -192,8 +192,7 @@ class TaskRegistry {
   }
 
   #answer(call) {
-    const json = this.#call(call)
-    return json === null ? null : JSON.parse(json)
+    return JSON.parse(this.#call(call)) // null comes back as null
   }
 
   /** A promise for an answer that comes through `take`. It keeps the process alive until then. */
@@ -266,14 +265,13 @@ class TaskRegistry {
 
   #hear(event) {
     // While shutdown is under way its answer closes the registry, so it keeps its place behind earlier completions.
-    const mayWait = event.type === 'completion' || (event.type === 'settled' && this.#closing)
-    if (mayWait) this.#deliverLater(event)
+    if (event.type === 'completion' || (event.type === 'settled' && this.#closing)) this.#deliverLater(event)
     else this.#settleRequest(event)
   }
 
-  #settleRequest(event) {
-    if (event.type === 'failed') this.#reject(event.request, fromAnswer(event.error))
-    else this.#close(event.request)?.resolve(event.value)
+  #settleRequest({ type, request, value, error }) {
+    if (type === 'failed') this.#reject(request, fromAnswer(error))
+    else this.#close(request)?.resolve(value)
   }
 
   /**
@@ -343,12 +341,12 @@ class TaskRegistry {
   }
 
   #unsubscribe(id) {
-    const entry = this.#subscriptions.get(id)
+    const { auto } = this.#subscriptions.get(id) ?? {}
     if (!this.#forget(id)) return
     const mine = (event) => event.type === 'completion' && event.subscription === id
     const untold = this.#deliveries.filter(mine)
     this.#deliveries = this.#deliveries.filter((event) => !mine(event))
-    this.#call((addon) => (entry.auto ? addon.unsubscribe(id) : addon.abandon(id)))
+    this.#call((addon) => (auto ? addon.unsubscribe(id) : addon.abandon(id)))
     for (const event of untold) this.#giveBack(event)
   }
 
@@ -372,7 +370,6 @@ class TaskRegistry {
 class Subscription {
   #close
   #setRef
-
   constructor(close, setRef) {
     this.#close = close
     this.#setRef = setRef
