@@ -19,3 +19,7 @@ test name="":
 format:
     npx biome check --write .
     cargo fmt --all
+
+# The same promises under every runtime; others than those installed here come from npm, into ~/.cache.
+runtimes:
+    node tests/conformance/run.js node@18 node@20 node@22 node@24 node@26 bun deno
