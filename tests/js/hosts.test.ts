@@ -1,0 +1,191 @@
+import type { Completion } from 'outlive'
+import { gate, obedient, readyFifo } from './support/guests'
+import { type Host, host } from './support/host'
+import { eventually, temporaryStore } from './support/store'
+
+const store = temporaryStore()
+const tasks = store.registry()
+
+let sessions = 0
+const session = (): string => `session ${++sessions}`
+const hosts = (count: number): Promise<Host[]> => Promise.all(Array.from({ length: count }, () => host(store)))
+
+/** Says every completion of the session, and takes it. */
+const listenIn = (node: Host, sessionId: string): Promise<void> =>
+  node.call(({ tasks, say }, sessionId) => void tasks.onCompletion(say, { sessionId }), sessionId)
+
+const spawnIn = (node: Host, sessionId: string, command: string): Promise<string> =>
+  node.call(({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId }), command, sessionId)
+
+/** When no kill of the host that told them can bring them back. */
+const delivered = (ids: string[], sessionId: string): Promise<boolean> =>
+  eventually(() => ids.every((id) => tasks.status(id, { sessionId })?.completionDelivered), 'all are delivered')
+
+/** When the session's owner has the lock; who listens afterwards is the next in line. */
+async function owner(node: Host, sessionId: string): Promise<void> {
+  await listenIn(node, sessionId)
+  const id = await spawnIn(node, sessionId, 'true')
+  expect(await node.heard()).toMatchObject({ taskId: id })
+  await delivered([id], sessionId)
+}
+
+test('a task is told by the host that owns the session, whichever host has started it', async () => {
+  // D15
+  const sessionId = session()
+  const [first, second] = (await hosts(2)) as [Host, Host]
+  await owner(first, sessionId)
+  await listenIn(second, sessionId)
+  for (const exitCode of [1, 2, 3]) {
+    const id = await spawnIn(second, sessionId, `exit ${exitCode}`)
+    expect(await first.heard()).toMatchObject({ taskId: id, exitCode, attempt: 1 })
+  }
+  expect(second.untaken()).toEqual([])
+  await Promise.all([first.kill(), second.kill()])
+})
+
+test('the owner is killed: another host tells what it left, in the order of the ends, without being asked', async () => {
+  // D15 D18
+  const sessionId = session()
+  const [first, second] = (await hosts(2)) as [Host, Host]
+  await owner(first, sessionId)
+  await listenIn(second, sessionId)
+  void first.call(async ({ tasks, say }, sessionId) => {
+    const ids: string[] = []
+    for (let count = 0; count < 8; count++) {
+      ids.push(await tasks.spawn(`read _ < /dev/null; exit ${count}`, { sessionId }))
+      // Held, the event loop tells nothing of what ends.
+      while (tasks.status(ids[count]!)?.finishedAt == null);
+    }
+    say({ ids })
+    for (;;);
+  }, sessionId)
+  const told: Completion[] = []
+  let ids: string[] | undefined
+  while (!ids) {
+    const said = await first.heard<Completion | { ids: string[] }>()
+    if ('ids' in said) ids = said.ids
+    else told.push(said)
+  }
+  await first.kill()
+  while (told.length < 8) told.push(await second.heard<Completion>())
+  expect(told.map(({ taskId }) => taskId)).toEqual(ids)
+  expect(told.map(({ exitCode }) => exitCode)).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+  await second.kill()
+})
+
+test('nobody asks: two owners are killed one after the other, and the third host tells the rest', async () => {
+  // D15
+  const sessionId = session()
+  const [first, second, third] = (await hosts(3)) as [Host, Host, Host]
+  await owner(first, sessionId)
+  await listenIn(second, sessionId)
+  const ready = readyFifo(store)
+  const waits = [gate(store), gate(store), gate(store)]
+  const ids = []
+  for (const wait of waits) {
+    ids.push(await spawnIn(third, sessionId, obedient(ready, wait)))
+    await ready.line()
+  }
+  waits[0]!.open()
+  expect(await first.heard()).toMatchObject({ taskId: ids[0] })
+  await delivered(ids.slice(0, 1), sessionId)
+  await first.kill()
+  waits[1]!.open()
+  expect(await second.heard()).toMatchObject({ taskId: ids[1] })
+  await delivered(ids.slice(0, 2), sessionId)
+  await listenIn(third, sessionId)
+  await second.kill()
+  waits[2]!.open()
+  expect(await third.heard()).toMatchObject({ taskId: ids[2] })
+  await third.kill()
+})
+
+test('three hosts spawn, listen and one is killed: every completion is told, and delivered once', async () => {
+  // D15 D16
+  const sessionId = session()
+  const told: Completion[] = []
+  const started = new Set<string>()
+  for (let round = 0; round < 4; round++) {
+    const [first, second, third] = (await hosts(3)) as [Host, Host, Host]
+    for (const node of [first, second, third]) await listenIn(node, sessionId)
+    const spawns = [first, second, third].map((node) =>
+      node.call(
+        ({ tasks }, sessionId) => Promise.all([1, 2, 3, 4].map(() => tasks.spawn('true', { sessionId }))),
+        sessionId,
+      ),
+    )
+    const ids = await Promise.all(spawns)
+    for (const id of ids.flat()) started.add(id)
+    await first.kill()
+    const heard = () => [first, second, third].flatMap((node) => node.untaken() as Completion[])
+    await delivered(ids.flat(), sessionId)
+    const isHeard = (id: string): boolean => heard().some(({ taskId }) => taskId === id)
+    await eventually(() => ids.flat().every(isHeard), 'what the hosts said has arrived')
+    told.push(...heard())
+    await Promise.all([second.kill(), third.kill()])
+  }
+  for (const id of started) {
+    const times = told.filter(({ taskId }) => taskId === id)
+    // The host that was killed may have taken it as its first, and may even have said so.
+    expect([[1], [2], [1, 2]]).toContainEqual(times.map(({ attempt }) => attempt))
+  }
+  // A callback that was running when its host was killed: there is at most one in each round.
+  expect(told.length).toBeLessThanOrEqual(started.size + 4)
+  expect(tasks.drain({ sessionId })).toEqual([])
+})
+
+test('each host sees, reads, waits for and kills the tasks of the others', async () => {
+  const sessionId = session()
+  const [first, second] = (await hosts(2)) as [Host, Host]
+  const ready = readyFifo(store)
+  await listenIn(second, sessionId)
+  const id = await spawnIn(first, sessionId, `echo hi; echo $$ > ${ready.path}; exec sleep 1000`)
+  await ready.line()
+  const waiting = first.call(({ tasks }, id) => tasks.wait(id), id)
+  const seen = await second.call(
+    async ({ tasks }, id, sessionId) => ({
+      status: tasks.status(id, { sessionId })?.status,
+      listed: tasks.list({ sessionId }).map(({ taskId }) => taskId),
+      text: tasks.output(id, { sessionId }).text,
+      waited: (await tasks.wait(id, { sessionId, timeoutMs: 1 })).status,
+      killed: (await tasks.kill(id, { sessionId })).status,
+    }),
+    id,
+    sessionId,
+  )
+  expect(seen).toEqual({ status: 'running', listed: [id], text: 'hi\n', waited: 'running', killed: 'killed' })
+  expect(await waiting).toMatchObject({ status: 'killed', signal: 'SIGTERM' })
+  expect(await second.heard()).toMatchObject({ taskId: id, status: 'killed', attempt: 1 })
+  await Promise.all([first.kill(), second.kill()])
+})
+
+test('an end is the same for every host and for ever, whatever is asked of it afterwards', async () => {
+  // R11
+  const sessionId = session()
+  const [first, second] = (await hosts(2)) as [Host, Host]
+  const ids: string[] = []
+  for (const command of ['exit 3', 'kill -9 $$', 'kill -9 $PPID; sleep 1000']) {
+    const id = await spawnIn(first, sessionId, command)
+    await first.call(({ tasks }, id) => tasks.wait(id), id)
+    ids.push(id)
+  }
+  const ask = (node: Host) =>
+    node.call(
+      async ({ tasks }, ids, sessionId) => {
+        const before = ids.map((id) => tasks.status(id, { sessionId }))
+        for (const id of ids) await Promise.all([tasks.kill(id, { sessionId }), tasks.wait(id, { sessionId })])
+        await tasks.replay(sessionId)
+        return { before, after: ids.map((id) => tasks.status(id, { sessionId })) }
+      },
+      ids,
+      sessionId,
+    )
+  const answers = [await ask(first), await ask(second)]
+  await first.kill()
+  answers.push(await ask(second), await ask(await host(store)))
+  expect(answers[0]!.before).toMatchObject([{ exitCode: 3 }, { signal: 'SIGKILL' }, { status: 'lost', exitCode: null }])
+  for (const { before, after } of answers) {
+    expect(before).toEqual(answers[0]!.before)
+    expect(after).toEqual(before)
+  }
+})

@@ -1,0 +1,159 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { gate, isAlive, obedient, processesOf, readyFifo } from './support/guests'
+import { host } from './support/host'
+import { eventually, temporaryStore } from './support/store'
+
+const store = temporaryStore()
+const nothing = { running: 0, finished: 0, lost: 0, pending: 0, unreadable: [] }
+
+test('replay 100 times while a task runs: the same task, the same deadline, one completion', async () => {
+  // R1
+  const sessionId = 'again'
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const first = await host(store)
+  const id = await first.call(
+    ({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId, timeoutMs: 3_600_000 }),
+    obedient(ready, wait, 'exit 5'),
+    sessionId,
+  )
+  const pid = Number(await ready.line())
+  const before = await first.call(({ tasks }, id) => tasks.status(id), id)
+  await first.kill()
+
+  const tasks = store.registry()
+  for (let turn = 0; turn < 50; turn++) expect(await tasks.replay(sessionId)).toEqual({ ...nothing, running: 1 })
+  const others = Array.from({ length: 50 }, () => store.registry())
+  for (const other of others) expect(await other.replay(sessionId)).toEqual({ ...nothing, running: 1 })
+  const { durationMs: _, ...same } = before!
+  expect(tasks.status(id)).toMatchObject({ ...same, status: 'running', pid, timeoutMs: 3_600_000 })
+
+  const told: string[] = []
+  for (const registry of [tasks, ...others]) registry.onCompletion(({ taskId }) => told.push(taskId), { sessionId })
+  wait.open()
+  await Promise.all([tasks, ...others].map((registry) => registry.wait(id, { sessionId })))
+  await eventually(() => tasks.status(id)?.completionDelivered, 'the completion is delivered')
+  // Each of them hears of its own task, told after what the session had before.
+  const last = await tasks.spawn('true', { sessionId })
+  await eventually(() => told.includes(last), 'the next completion is told')
+  expect(told).toEqual([id, last])
+  expect(await tasks.replay(sessionId)).toEqual({ ...nothing, finished: 2 })
+  for (const other of others) other.detach()
+})
+
+test('replay counts what it finds, and an end stays as it was', async () => {
+  // R11
+  const sessionId = 'counted'
+  const first = await host(store)
+  const ids = await first.call(async ({ tasks }, sessionId) => {
+    const commands = ['exit 3', 'kill -9 $PPID; sleep 1000', 'exec sleep 1000']
+    const ids = []
+    for (const command of commands) ids.push(await tasks.spawn(command, { sessionId }))
+    for (const id of ids.slice(0, 2)) await tasks.wait(id)
+    return ids
+  }, sessionId)
+  const before = await first.call(({ tasks }, ids) => ids.slice(0, 2).map((id) => tasks.status(id)), ids)
+  await first.kill()
+  for (let restart = 0; restart < 3; restart++) {
+    const tasks = store.registry()
+    const found = { running: 1, finished: 1, lost: 1, pending: 2, unreadable: [] }
+    expect(await tasks.replay(sessionId)).toEqual(found)
+    await Promise.all(ids.slice(0, 2).map((id) => tasks.kill(id)))
+    expect(ids.slice(0, 2).map((id) => tasks.status(id))).toEqual(before)
+    tasks.detach()
+  }
+})
+
+/** Numbers that look random and are the same in every run: Marsaglia's xorshift. */
+function numbers(seed: number): () => number {
+  let state = seed
+  return () => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) / 2 ** 32
+  }
+}
+
+test('Node killed at any moment of a spawn: the command never ran, or it is adopted and told', async () => {
+  // P23
+  const random = numbers(20_260)
+  const tasks = store.registry({ maxRunning: 1000 })
+  const outcomes = { nothing: 0, neverRan: 0, adopted: 0 }
+  for (let turn = 0; turn < 25; turn++) {
+    const sessionId = `killed ${turn}`
+    const mark = (at: number): string => join(store.dir, `ran-${turn}-${at}`)
+    const node = await host(store)
+    // By its own hand: a signal from here would come long after the spawns.
+    void node.call(
+      async ({ tasks }, sessionId, marks, pauseMs) => {
+        const { Worker } = require('node:worker_threads')
+        const code = `
+          const { workerData: { flag, pid, pauseMs } } = require('node:worker_threads')
+          Atomics.wait(flag, 0, 0)
+          const until = performance.now() + pauseMs
+          while (performance.now() < until);
+          process.kill(pid, 'SIGKILL')`
+        const flag = new Int32Array(new SharedArrayBuffer(4))
+        const worker = new Worker(code, { eval: true, workerData: { flag, pid: process.pid, pauseMs } })
+        await new Promise((resolve) => worker.once('online', resolve))
+        await tasks.replay(sessionId)
+        Atomics.store(flag, 0, 1)
+        Atomics.notify(flag, 0)
+        for (const mark of marks) void tasks.spawn(`: > ${mark}`, { sessionId })
+      },
+      sessionId,
+      [mark(0), mark(1), mark(2)],
+      random() * 12,
+    )
+    await node.exited
+    await tasks.replay(sessionId)
+    const found = tasks.list({ sessionId })
+    const ends = await Promise.all(found.map(({ taskId }) => tasks.wait(taskId, { sessionId })))
+    for (const { command, status, cause, exitCode } of ends) {
+      const didRun = existsSync(command.slice(': > '.length))
+      expect({ status, cause, exitCode }).toEqual(
+        didRun
+          ? { status: 'completed', cause: 'exit', exitCode: 0 }
+          : { status: 'failed', cause: 'spawn_error', exitCode: null },
+      )
+      outcomes[didRun ? 'adopted' : 'neverRan']++
+    }
+    // What ran is known: nothing runs that no record tells of.
+    const ran = [0, 1, 2].map(mark).filter((path) => existsSync(path))
+    expect(ran.filter((path) => !ends.some(({ command }) => command === `: > ${path}`))).toEqual([])
+    outcomes.nothing += 3 - ends.length
+    expect(
+      tasks
+        .drain({ sessionId })
+        .map(({ taskId }) => taskId)
+        .sort(),
+    ).toEqual(found.map(({ taskId }) => taskId).sort())
+    for (const { taskId } of found) await eventually(() => processesOf(taskId).length === 0, 'its supervisor is gone')
+  }
+  expect(outcomes.adopted).toBeGreaterThan(0)
+  expect(outcomes.nothing + outcomes.neverRan).toBeGreaterThan(0)
+})
+
+test('a task that runs is found again by every host that comes after', async () => {
+  // R1
+  const sessionId = 'found'
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  let node = await host(store)
+  const id = await node.call(
+    ({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId }),
+    obedient(ready, wait, 'exit 6'),
+    sessionId,
+  )
+  const pid = Number(await ready.line())
+  for (let restart = 0; restart < 5; restart++) {
+    await node.kill()
+    node = await host(store)
+    expect(await node.call(({ tasks }, sessionId) => tasks.replay(sessionId), sessionId)).toMatchObject({ running: 1 })
+    expect(isAlive(pid)).toBe(true)
+  }
+  wait.open()
+  expect(await node.call(({ tasks }, id) => tasks.wait(id), id)).toMatchObject({ status: 'failed', exitCode: 6 })
+  expect(await node.call(({ tasks }, sessionId) => tasks.drain({ sessionId }), sessionId)).toHaveLength(1)
+  await node.kill()
+})
