@@ -22,4 +22,4 @@ format:
 
 # The same promises under every runtime; others than those installed here come from npm, into ~/.cache.
 runtimes:
-    node tests/conformance/run.js node@18 node@20 node@22 node@24 node@26 bun deno
+    node tests/conformance/run.js node@18 node@20 node@22 node@24 node@26 bun@1.3.14 bun deno

@@ -16,13 +16,10 @@ interface Ran {
   stderr: string
 }
 
-function start(
-  args: string[],
-  env: Record<string, string> = {},
-): { child: ChildProcess; seen: Ran; ended: Promise<Ran> } {
-  const child = spawnChild(process.execPath, [CLI, ...args], {
-    env: { ...process.env, OUTLIVE_DIR: store.dir, ...env },
-  })
+function start(args: string[], under: string[] = []): { child: ChildProcess; seen: Ran; ended: Promise<Ran> } {
+  const [program, ...rest] = [...under, process.execPath, CLI, ...args]
+  const env = { ...process.env, OUTLIVE_DIR: store.dir }
+  const child = spawnChild(program!, rest, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   atTheEnd(() => child.kill('SIGKILL'))
   const seen: Ran = { code: null, stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text) => (seen.stdout += text))
@@ -149,6 +146,21 @@ describe('logs', () => {
     expect(wakeUps(child.pid!) - before).toBeLessThanOrEqual(2)
     wait.open()
     expect(await ended).toMatchObject({ code: 4, stdout: 'one\ntwo\n', stderr: 'three\n' })
+  })
+
+  test('-f where the kernel has no watch left says so and prints the rest at the end', async () => {
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const taskId = await tasks.spawn(`echo one; ${obedient(ready, wait, 'echo two')}`)
+    await ready.line()
+    const line = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
+    const { seen, ended } = start(['logs', '-f', taskId], ['unshare', '-Ur', 'sh', '-c', line, 'sh'])
+    await eventually(() => seen.stdout === 'one\n', 'what was there before comes first')
+    wait.open()
+    expect(await ended).toMatchObject({
+      code: 0,
+      stdout: 'one\ntwo\n',
+      stderr: expect.stringContaining('cannot watch'),
+    })
   })
 
   test('-f of a task that has completed prints all and ends with 0', async () => {
