@@ -12,6 +12,10 @@ function failure(code, message, cause) {
   return error
 }
 
+function closedError() {
+  return failure('REGISTRY_CLOSED', 'the registry is closed: detach or shutdown was called')
+}
+
 /** The error that a native answer `{ code, message, cause? }` describes. */
 function fromAnswer({ code, message, cause }) {
   if (cause === undefined || cause === null) return failure(code, message)
@@ -62,4 +66,4 @@ function warn(entry, message, error) {
   process.emitWarning(message, { type: 'OutliveWarning', detail: inspect(error) })
 }
 
-module.exports = { failure, fromAnswer, fromThrown, callSite, blame, aborted, warn }
+module.exports = { failure, fromAnswer, fromThrown, callSite, closedError, blame, aborted, warn }

@@ -2,7 +2,8 @@
 // The face: `TaskRegistry`, and each of its methods as a plain function on the process's default registry, which opens
 // on first use and stays closed once it was closed.
 
-const { TaskRegistry, closedError } = require('./registry.js')
+const { closedError } = require('./errors.js')
+const { TaskRegistry } = require('./registry.js')
 
 let defaultRegistry
 let defaultClosed = false

@@ -10,7 +10,8 @@ const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate } = require('node:timers')
 const checked = require('./arguments.js')
-const { aborted, blame, callSite, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
+const { atEndOfJestEnvironment, outOfSight } = require('./environment.js')
+const { aborted, blame, callSite, closedError, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
 const native = require('./native.js')
 
 const { read, schemas } = checked
@@ -21,10 +22,6 @@ const SLICE_MS = 2
 // Registries with a promise pending or a subscription open. Others may be collected when their owner drops them: `wake`
 // itself holds its registry weakly.
 const inUse = new Set()
-
-function closedError() {
-  return failure('REGISTRY_CLOSED', 'the registry is closed: detach or shutdown was called')
-}
 
 function unsupportedError() {
   const shipped = native.shipped.join(', ')
@@ -40,14 +37,6 @@ function openAddon(options, wake) {
   } catch (error) {
     throw fromThrown(error)
   }
-}
-
-/**
- * Jest's --detectOpenHandles takes every native handle that is made under a test for a leak, and cannot see that ours
- * keeps nothing alive. Whether a test made it, it reads from the topmost 100 frames of the stack.
- */
-function outOfSight(make, frames = 100) {
-  return frames === 0 ? make() : outOfSight(make, frames - 1)
 }
 
 class TaskRegistry {
@@ -67,6 +56,16 @@ class TaskRegistry {
 
   static #waker(registry) {
     return () => registry.deref()?.#pull()
+  }
+
+  static {
+    atEndOfJestEnvironment(() => {
+      for (const registry of inUse) {
+        // Off the list first: a rejection that nobody is left to hear would end Jest.
+        for (const request of [...registry.#requests.keys()]) registry.#close(request)
+        registry.detach()
+      }
+    })
   }
 
   async spawn(command, options) {
@@ -397,4 +396,4 @@ if (Symbol.dispose) {
   Object.defineProperty(Subscription.prototype, Symbol.dispose, asMethod(Subscription.prototype.close))
 }
 
-module.exports = { TaskRegistry, closedError }
+module.exports = { TaskRegistry }

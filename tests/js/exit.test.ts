@@ -97,8 +97,8 @@ test('N1 an aborted wait keeps nothing alive', async () => {
   expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
 })
 
-/** A Jest project of its own that uses the package as a plugin author's tests would. */
-function jestProject(files: number): string {
+/** A Jest project of its own with several test files. */
+function jestProject(files: string[]): string {
   const dir = mkdtempSync(join(tmpdir(), 'outlive-jest-'))
   atTheEnd(() => rmSync(dir, { recursive: true, force: true }))
   const config = {
@@ -108,10 +108,11 @@ function jestProject(files: number): string {
   }
   writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'plugin', jest: config }))
   mkdirSync(join(dir, 'tests'))
-  for (let file = 0; file < files; file++) writeFileSync(join(dir, `tests/${file}.test.js`), pluginTest(file))
+  for (const [number, file] of files.entries()) writeFileSync(join(dir, `tests/${number}.test.js`), file)
   return dir
 }
 
+/** Uses the package as a plugin author's tests would. */
 const pluginTest = (file: number): string => `
   let subscription
   for (const round of [1, 2, 3]) {
@@ -134,19 +135,54 @@ const pluginTest = (file: number): string => `
   })
 `
 
+/** Runs Jest in a folder until it ends by itself; what it printed, and its exit code. */
+async function runJest(dir: string, flags: string[]): Promise<{ printed: string; code: number | null }> {
+  const args = [join(root, 'node_modules/jest/bin/jest.js'), '--rootDir', dir, ...flags]
+  const child = execFile(process.execPath, args, { cwd: dir, env: { ...process.env, FORCE_COLOR: '0' } })
+  let printed = ''
+  for (const stream of [child.stdout!, child.stderr!]) {
+    stream.on('data', (text) => {
+      printed += text
+    })
+  }
+  atTheEnd(() => child.kill('SIGKILL'))
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+  return { code: await within(ended, 'Jest ends by itself', 40_000), printed }
+}
+
 test.each([
   ['in one process', ['--runInBand']],
   ['in workers', ['--maxWorkers=2']],
   ['looking for open handles', ['--detectOpenHandles']],
 ])('N2 Jest ends by itself over several files with resets, %s', async (_, flags) => {
-  const dir = jestProject(3)
-  const args = [join(root, 'node_modules/jest/bin/jest.js'), '--rootDir', dir, ...flags]
-  const child = execFile(process.execPath, args, { cwd: dir, env: { ...process.env, FORCE_COLOR: '0' } })
-  let printed = ''
-  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (text) => (printed += text))
-  atTheEnd(() => child.kill('SIGKILL'))
-  const code = await within(new Promise((resolve) => child.once('exit', resolve)), 'Jest ends by itself', 40_000)
+  const { code, printed } = await runJest(jestProject([0, 1, 2].map(pluginTest)), flags)
   expect(printed).toContain('12 passed, 12 total')
   expect(printed).not.toMatch(/did not exit|open handle|failed to exit|force exited|leaking/i)
+  expect(code).toBe(0)
+})
+
+test('D24 a Jest environment that ends leaves its sessions to the next file, and its completions', async () => {
+  const wait = gate(store)
+  const file = `
+    const { existsSync, writeFileSync } = require('node:fs')
+    const { TaskRegistry } = require('outlive')
+    test('a completion of this file comes, and the one that the file before left behind', async () => {
+      const expected = existsSync('left') ? ['left', 'own'] : ['own']
+      const heard = []
+      const tasks = new TaskRegistry({ storageDir: ${JSON.stringify(store.dir)} })
+      const all = new Promise((resolve) => tasks.onCompletion(({ description }) => {
+        heard.push(description)
+        if (heard.length === expected.length) resolve()
+      }, { sessionId: 'jest' }))
+      if (existsSync('left')) writeFileSync('${wait.path}', '\\n')
+      await tasks.spawn('true', { sessionId: 'jest', description: 'own' })
+      await all
+      expect(heard.sort()).toEqual(expected)
+      void tasks.wait(await tasks.spawn('read _ < ${wait.path}', { sessionId: 'jest', description: 'left' }))
+      writeFileSync('left', '')
+    })
+  `
+  const { code, printed } = await runJest(jestProject([file, file, file]), ['--runInBand'])
+  expect(printed).toContain('3 passed, 3 total')
   expect(code).toBe(0)
 })
