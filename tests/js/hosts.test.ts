@@ -49,27 +49,30 @@ test('the owner is killed: another host tells what it left, in the order of the 
   const [first, second] = (await hosts(2)) as [Host, Host]
   await owner(first, sessionId)
   await listenIn(second, sessionId)
-  void first.call(async ({ tasks, say }, sessionId) => {
-    const ids: string[] = []
-    for (let count = 0; count < 8; count++) {
-      ids.push(await tasks.spawn(`read _ < /dev/null; exit ${count}`, { sessionId }))
-      // Held, the event loop tells nothing of what ends.
-      while (tasks.status(ids[count]!)?.finishedAt == null);
-    }
-    say({ ids })
-    for (;;);
-  }, sessionId)
-  const told: Completion[] = []
-  let ids: string[] | undefined
-  while (!ids) {
-    const said = await first.heard<Completion | { ids: string[] }>()
-    if ('ids' in said) ids = said.ids
-    else told.push(said)
+  const ready = readyFifo(store)
+  const waits = Array.from({ length: 8 }, () => gate(store))
+  const ids: string[] = []
+  for (const wait of waits) {
+    ids.push(await spawnIn(first, sessionId, obedient(ready, wait)))
+    await ready.line()
   }
+  void first.call(
+    ({ tasks, say }, ids, gates) => {
+      const { writeFileSync } = require('node:fs')
+      // While its event loop is held, the host tells nothing of what ends.
+      ids.forEach((id, place) => {
+        writeFileSync(gates[place]!, '\n')
+        while (tasks.status(id)?.finishedAt == null);
+      })
+      say('all have ended')
+      for (;;);
+    },
+    ids,
+    waits.map(({ path }) => path),
+  )
+  expect(await first.heard()).toBe('all have ended')
   await first.kill()
-  while (told.length < 8) told.push(await second.heard<Completion>())
-  expect(told.map(({ taskId }) => taskId)).toEqual(ids)
-  expect(told.map(({ exitCode }) => exitCode)).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+  for (const id of ids) expect(await second.heard()).toMatchObject({ taskId: id, status: 'completed' })
   await second.kill()
 })
 

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gate, isAlive, obedient, processesOf, readyFifo } from './support/guests'
 import { host } from './support/host'
@@ -74,6 +74,23 @@ function numbers(seed: number): () => number {
     return (state >>> 0) / 2 ** 32
   }
 }
+
+test('Node killed before the supervisor has begun: the command never ran, and that is told', async () => {
+  // P23
+  const sessionId = 'never ran'
+  const supervisor = join(store.dir, 'kills-its-host')
+  writeFileSync(supervisor, '#!/bin/sh\nkill -9 $PPID\n', { mode: 0o755 })
+  const node = await host(store, { env: { OUTLIVE_SUPERVISOR: supervisor } })
+  const trace = join(store.dir, 'it-ran')
+  void node.call(({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId }), `: > ${trace}`, sessionId)
+  expect(await node.exited).toMatchObject({ signal: 'SIGKILL' })
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  const id = tasks.list({ sessionId })[0]!.taskId
+  expect(await tasks.wait(id)).toMatchObject({ status: 'failed', cause: 'spawn_error', exitCode: null, signal: null })
+  expect(tasks.drain({ sessionId })).toMatchObject([{ taskId: id, cause: 'spawn_error' }])
+  expect(existsSync(trace)).toBe(false)
+})
 
 test('Node killed at any moment of a spawn: the command never ran, or it is adopted and told', async () => {
   // P23

@@ -163,7 +163,8 @@ test('a vm context that is dropped with completions in flight takes none of them
     sessionId,
   )
   await Promise.all(ids.map((id) => tasks.wait(id, { sessionId })))
-  expect(tasks.drain({ sessionId }).map(({ taskId }) => taskId)).toEqual(ids)
+  const drained = tasks.drain({ sessionId }).map(({ taskId }) => taskId)
+  expect(drained.sort()).toEqual(ids.sort()) // they may end in another order than they start in
   await node.kill()
 })
 
