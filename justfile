@@ -23,3 +23,7 @@ format:
 # The same promises under every runtime; others than those installed here come from npm, into ~/.cache.
 runtimes:
     node tests/conformance/run.js node@18 node@20 node@22 node@24 node@26 bun@1.3.14 bun deno
+
+# A plugin bundled by each bundler runs in an empty folder; the bundlers come from npm, into ~/.cache.
+bundlers *names:
+    node tests/bundlers/run.js {{names}}

@@ -95,5 +95,13 @@ if (addon === undefined && misses.length > 0) {
     cause: new AggregateError(misses.map(({ error }) => error)),
   })
 }
+// Loaders for pictures and the like put the name of a file in its place.
+if (addon !== undefined && addon?.NativeRegistry === undefined) {
+  const got = typeof addon === 'string' ? `the string "${addon}"` : 'another module'
+  throw new Error(
+    `outlive: in place of the addon for ${platform} there is ${got}. A bundler must copy .node files as they are ` +
+      '(esbuild: --loader:.node=copy, webpack: node-loader) or leave "outlive" external',
+  )
+}
 
 module.exports = { NativeRegistry: addon?.NativeRegistry, platform, shipped }

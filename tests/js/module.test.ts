@@ -194,7 +194,7 @@ describe('a platform without an addon', () => {
 describe('an addon that does not load', () => {
   const messageOf = (cwd: string, env: Record<string, string> = {}): Promise<unknown> =>
     run(
-      `${print} try { require('outlive'); print('loaded') } catch ({ message, cause }) { print({ message, causes: cause.errors.length }) }`,
+      `${print} try { require('outlive'); print('loaded') } catch ({ message, cause }) { print({ message, causes: cause?.errors.length }) }`,
       { cwd, env },
     )
 
@@ -231,5 +231,12 @@ describe('an addon that does not load', () => {
       message: expect.stringContaining('/no/such.node (from OUTLIVE_NATIVE): Cannot find module'),
       causes: 1,
     })
+  })
+
+  test('a bundler that put the name of a file in the addon’s place is told what to do', async () => {
+    const script = join(folder(), 'addon.js')
+    writeFileSync(script, 'module.exports = "./addon-5f3a.node"')
+    const { message } = (await messageOf(root, { OUTLIVE_NATIVE: script })) as { message: string }
+    expect(message).toMatch(/the string "\.\/addon-5f3a\.node".*--loader:\.node=copy.*node-loader.*external/)
   })
 })
