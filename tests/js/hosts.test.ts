@@ -145,6 +145,10 @@ test('each host sees, reads, waits for and kills the tasks of the others', async
   const id = await spawnIn(first, sessionId, `echo hi; echo $$ > ${ready.path}; exec sleep 1000`)
   await ready.line()
   const waiting = first.call(({ tasks }, id) => tasks.wait(id), id)
+  // The start is news of its own, and comes to each host by itself.
+  const statusThere = () =>
+    second.call(({ tasks }, id, of) => tasks.status(id, { sessionId: of })?.status, id, sessionId)
+  await eventually(async () => (await statusThere()) === 'running', 'the other host sees it run')
   const seen = await second.call(
     async ({ tasks }, id, sessionId) => ({
       status: tasks.status(id, { sessionId })?.status,
