@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::check;
 
@@ -94,6 +94,12 @@ pub fn reserve(file: &File, length: u64) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
         other => other.map(|_| ()),
     }
+}
+
+/// What in a directory has a name that starts so; nothing where there is no directory.
+pub fn starting_with(directory: &Path, start: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_name().as_bytes().starts_with(start.as_bytes())).map(|entry| entry.path()).collect()
 }
 
 /// Refuses a directory that another user owns or can write to.

@@ -45,6 +45,7 @@ impl Keeper {
         let is_known = |id: &TaskId| self.shared.lock().knows(id);
         let unknown = on_disk.iter().filter(|id| !is_known(id));
         unknown.for_each(|id| store::remove_debris(&self.shared.store, session, id));
+        store::remove_drafts(&self.shared.store, session);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! Tried in this order: `OUTLIVE_SUPERVISOR`, a private copy in the store, memory. Memory is not first because
 //! security monitors report what is executed from there.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -111,6 +111,14 @@ impl Executable {
             checked = self.stamp();
         }
         Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, checked, _memory: None })
+    }
+
+    /// Copies that are written and have not been renamed into place.
+    pub(super) fn drafts(&self) -> Vec<PathBuf> {
+        let (Some(root), Some(name)) = (self.copy.parent(), self.copy.file_name().and_then(OsStr::to_str)) else {
+            return Vec::new();
+        };
+        files::starting_with(root, &format!("{name}."))
     }
 
     fn stamp(&self) -> Option<Stamp> {

@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Store, TaskDir, is_inhabited};
+use outlive_protocol::names;
+
+use super::records::{Record, TaskRecord, read};
+use super::{Store, TaskDir, is_inhabited, session};
 use crate::task::{SessionId, TaskId};
 
 /// How old a directory without a task must be before it is taken for the remains of a host that died.
@@ -26,11 +30,102 @@ pub fn remove(dir: &TaskDir) -> io::Result<()> {
 /// Removes what a host left that died between making a directory and publishing its task.
 pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
     let dir = store.task_dir(session, id);
-    let age = |moment: SystemTime| SystemTime::now().duration_since(moment).unwrap_or_default();
-    let is_old = fs::symlink_metadata(dir.path()).and_then(|about| about.modified()).is_ok_and(|at| age(at) > DEBRIS_AGE);
-    let is_task = fs::symlink_metadata(dir.task()).is_ok();
-    if is_old && !is_task && !is_inhabited(&dir) {
+    if is_old(dir.path()) && !is_task(&dir) && !is_inhabited(&dir) {
         // It stays for the next time if it cannot go now, and is in nobody's way.
         drop(remove(&dir));
+    }
+}
+
+/// Removes what hosts left that died between writing a file aside and renaming it into place.
+pub fn remove_drafts(store: &Store, session: &SessionId) {
+    for draft in store.executable.drafts().into_iter().chain(session::drafts(store, session)) {
+        if is_old(&draft) {
+            // The same: the next time.
+            drop(fs::remove_file(&draft));
+        }
+    }
+}
+
+/// `task.json` is the last that a host writes before it starts the supervisor, so a torn one without a trace of the command
+/// was never a task.
+fn is_task(dir: &TaskDir) -> bool {
+    match read::<TaskRecord>(&dir.task()) {
+        Record::Absent => false,
+        Record::Torn => fs::symlink_metadata(dir.file(names::STARTED)).is_ok(),
+        Record::Newer | Record::Unreadable(_) | Record::Complete(_) => true,
+    }
+}
+
+fn is_old(path: &Path) -> bool {
+    let age = |moment: SystemTime| SystemTime::now().duration_since(moment).unwrap_or_default();
+    fs::symlink_metadata(path).and_then(|about| about.modified()).is_ok_and(|at| age(at) > DEBRIS_AGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::super::scratch::Scratch;
+    use super::*;
+    use crate::platform::files;
+
+    /// A store with one session and, in it, the directory of a task that nobody has finished making.
+    fn unfinished() -> (Scratch, Store, SessionId, TaskId) {
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let (session, id) = (SessionId::new("s"), TaskId::new(1));
+        session::make(&store, &session).unwrap();
+        files::create_directory(store.task_dir(&session, &id).path()).unwrap();
+        (scratch, store, session, id)
+    }
+
+    fn make_old(path: &Path) {
+        File::open(path).unwrap().set_modified(SystemTime::now() - 2 * DEBRIS_AGE).unwrap();
+    }
+
+    #[test]
+    fn a_torn_task_that_never_ran_goes_when_it_is_old() {
+        let (_scratch, store, session, id) = unfinished();
+        let dir = store.task_dir(&session, &id);
+        fs::write(dir.task(), "{\"version\":1,").unwrap();
+        remove_debris(&store, &session, &id);
+        assert!(dir.path().exists(), "it is young: a host may be about to go on");
+        make_old(dir.path());
+        remove_debris(&store, &session, &id);
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn a_torn_task_that_ran_and_a_newer_one_stay() {
+        let (_scratch, store, session, id) = unfinished();
+        let dir = store.task_dir(&session, &id);
+        fs::write(dir.task(), "{\"version\":1,").unwrap();
+        fs::write(dir.file(names::STARTED), "").unwrap();
+        make_old(dir.path());
+        remove_debris(&store, &session, &id);
+        assert!(dir.path().exists());
+        fs::remove_file(dir.file(names::STARTED)).unwrap();
+        fs::write(dir.task(), "{\"version\":99}\n").unwrap();
+        make_old(dir.path());
+        remove_debris(&store, &session, &id);
+        assert!(dir.path().exists());
+    }
+
+    #[test]
+    fn drafts_go_when_they_are_old() {
+        let (scratch, store, session, _) = unfinished();
+        let drafts = [
+            store.session_dir(&session).join("session.1.1"),
+            scratch.path().join(concat!("supervisor-", env!("OUTLIVE_SUPERVISOR_HASH"), ".1.1")),
+        ];
+        for draft in &drafts {
+            fs::write(draft, "").unwrap();
+            remove_drafts(&store, &session);
+            assert!(draft.exists(), "it is young: its host may be about to rename it");
+            make_old(draft);
+            remove_drafts(&store, &session);
+            assert!(!draft.exists());
+        }
+        assert!(store.session_dir(&session).join(names::SESSION.as_str()).exists());
     }
 }

@@ -50,9 +50,18 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
 /// Written aside and renamed: another host reads it whole or not at all.
 fn write_id(dir: &Path, session: &SessionId) -> io::Result<()> {
     let draft = dir.join(format!("{}.{}.{}", names::SESSION.as_str(), std::process::id(), clock::monotonic_ns()));
-    let mut file = files::create(&draft)?;
-    file.write_all(session.as_str().as_bytes())?;
-    fs::rename(&draft, dir.join(names::SESSION.as_str()))
+    let renamed = files::create(&draft)
+        .and_then(|mut file| file.write_all(session.as_str().as_bytes()))
+        .and_then(|()| fs::rename(&draft, dir.join(names::SESSION.as_str())));
+    renamed.inspect_err(|_| {
+        // The draft may never have been made; the cause that is reported is the first one.
+        drop(fs::remove_file(&draft));
+    })
+}
+
+/// Session ids that are written and have not been renamed into place.
+pub(super) fn drafts(store: &Store, session: &SessionId) -> Vec<PathBuf> {
+    files::starting_with(&store.session_dir(session), &format!("{}.", names::SESSION.as_str()))
 }
 
 fn allow_existing(made: io::Result<()>) -> io::Result<()> {
