@@ -50,6 +50,9 @@ fn build_supervisor(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
         .arg("--target-dir")
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    if env::var_os("CARGO_FEATURE_FAILPOINTS").is_some() {
+        cargo.args(["--features", "failpoints"]);
+    }
     let status = cargo.status()?;
     if !status.success() {
         return Err(format!("the supervisor does not build for {target}: {status}").into());

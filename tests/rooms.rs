@@ -107,6 +107,22 @@ fn only_the_store_knows_the_names_of_files() {
 }
 
 #[test]
+fn every_failpoint_is_listed_and_stands_at_one_place() {
+    let quoted = |text: &str| -> Vec<String> {
+        let texts = code(text).flat_map(|(_, line)| line.split('"').skip(1).step_by(2));
+        let is_point = |text: &&str| ["host.", "supervisor."].iter().any(|side| text.starts_with(side));
+        texts.filter(is_point).map(str::to_owned).collect()
+    };
+    let list = fs::read_to_string(root().join("protocol/src/failpoints.rs")).unwrap();
+    let mut listed = quoted(&list[..list.find("];").unwrap()]);
+    let mut standing: Vec<String> =
+        ["src", "supervisor/src"].iter().flat_map(|room| sources(room)).flat_map(|(_, text)| quoted(&text)).collect();
+    listed.sort();
+    standing.sort();
+    assert_eq!(listed, standing);
+}
+
+#[test]
 fn every_export_catches_panics() {
     // A panic that leaves a plain export aborts the host.
     for (path, text) in sources("src/js") {

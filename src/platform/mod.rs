@@ -4,6 +4,7 @@
 //! What a port must provide, file by file:
 //! * [`clock`]: Unix milliseconds, and a monotonic clock that the supervisor shares.
 //! * [`errno`]: the system's names for its errors and signals.
+//! * [`failpoint`]: where tests make a host fail; nothing in a release.
 //! * [`fifo`]: FIFOs that wake every watcher on a write, report the last writer's end, and refuse a writer without a reader.
 //! * [`files`]: private files that follow no link, reserved space, locks, hard links.
 //! * [`identity`]: this machine, this boot, this user.
@@ -14,6 +15,7 @@
 
 pub mod clock;
 pub mod errno;
+pub mod failpoint;
 pub mod fifo;
 pub mod files;
 pub mod identity;

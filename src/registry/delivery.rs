@@ -11,7 +11,7 @@ use super::ledger::Entry;
 use super::snapshot::descendants;
 use super::{Registry, Shared};
 use crate::error::Result;
-use crate::platform::errno;
+use crate::platform::{errno, failpoint};
 use crate::store;
 use crate::task::{Cause, Delivery, Ending, Event, SessionId, Status, TaskId};
 
@@ -206,6 +206,7 @@ impl Keeper {
                 store::note_attempt(&entry.dir);
                 if let Some(completion) = self.shared.completion(&entry, attempt) {
                     self.shared.outbox.complete(lease, &completion);
+                    drop(failpoint::pass("host.after_told"));
                 }
             }
         }

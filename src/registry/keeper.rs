@@ -11,7 +11,7 @@ use super::spawn::Spawn;
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
-use crate::platform::{marked, process};
+use crate::platform::{failpoint, marked, process};
 use crate::reactor::{self, Handler, Token};
 use crate::store::{Loaded, OwnerBell};
 use crate::task::{Effect, Event, SessionId, State, TaskId};
@@ -111,7 +111,11 @@ impl Keeper {
                 Effect::AnnounceStart => self.announce_start(id),
                 // The verbs that kill send their own order: only they know the signal.
                 Effect::OrderKill => {}
-                Effect::Sweep => marked::kill_all(&super::snapshot::mark(id)),
+                Effect::Sweep => {
+                    drop(failpoint::pass("host.before_sweep"));
+                    marked::kill_all(&super::snapshot::mark(id));
+                    drop(failpoint::pass("host.after_sweep"));
+                }
                 Effect::AnnounceEnd => {
                     let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());
                     session.iter().for_each(|session| self.deliver(session));

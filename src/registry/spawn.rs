@@ -13,7 +13,7 @@ use super::keeper::{Ear, Job, Keeper, Request, Watch};
 use super::ledger::Entry;
 use super::{Registry, shell};
 use crate::error::{Error, Result};
-use crate::platform::{clock, fifo};
+use crate::platform::{clock, failpoint, fifo};
 use crate::store::{self, Created, Order, OwnerBell, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
@@ -191,6 +191,7 @@ impl Keeper {
     /// The command runs, or has run: the caller may know the task.
     pub(super) fn announce_start(&mut self, id: &TaskId) {
         if let Some(request) = self.spawning.remove(id) {
+            drop(failpoint::pass("host.before_start_told"));
             self.shared.outbox.answer(request, Ok(id));
         }
     }

@@ -17,7 +17,7 @@ use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
 use super::records::{TaskRecord, refused};
 use super::{Store, TaskDir, remove, session};
 use crate::error::{Error, Result};
-use crate::platform::{clock, errno, fifo, files, process};
+use crate::platform::{clock, errno, failpoint, fifo, files, process};
 use crate::task::{Asked, SessionId, StderrMode, TaskId};
 
 /// What only the start of a task needs to know.
@@ -56,7 +56,7 @@ pub fn create(
     let (task, dir) = loop {
         let task = new_id()?;
         let dir = store.task_dir(session, &task);
-        match files::create_directory(dir.path()) {
+        match failpoint::pass("host.before_directory").and_then(|()| files::create_directory(dir.path())) {
             Ok(()) => break (task, dir),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::storage("make the task directory", dir.path())(error)),
@@ -81,10 +81,13 @@ impl Created {
         let open_fifo = |path: &Path| fifo::create(path).and_then(|()| fifo::open_both(path));
         let null = files::open_null().map_err(Error::storage("open", "/dev/null"))?;
         make(names::COMMAND, &|path| {
+            failpoint::pass("host.before_command")?;
             let mut file = files::create(path)?;
             file.write_all(command.as_bytes())?;
             Ok(file)
         })?;
+        let first = if stderr == StderrMode::Merge { names::OUTPUT } else { names::STDOUT };
+        failpoint::pass("host.before_captures").map_err(Error::storage("make", self.dir.file(first)))?;
         let (stdout, stderr) = match stderr {
             StderrMode::Separate => {
                 (make(names::STDOUT, &files::create_to_append)?, make(names::STDERR, &files::create_to_append)?)
@@ -96,10 +99,12 @@ impl Created {
             }
         };
         let directory = files::open_directory_to_read(self.dir.path()).map_err(Error::storage("open", self.dir.path()))?;
-        let control = make(names::CONTROL, &open_fifo)?;
-        let events = make(names::EVENTS, &open_fifo)?;
+        let control = make(names::CONTROL, &|path| failpoint::pass("host.before_control").and_then(|()| open_fifo(path)))?;
+        let events = make(names::EVENTS, &|path| failpoint::pass("host.before_events").and_then(|()| open_fifo(path)))?;
         let ended = make(names::ENDED, &|path| {
+            failpoint::pass("host.before_ended_json")?;
             let file = files::create(path)?;
+            failpoint::pass("host.before_reserve")?;
             files::reserve(&file, ENDED_RESERVED)?;
             Ok(file)
         })?;
@@ -111,7 +116,10 @@ impl Created {
     pub fn publish(&self, store: &Store, asked: &Asked, order: &Order) -> Result<()> {
         let path = self.dir.task();
         let line = TaskRecord::new(asked, order, &store.here).to_line();
-        let written = files::create(&path).and_then(|mut file| file.write_all(&line));
+        let written = failpoint::pass("host.before_task_json").and_then(|()| files::create(&path)).and_then(|mut file| {
+            failpoint::pass("host.before_task_json_content")?;
+            file.write_all(&line)
+        });
         written.map_err(Error::storage("write", path))
     }
 
@@ -125,6 +133,8 @@ impl Created {
             }
             Err(error) => return Err(error),
         };
+        // A start that is done is not undone.
+        drop(failpoint::pass("host.after_spawn"));
         self.kept = true;
         Ok(child)
     }

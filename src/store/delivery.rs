@@ -8,7 +8,7 @@ use outlive_protocol::names;
 
 use super::TaskDir;
 use crate::error::{Error, Result};
-use crate::platform::files;
+use crate::platform::{failpoint, files};
 
 /// Whether the completion was accepted, by whichever host.
 pub fn is_delivered(dir: &TaskDir) -> bool {
@@ -18,7 +18,9 @@ pub fn is_delivered(dir: &TaskDir) -> bool {
 /// Accepts the completion for good. `false` when it was accepted before.
 pub fn acknowledge(dir: &TaskDir) -> Result<bool> {
     let path = dir.file(names::DELIVERED);
-    match fs::hard_link(dir.task(), &path) {
+    let linked = failpoint::pass("host.before_delivered").and_then(|()| fs::hard_link(dir.task(), &path));
+    drop(failpoint::pass("host.after_delivered"));
+    match linked {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(Error::storage("acknowledge a completion in", path)(error)),
@@ -33,5 +35,10 @@ pub fn attempts(dir: &TaskDir) -> u32 {
 /// Notes that the completion is about to be handed out.
 pub fn note_attempt(dir: &TaskDir) {
     // On a full disk the next host may call its attempt the first; that is better than not telling at all.
-    drop(files::append(&dir.file(names::LEASES)).and_then(|mut leases| leases.write_all(b".")));
+    drop(
+        failpoint::pass("host.before_lease")
+            .and_then(|()| files::append(&dir.file(names::LEASES)))
+            .and_then(|mut leases| leases.write_all(b".")),
+    );
+    drop(failpoint::pass("host.after_lease"));
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
-use crate::platform::{errno, files, process};
+use crate::platform::{errno, failpoint, files, process};
 use crate::task::TaskId;
 
 const CONTENT: &[u8] = include_bytes!(env!("OUTLIVE_SUPERVISOR_BIN"));
@@ -52,7 +52,10 @@ impl Executable {
         environment: &[CString],
         fds: &[BorrowedFd<'_>],
     ) -> Result<process::Child> {
-        let start = |path: &CStr| retry_busy(|| process::start(path, arguments, environment, fds));
+        let start = |path: &CStr| {
+            failpoint::pass("host.before_spawn")?;
+            retry_busy(|| process::start(path, arguments, environment, fds))
+        };
         let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(known) = found.as_ref().filter(|known| known.checked.is_none() || known.checked == self.stamp()) {
             match start(&known.path) {
@@ -104,10 +107,13 @@ impl Executable {
             let mut draft = self.copy.clone().into_os_string();
             draft.push(format!(".{}.{}", std::process::id(), crate::platform::clock::monotonic_ns()));
             let draft = PathBuf::from(draft);
-            write_executable(&draft).and_then(|()| fs::rename(&draft, &self.copy)).inspect_err(|_| {
-                // The draft may never have been made; the cause that is reported is the first one.
-                drop(fs::remove_file(&draft));
-            })?;
+            write_executable(&draft)
+                .and_then(|()| failpoint::pass("host.before_executable_rename"))
+                .and_then(|()| fs::rename(&draft, &self.copy))
+                .inspect_err(|_| {
+                    // The draft may never have been made; the cause that is reported is the first one.
+                    drop(fs::remove_file(&draft));
+                })?;
             checked = self.stamp();
         }
         Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, checked, _memory: None })
@@ -139,7 +145,9 @@ fn from_memory() -> io::Result<Found> {
 }
 
 fn write_executable(path: &Path) -> io::Result<()> {
+    failpoint::pass("host.before_executable_draft")?;
     let mut file = files::create(path)?;
+    failpoint::pass("host.before_executable_content")?;
     file.write_all(CONTENT)?;
     file.set_permissions(Permissions::from_mode(0o500))
 }

@@ -11,7 +11,7 @@ use outlive_protocol::orders;
 use super::TaskDir;
 use super::records::{ClosedRecord, EndedRecord, Record, StartedRecord, read};
 use crate::error::{Error, Result};
-use crate::platform::{clock, fifo, files};
+use crate::platform::{clock, failpoint, fifo, files};
 use crate::task::{Asked, Cause, EndOrder, Ending, Run};
 
 /// The longest command that the API takes.
@@ -56,12 +56,14 @@ pub fn is_inhabited(dir: &TaskDir) -> bool {
 pub fn send_order(dir: &TaskDir, order: orders::Order) -> Result<bool> {
     let path = dir.file(names::CONTROL);
     let line = order.write(&mut [0; orders::MAX_ORDER]).to_owned();
-    let sent = match fifo::open_writer(&path) {
+    let opened = failpoint::pass("host.before_order").and_then(|()| fifo::open_writer(&path));
+    let sent = match opened {
         Ok(Some(mut control)) => control.write_all(&line).map(|()| true),
         Ok(None) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     };
+    drop(failpoint::pass("host.after_order"));
     match sent {
         // It ended between the open and the write.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),

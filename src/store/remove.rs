@@ -9,6 +9,7 @@ use outlive_protocol::names;
 
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_inhabited, session};
+use crate::platform::failpoint;
 use crate::task::{SessionId, TaskId};
 
 /// How old a directory without a task must be before it is taken for the remains of a host that died.
@@ -16,15 +17,18 @@ const DEBRIS_AGE: Duration = Duration::from_secs(3600);
 
 /// Removes a task's directory. `task.json` goes first: whatever stops the rest, half a task is none.
 pub fn remove(dir: &TaskDir) -> io::Result<()> {
+    failpoint::pass("host.before_remove")?;
     match fs::remove_file(dir.task()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    failpoint::pass("host.after_task_json_removed")?;
     match fs::remove_dir_all(dir.path()) {
         // Another host was quicker.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => other?,
     }
+    failpoint::pass("host.after_remove")
 }
 
 /// Removes what a host left that died between making a directory and publishing its task.

@@ -12,7 +12,7 @@ use outlive_protocol::names;
 
 use super::Store;
 use crate::error::{Error, Result};
-use crate::platform::{clock, fifo, files};
+use crate::platform::{clock, failpoint, fifo, files};
 use crate::task::{SessionId, TaskId};
 
 const MAX_SESSION_BYTES: usize = 1024;
@@ -39,24 +39,30 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
         return Ok(());
     }
     let dir = store.session_dir(session);
-    allow_existing(files::create_directory(&dir))
+    failpoint::pass("host.before_session_directory")
+        .and_then(|()| allow_existing(files::create_directory(&dir)))
         .and_then(|()| files::check_directory(&dir))
         .map_err(Error::storage("make the session directory", &dir))?;
     let owner = dir.join(names::OWNER.as_str());
-    allow_existing(fifo::create(&owner)).map_err(Error::storage("make", owner))?;
+    failpoint::pass("host.before_owner")
+        .and_then(|()| allow_existing(fifo::create(&owner)))
+        .map_err(Error::storage("make", owner))?;
     write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION.as_str())))
 }
 
 /// Written aside and renamed: another host reads it whole or not at all.
 fn write_id(dir: &Path, session: &SessionId) -> io::Result<()> {
     let draft = dir.join(format!("{}.{}.{}", names::SESSION.as_str(), std::process::id(), clock::monotonic_ns()));
+    failpoint::pass("host.before_session_draft")?;
     let renamed = files::create(&draft)
         .and_then(|mut file| file.write_all(session.as_str().as_bytes()))
+        .and_then(|()| failpoint::pass("host.before_session_rename"))
         .and_then(|()| fs::rename(&draft, dir.join(names::SESSION.as_str())));
     renamed.inspect_err(|_| {
         // The draft may never have been made; the cause that is reported is the first one.
         drop(fs::remove_file(&draft));
-    })
+    })?;
+    failpoint::pass("host.after_session")
 }
 
 /// Session ids that are written and have not been renamed into place.

@@ -9,6 +9,7 @@ use outlive_protocol::names;
 use outlive_protocol::records::{MAX_RECORD, Started};
 use outlive_protocol::settings::Settings;
 
+use crate::failpoint;
 use crate::sys::files::{self, File};
 use crate::sys::launch::{self, Argument, Environment};
 use crate::sys::memory::Region;
@@ -66,6 +67,7 @@ pub(crate) fn start(shell: &CStr, environment: Environment, settings: &Settings<
     };
     let started_ns = process::monotonic_ns();
     let failure = Cell::new(None);
+    failpoint::pass("supervisor.before_leader")?;
     let pid = launch::spawn(&|| failure.set(Some(become_command(&plan))), stack)?;
     match failure.get() {
         None => Ok(Leader { pid, started_at: plan.started_at, started_ns }),
@@ -124,7 +126,9 @@ fn prepare(plan: &Plan<'_>) -> Result<()> {
     if process::parent() != plan.supervisor {
         return Err(Errno::ESRCH);
     }
+    failpoint::pass("supervisor.before_started_json")?;
     record_start(plan)?;
+    failpoint::pass("supervisor.before_exec")?;
     files::set_umask(plan.umask);
     process::default_signals();
     files::close_from(fds::STDERR + 1);
@@ -139,7 +143,9 @@ fn record_start(plan: &Plan<'_>) -> Result<()> {
         boot_id: plan.boot_id,
     };
     let file = File::create(fds::TASK_DIR, STARTED)?;
-    files::write(file.number(), started.write(&mut [0; MAX_RECORD])).inspect_err(|_| {
+    let written = failpoint::pass("supervisor.before_started_json_content")
+        .and_then(|()| files::write(file.number(), started.write(&mut [0; MAX_RECORD])));
+    written.inspect_err(|_| {
         // A torn record would say less than none; on a disk that is full it may well be torn.
         ignore(files::unlink(fds::TASK_DIR, STARTED));
     })

@@ -7,10 +7,12 @@
 //! * `watch`: the loop.
 //! * `tree`: who lives, and how all of it is ended.
 //! * `output`: the limit.
+//! * `failpoint`: where tests make it fail; nothing in a release.
 //! * `sys`: every system call.
 #![no_std]
 #![no_main]
 
+mod failpoint;
 mod leader;
 mod output;
 mod sys;
@@ -32,6 +34,7 @@ fn main(arguments: &Arguments) -> u8 {
     let (Some(settings), Some(shell)) = (arguments.get(2), arguments.get(3)) else { return NOT_STARTED_BY_A_HOST };
     let Some(settings) = Settings::parse(settings.to_bytes()) else { return NOT_STARTED_BY_A_HOST };
     process::block_signals();
+    ignore(failpoint::pass("supervisor.at_start"));
     // A parent that ignores it would leave us children that vanish before their end is read.
     process::default_signal(process::SIGCHLD);
     // It fails when the host has made a session for us already.
@@ -45,11 +48,13 @@ fn main(arguments: &Arguments) -> u8 {
     // First what can fail, so that a command that runs is also watched.
     let started =
         process::signal_file().and_then(|signals| Ok((leader::start(shell, arguments.environment(), &settings)?, signals)));
+    ignore(failpoint::pass("supervisor.after_leader"));
     match started {
         Ok((leader, signals)) => {
             // The user's directory can be removed or unmounted from now on.
             files::close(fds::CWD);
             announce();
+            ignore(failpoint::pass("supervisor.after_start_told"));
             Watch::new(leader, &settings, signals).stay();
         }
         Err(errno) => record_failure(errno),
@@ -79,7 +84,9 @@ fn record_failure(errno: Errno) {
         descendants: 0,
     };
     // What cannot be written stays unwritten: the host sees the hang-up without a record.
+    ignore(failpoint::pass("supervisor.before_failure"));
     ignore(files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));
+    ignore(failpoint::pass("supervisor.after_failure"));
     announce();
     ignore(files::sync(fds::ENDED));
 }

@@ -11,6 +11,7 @@ use outlive_protocol::fds;
 use outlive_protocol::names;
 use outlive_protocol::records::{Dropped, MAX_RECORD, Range};
 
+use crate::failpoint;
 use crate::sys::files::{self, File};
 use crate::sys::{Errno, Result};
 
@@ -180,7 +181,10 @@ impl Output {
             let capture = self.capture(stream);
             let Some((head, end)) = capture.excess(limit) else { continue };
             let before = core::mem::replace(&mut capture.dropped, (head, end));
-            let punched = self.write_record().and_then(|()| files::punch(stream, before.1.max(head), end));
+            let punched = self
+                .write_record()
+                .and_then(|()| failpoint::pass("supervisor.before_punch"))
+                .and_then(|()| files::punch(stream, before.1.max(head), end));
             if punched.is_err() {
                 self.capture(stream).dropped = before;
                 self.write_record()?;
@@ -197,7 +201,9 @@ impl Output {
             return Ok(());
         }
         if self.record.is_none() {
+            failpoint::pass("supervisor.before_dropped_json")?;
             self.record = Some(File::create(fds::TASK_DIR, DROPPED)?);
+            failpoint::pass("supervisor.before_dropped_json_content")?;
         }
         let file = self.record.as_ref().ok_or(Errno::EIO)?;
         files::write_at_start(file.number(), dropped.write(&mut [0; MAX_RECORD]))?;

@@ -11,11 +11,12 @@ use outlive_protocol::records::{Cause, Closed, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, Settings};
 
 use crate::announce;
+use crate::failpoint;
 use crate::leader::Leader;
 use crate::output::{NEVER, Output};
 use crate::sys::files::{self, File};
-use crate::sys::ignore;
 use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
+use crate::sys::{Result, ignore};
 use crate::tree::{self, Told};
 
 const CLOSED: &CStr = names::CLOSED.as_c_str();
@@ -169,6 +170,7 @@ impl<'a> Watch<'a> {
     }
 
     fn leader_ended(&mut self, exit: Exit, alive: bool) {
+        ignore(failpoint::pass("supervisor.after_leader_end"));
         let now = process::monotonic_ns();
         let finished_at = process::unix_ms();
         let cut = self.output.cut();
@@ -191,8 +193,13 @@ impl<'a> Watch<'a> {
             descendants,
         };
         // The space is reserved. If it fails nevertheless, the host sees the hang-up without a record.
-        ignore(files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));
+        ignore(
+            failpoint::pass("supervisor.before_publish")
+                .and_then(|()| files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD]))),
+        );
+        ignore(failpoint::pass("supervisor.after_publish"));
         announce();
+        ignore(failpoint::pass("supervisor.after_end_told"));
         self.deadline = NEVER;
         let counted = descendants > 0;
         self.stage = if alive { Stage::Lingering { counted } } else { Stage::Empty { counted } };
@@ -225,6 +232,7 @@ impl<'a> Watch<'a> {
         let length = files::read(fds::CONTROL, &mut buffer).unwrap_or(0);
         for byte in buffer.iter().take(length) {
             if let Some(Order::Kill { signal, grace_ms }) = self.orders.take(*byte) {
+                ignore(failpoint::pass("supervisor.after_order_read"));
                 self.end_tree(Cause::Kill, signal, grace_ms);
             }
         }
@@ -251,7 +259,9 @@ impl<'a> Watch<'a> {
             ending.sent |= process::bit(signal);
             ending.signal = signal;
             ending.told.clear();
+            ignore(failpoint::pass("supervisor.before_signal"));
             tree::tell(self.leader.pid, signal, &mut ending.told);
+            ignore(failpoint::pass("supervisor.after_signal"));
         }
     }
 
@@ -260,23 +270,26 @@ impl<'a> Watch<'a> {
             ending.forced = true;
             ending.sent |= process::bit(SIGKILL);
             ending.force_at = now.saturating_add(KILL_AGAIN_NS);
+            ignore(failpoint::pass("supervisor.before_force"));
             tree::kill(self.leader.pid);
+            ignore(failpoint::pass("supervisor.after_force"));
         }
     }
 
     fn leave(mut self, counted: bool) {
+        ignore(failpoint::pass("supervisor.after_tree_end"));
         // Nobody is left to be stopped if it fails.
         ignore(self.output.cut());
         if counted {
             let closed = Closed { closed_at: process::unix_ms() };
             // Without it the hang-up says the same.
-            ignore(
-                File::create(fds::TASK_DIR, CLOSED)
-                    .and_then(|file| files::write(file.number(), closed.write(&mut [0; MAX_RECORD]))),
-            );
+            ignore(record_closed(closed));
+            ignore(failpoint::pass("supervisor.after_closed_json"));
             announce();
         }
+        ignore(failpoint::pass("supervisor.before_sync"));
         ignore(files::sync(fds::ENDED));
+        ignore(failpoint::pass("supervisor.after_sync"));
     }
 }
 
@@ -284,6 +297,13 @@ impl Ending {
     fn new(cause: Cause) -> Ending {
         Ending { cause, signal: 0, sent: 0, handled: false, told: Told::default(), forced: false, force_at: NEVER }
     }
+}
+
+fn record_closed(closed: Closed) -> Result<()> {
+    failpoint::pass("supervisor.before_closed_json")?;
+    let file = File::create(fds::TASK_DIR, CLOSED)?;
+    failpoint::pass("supervisor.before_closed_json_content")?;
+    files::write(file.number(), closed.write(&mut [0; MAX_RECORD]))
 }
 
 /// How many live besides the leader, and whether there is still a child to wait for.

@@ -18,7 +18,10 @@ impl Arguments {
     /// `stack` is the stack pointer as the kernel set it at the start of the process.
     pub(crate) unsafe fn read(stack: *const usize) -> Arguments {
         // SAFETY: the number of arguments stands at the stack pointer.
-        Arguments { count: unsafe { stack.read() }, first: stack.wrapping_add(1).cast() }
+        let arguments = Arguments { count: unsafe { stack.read() }, first: stack.wrapping_add(1).cast() };
+        #[cfg(feature = "failpoints")]
+        birth::note(arguments.environment());
+        arguments
     }
 
     /// One argument; the program's name is number 0.
@@ -41,6 +44,50 @@ impl Arguments {
 /// The environment that this process was started with.
 #[derive(Clone, Copy)]
 pub(crate) struct Environment(*const *const c_char);
+
+#[cfg(feature = "failpoints")]
+pub(crate) use birth::{supervisor, variable};
+
+/// What failpoints ask about, wherever they stand.
+#[cfg(feature = "failpoints")]
+mod birth {
+    use core::ffi::{CStr, c_char};
+    use core::ptr;
+    use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+    use super::{Environment, process};
+
+    static ENVIRONMENT: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
+    static SUPERVISOR: AtomicU32 = AtomicU32::new(0);
+
+    pub(super) fn note(environment: Environment) {
+        ENVIRONMENT.store(environment.0.cast_mut(), Ordering::Relaxed);
+        SUPERVISOR.store(process::id(), Ordering::Relaxed);
+    }
+
+    /// The process id of the supervisor, also in the child that has its memory.
+    pub(crate) fn supervisor() -> u32 {
+        SUPERVISOR.load(Ordering::Relaxed)
+    }
+
+    /// What a variable of the environment says.
+    pub(crate) fn variable(name: &str) -> Option<&'static CStr> {
+        let mut next = ENVIRONMENT.load(Ordering::Relaxed).cast_const();
+        loop {
+            // SAFETY: noted before anything else ran; the list ends with a null pointer, which ends the loop.
+            let entry = unsafe { next.read() };
+            if entry.is_null() {
+                return None;
+            }
+            // SAFETY: each points to a text with a NUL, which nobody changes.
+            let entry = unsafe { CStr::from_ptr(entry) }.to_bytes_with_nul();
+            if let Some(value) = entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) {
+                return CStr::from_bytes_with_nul(value).ok();
+            }
+            next = next.wrapping_add(1);
+        }
+    }
+}
 
 /// One argument for [`execute`].
 #[derive(Clone, Copy)]
