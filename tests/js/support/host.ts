@@ -64,6 +64,8 @@ export interface Host {
   kill(signal?: NodeJS.Signals): Promise<HostExit>
   /** Resolves when the host is gone, for whatever reason. */
   readonly exited: Promise<HostExit>
+  /** Resolves when the host is gone and all that it said has arrived. */
+  readonly silent: Promise<void>
   /** What the host wrote to its own stdout and stderr so far. */
   printed(): { stdout: string; stderr: string }
 }
@@ -103,6 +105,7 @@ class HostLine implements Host {
   pid = 0
   readonly ready: Promise<void>
   readonly exited: Promise<HostExit>
+  readonly silent: Promise<void>
   #child: ChildProcess
   #calls = new Map<number, { resolve(value: never): void; reject(error: Error): void }>()
   #lastCall = 0
@@ -124,8 +127,9 @@ class HostLine implements Host {
       // Not 'close': that would wait for every process that inherited one of the pipes.
       child.once('exit', (code, signal) => resolve({ code, signal }))
     })
+    const answers = createInterface({ input: child.stdio[3] as Readable })
+    this.silent = new Promise((resolve) => void answers.once('close', resolve))
     this.ready = new Promise((resolve, reject) => {
-      const answers = createInterface({ input: child.stdio[3] as Readable })
       answers.on('line', (text) => this.#hear(JSON.parse(text), resolve))
       this.exited.then((exit) => {
         this.#gone = exit
