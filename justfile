@@ -15,6 +15,10 @@ test name="":
     cargo test {{name}}
     npx jest {{name}}
 
+# Kills hosts and supervisors at random moments; a failure names the seed that repeats it.
+torture minutes="10" seed="1":
+    TORTURE_MINUTES={{minutes}} TORTURE_SEED={{seed}} npx jest torture
+
 # Puts JavaScript and Rust into their one format.
 format:
     npx biome check --write .
