@@ -1,0 +1,87 @@
+/** Steps that the system refuses, one after the other: what could not be done is said, and nothing is left half done. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { addonWithFailpoints, failpoints } from './support/failpoints'
+import { type HostScope, host } from './support/host'
+import { temporaryStore } from './support/store'
+
+let addon: string
+
+beforeAll(async () => {
+  addon = await addonWithFailpoints()
+}, 300_000)
+
+/** The steps of a spawn that can fail, in their order, each with an error that it gets once. */
+function refusalsOfSpawn(): [point: string, error: string][] {
+  const points = failpoints('host')
+  const onDisk = points.slice(0, points.indexOf('host.before_executable_draft'))
+  return [...onDisk.map((point): [string, string] => [point, 'ENOSPC']), ['host.before_spawn', 'EMFILE']]
+}
+
+async function spawnOnce({ tasks }: HostScope, mark: string): Promise<string | undefined> {
+  return tasks.spawn(`: > ${mark}; exit 7`).then(
+    () => undefined,
+    (error) => `${error.code} ${error.cause?.code}`,
+  )
+}
+
+test('a spawn that is refused at any step rejects, leaves nothing behind, and the next one works', async () => {
+  // R17 P32 D22
+  const store = temporaryStore()
+  const refusals = refusalsOfSpawn()
+  const plan = refusals.map(([point, error]) => `${point}=1*error(${error})`).join(';')
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: plan } })
+  const mark = join(store.dir, 'mark')
+
+  for (const [point, error] of refusals) {
+    const code = point === 'host.before_spawn' ? 'SPAWN_FAILED' : 'STORAGE_FAILED'
+    expect(`${point}: ${await node.call(spawnOnce, mark)}`).toBe(`${point}: ${code} ${error}`)
+    const left = (readdirSync(store.dir, { recursive: true }) as string[]).filter((path) =>
+      /bash-|session\./.test(path),
+    )
+    expect({ point, left, ran: existsSync(mark) }).toEqual({ point, left: [], ran: false })
+  }
+  const told = await node.call(async ({ tasks }) => {
+    const id = await tasks.spawn('exit 7')
+    await tasks.wait(id)
+    return tasks.drain().map((news) => [news.taskId === id, news.exitCode])
+  })
+  expect(told).toEqual([[true, 7]])
+})
+
+test('a supervisor that is refused what it needs before the command runs says so, and the command never ran', async () => {
+  // P30 R17
+  const store = temporaryStore()
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
+  for (const step of ['before_leader', 'before_started_json', 'before_started_json_content', 'before_exec']) {
+    const plan = `supervisor.${step}=error(ENOSPC)`
+    const mark = join(store.dir, step)
+    const ended = await node.call(endOf, `: > ${mark}`, plan)
+    expect({ step, ...ended, ran: existsSync(mark) }).toEqual({
+      step,
+      end: 'failed spawn_error null',
+      told: 1,
+      ran: false,
+    })
+  }
+})
+
+test('what a supervisor cannot record is lost or known from its end, and never made up', async () => {
+  // R18 D22
+  const store = temporaryStore()
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
+  const end = (command: string, step: string, error: string) =>
+    node.call(endOf, command, `supervisor.${step}=error(${error})`)
+  expect(await end('exit 3', 'before_publish', 'EIO')).toEqual({ end: 'lost supervisor_lost null', told: 1 })
+  expect(await end('sleep 1000 & exit 3', 'before_closed_json', 'ENOSPC')).toEqual({ end: 'failed exit 3', told: 1 })
+  const flood = 'head -c 400000 /dev/zero; exit 4'
+  expect(await end(flood, 'before_dropped_json', 'ENOSPC')).toEqual({ end: 'failed exit 4', told: 1 })
+})
+
+/** Runs in a host: how a task ends under a plan for its supervisor, how often that is told; its tree is gone then. */
+async function endOf({ tasks }: HostScope, command: string, plan: string) {
+  const id = await tasks.spawn(command, { env: { OUTLIVE_FAILPOINTS: plan }, maxOutputBytes: 65536 })
+  await tasks.wait(id)
+  const { status, cause, exitCode } = await tasks.kill(id)
+  return { end: `${status} ${cause} ${exitCode}`, told: tasks.drain().length }
+}
