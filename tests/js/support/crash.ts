@@ -21,6 +21,8 @@ export interface Story {
   spawned: Set<string>
   /** Ids whose completion reached the callback, once for each time. */
   told: string[]
+  /** Ids of which the host knew that their completion was accepted for good. */
+  accepted: Set<string>
   /** The story came to its end. */
   done: boolean
 }
@@ -28,6 +30,7 @@ export interface Story {
 interface Said {
   spawned?: string
   told?: string
+  accepted?: string
   done?: boolean
 }
 
@@ -38,18 +41,23 @@ export function newStory(addon?: string): Story {
   atTheEnd(() => rmSync(marks, { recursive: true }))
   writeFileSync(join(marks, 'broken-shell'), 'no program')
   chmodSync(join(marks, 'broken-shell'), 0o755)
-  return { store, addon, marks, spawned: new Set(), told: [], done: false }
+  return { store, addon, marks, spawned: new Set(), told: [], accepted: new Set(), done: false }
 }
 
 /** Runs in the host: each task's description says how it has to end. `brief`: all ends by itself in a moment. */
 async function live({ tasks, say }: HostScope, marks: string, brief: boolean) {
   const { existsSync } = require('node:fs')
   const { setTimeout: pause } = require('node:timers/promises')
-  const told = new Set<string>()
+  const accepted = new Set<string>()
   tasks.onCompletion((news) => {
     say({ told: news.taskId })
-    told.add(news.taskId)
+    void seeAccepted(news.taskId)
   })
+  async function seeAccepted(id: string) {
+    while (!tasks.status(id)?.completionDelivered) await pause(2)
+    say({ accepted: id })
+    accepted.add(id)
+  }
   const started: string[] = []
   async function start(description: string, command: string, options = {}) {
     try {
@@ -76,7 +84,7 @@ async function live({ tasks, say }: HostScope, marks: string, brief: boolean) {
   }
   for (const id of started) await tasks.wait(id)
   if (lingerer) await tasks.kill(lingerer)
-  while (!started.every((id) => told.has(id))) await pause(2)
+  while (!started.every((id) => accepted.has(id))) await pause(2)
   await tasks.cleanup({ olderThanMs: 0, undeliveredOlderThanMs: 0 })
   say({ done: true })
 }
@@ -94,6 +102,7 @@ export async function runStory(
   for (const said of node.untaken() as Said[]) {
     if (said.spawned) story.spawned.add(said.spawned)
     if (said.told) story.told.push(said.told)
+    if (said.accepted) story.accepted.add(said.accepted)
     story.done ||= said.done ?? false
   }
   return node
@@ -118,7 +127,7 @@ const fileOf = (story: Story, id: string, name: string) => join(story.store.task
 export async function expectNothingLost(story: Story, { mayBeLost = false, allEnded = false }): Promise<void> {
   const delivered = new Set(story.store.taskIds().filter((id) => existsSync(fileOf(story, id, 'delivered'))))
   const node = await host(story.store, { env: { OUTLIVE_NATIVE: story.addon } })
-  const { ended, before } = await node.call(finish)
+  const { ended, before } = await within(node.call(finish), 'all ends under the next host', 20_000)
   const known = new Set(ended.map((task) => task.taskId))
 
   if (allEnded) expect(before.filter((task) => task.finishedAt === null)).toEqual([])
@@ -133,6 +142,7 @@ export async function expectNothingLost(story: Story, { mayBeLost = false, allEn
   await eventually(() => toldNow().length >= missing.length, `${missing.length} completions are told again`)
   expect(toldNow().sort()).toEqual(missing.sort())
   expect([...delivered].filter((id) => !story.told.includes(id))).toEqual([])
+  expect([...story.accepted].filter((id) => missing.includes(id))).toEqual([])
 
   await eventually(() => [...known].flatMap(processesOf).length === 0, 'nothing of any task is alive')
   await expectCleared(story, node)
