@@ -23,6 +23,8 @@ export interface Story {
   told: string[]
   /** Ids of which the host knew that their completion was accepted for good. */
   accepted: Set<string>
+  /** How tasks had ended when the host removed them. */
+  ended: TaskSnapshot[]
   /** The story came to its end. */
   done: boolean
 }
@@ -31,6 +33,7 @@ interface Said {
   spawned?: string
   told?: string
   accepted?: string
+  ended?: TaskSnapshot[]
   done?: boolean
 }
 
@@ -41,7 +44,7 @@ export function newStory(addon?: string): Story {
   atTheEnd(() => rmSync(marks, { recursive: true }))
   writeFileSync(join(marks, 'broken-shell'), 'no program')
   chmodSync(join(marks, 'broken-shell'), 0o755)
-  return { store, addon, marks, spawned: new Set(), told: [], accepted: new Set(), done: false }
+  return { store, addon, marks, spawned: new Set(), told: [], accepted: new Set(), ended: [], done: false }
 }
 
 /** Runs in the host: each task's description says how it has to end. `brief`: all ends by itself in a moment. */
@@ -85,6 +88,7 @@ async function live({ tasks, say }: HostScope, marks: string, brief: boolean) {
   for (const id of started) await tasks.wait(id)
   if (lingerer) await tasks.kill(lingerer)
   while (!started.every((id) => accepted.has(id))) await pause(2)
+  say({ ended: tasks.list() })
   await tasks.cleanup({ olderThanMs: 0, undeliveredOlderThanMs: 0 })
   say({ done: true })
 }
@@ -103,6 +107,7 @@ export async function runStory(
     if (said.spawned) story.spawned.add(said.spawned)
     if (said.told) story.told.push(said.told)
     if (said.accepted) story.accepted.add(said.accepted)
+    if (said.ended) story.ended = said.ended
     story.done ||= said.done ?? false
   }
   return node
@@ -131,7 +136,7 @@ export async function expectNothingLost(story: Story, { mayBeLost = false, allEn
   const known = new Set(ended.map((task) => task.taskId))
 
   if (allEnded) expect(before.filter((task) => task.finishedAt === null)).toEqual([])
-  for (const task of ended) expectPossible(story, task, mayBeLost)
+  for (const task of [...story.ended, ...ended]) expectPossible(story, task, mayBeLost)
   // A task that was removed had been told; one that ran is known.
   expect([...story.spawned].filter((id) => !known.has(id) && !story.told.includes(id))).toEqual([])
   const ran = readdirSync(story.marks).filter((name) => name.startsWith('bash-'))
@@ -141,10 +146,12 @@ export async function expectNothingLost(story: Story, { mayBeLost = false, allEn
   const toldNow = () => (node.untaken() as Said[]).flatMap((said) => said.told ?? [])
   await eventually(() => toldNow().length >= missing.length, `${missing.length} completions are told again`)
   expect(toldNow().sort()).toEqual(missing.sort())
+  expect(story.told.filter((id, index) => story.told.indexOf(id) !== index)).toEqual([])
   expect([...delivered].filter((id) => !story.told.includes(id))).toEqual([])
   expect([...story.accepted].filter((id) => missing.includes(id))).toEqual([])
 
-  await eventually(() => [...known].flatMap(processesOf).length === 0, 'nothing of any task is alive')
+  const all = [...new Set([...known, ...story.spawned])]
+  await eventually(() => all.flatMap(processesOf).length === 0, 'nothing of any task is alive')
   await expectCleared(story, node)
   await node.kill()
 }
