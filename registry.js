@@ -154,7 +154,7 @@ class TaskRegistry {
     try {
       this.#addon?.detach()
       // What was answered by then stands: a task that was started is not rejected, for its completion will come.
-      this.#deliveries.push(...JSON.parse(this.#addon?.take() ?? '[]'))
+      for (let batch = this.#take(); batch.length > 0; batch = this.#take()) this.#deliveries.push(...batch)
     } catch (error) {
       throw fromThrown(error)
     } finally {
@@ -253,13 +253,17 @@ class TaskRegistry {
   #pull() {
     if (this.#closed) return
     try {
-      const events = JSON.parse(this.#addon.take())
+      const events = this.#take()
       for (const event of events) this.#hear(event)
       if (events.length > 0) setImmediate(() => this.#pull())
     } catch (error) {
       // Answers may have been lost with it, and a promise that never settles is worse than one that rejects.
       for (const request of [...this.#requests.keys()]) this.#reject(request, fromThrown(error))
     }
+  }
+
+  #take() {
+    return JSON.parse(this.#addon?.take() ?? '[]')
   }
 
   #hear(event) {

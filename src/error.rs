@@ -35,6 +35,8 @@ pub enum Error {
         limit: usize,
         /// What it runs.
         running: Vec<TaskId>,
+        /// How many more are on their way.
+        starting: usize,
     },
     /// The system refused to start one more process.
     SpawnFailed {
@@ -68,6 +70,8 @@ pub enum Error {
     },
     /// `detach` or `shutdown` came before.
     RegistryClosed,
+    /// A defect of ours: a panic that was caught.
+    Internal,
 }
 
 /// The outcome of something that can fail.
@@ -86,6 +90,7 @@ impl Error {
             Error::SupervisorUnavailable { .. } => "SUPERVISOR_UNAVAILABLE",
             Error::TaskNotFound { .. } => "TASK_NOT_FOUND",
             Error::RegistryClosed => "REGISTRY_CLOSED",
+            Error::Internal => "INTERNAL",
         }
     }
 
@@ -150,8 +155,9 @@ impl fmt::Display for Error {
                 write!(f, "the working directory {} cannot be entered: {source}", path.display())
             }
             Error::ShellNotFound { shell, source } => write!(f, "the shell {shell} cannot be executed: {source}"),
-            Error::TaskLimitExceeded { limit, running } => {
-                write!(f, "this registry runs {} tasks and may run {limit} (maxRunning):", running.len())?;
+            Error::TaskLimitExceeded { limit, running, starting } => {
+                let count = running.len();
+                write!(f, "this registry may run {limit} tasks (maxRunning); {starting} are starting, and {count} run:")?;
                 running.iter().try_for_each(|task| write!(f, " {task}"))
             }
             Error::SpawnFailed { task, what, source } => write!(f, "{task} could not be started: {what}: {source}"),
@@ -167,6 +173,7 @@ impl fmt::Display for Error {
                 write!(f, "there is no task {task} in the session {session:?}", session = session.as_str())
             }
             Error::RegistryClosed => f.write_str("this registry is closed"),
+            Error::Internal => f.write_str("a defect of outlive stopped this call; what it was about may have happened or not"),
         }
     }
 }

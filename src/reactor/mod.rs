@@ -129,6 +129,13 @@ impl<J> Queue<J> {
         self.jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Takes no more jobs, and lets go of those that wait: nobody waits for an answer that cannot come.
+    fn close(&self) {
+        let mut jobs = self.lock();
+        jobs.stopping = true;
+        jobs.waiting.clear();
+    }
+
     /// The next job, `Err` when there will be none.
     fn next(&self) -> Result<Option<J>, Stopped> {
         let mut jobs = self.lock();
@@ -151,7 +158,7 @@ fn run<H: Handler>(mut ear: Ear<H::Timer>, mut handler: H, queue: &Queue<H::Job>
         while let Some(timer) = ear.timers.take_due() {
             guarded(&mut handler, |handler| handler.on_due(&mut ear, timer));
         }
-        let Ok(events) = ear.poll.wait(ear.timers.until_next()) else { return };
+        let Ok(events) = ear.poll.wait(ear.timers.until_next()) else { return queue.close() };
         for event in events {
             guarded(&mut handler, |handler| handler.on_ready(&mut ear, event.token, event.hung_up));
         }

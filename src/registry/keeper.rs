@@ -38,6 +38,21 @@ pub(super) enum Job {
     Shutdown { request: Request, grace_ms: Option<u64> },
 }
 
+impl Job {
+    /// Whose promise the job answers, now or later.
+    fn request(&self) -> Option<Request> {
+        match self {
+            Job::Spawn(spawn) => Some(spawn.request),
+            Job::Kill { request, .. }
+            | Job::Wait { request, .. }
+            | Job::Replay { request, .. }
+            | Job::Cleanup { request, .. }
+            | Job::Shutdown { request, .. } => Some(*request),
+            _ => None,
+        }
+    }
+}
+
 /// What the reactor is asked to remember.
 pub(super) enum Timer {
     WaitIsOver { request: Request },
@@ -64,6 +79,8 @@ pub(super) struct Keeper {
     pub(super) borrowed: Option<OwnerBell>,
     /// Task directories that could not be read, and why; a later release may.
     pub(super) unreadable: HashMap<SessionId, Vec<String>>,
+    /// The request that is being worked on, for whom a panic must not be silence.
+    current: Option<Request>,
 }
 
 impl Keeper {
@@ -77,6 +94,7 @@ impl Keeper {
             bells: HashMap::new(),
             borrowed: None,
             unreadable: HashMap::new(),
+            current: None,
         }
     }
 
@@ -155,13 +173,8 @@ impl Keeper {
         self.deliver(session);
         self.give_up_ownership(ear, session);
     }
-}
 
-impl Handler for Keeper {
-    type Job = Job;
-    type Timer = Timer;
-
-    fn on_job(&mut self, ear: &mut Ear, job: Job) {
+    fn run(&mut self, ear: &mut Ear, job: Job) {
         match job {
             Job::Spawn(spawn) => self.spawn(ear, *spawn),
             Job::Kill { request, task, session, signal, grace_ms } => {
@@ -202,6 +215,17 @@ impl Handler for Keeper {
             Job::Shutdown { request, grace_ms } => self.shutdown(ear, request, grace_ms),
         }
     }
+}
+
+impl Handler for Keeper {
+    type Job = Job;
+    type Timer = Timer;
+
+    fn on_job(&mut self, ear: &mut Ear, job: Job) {
+        self.current = job.request();
+        self.run(ear, job);
+        self.current = None;
+    }
 
     fn on_ready(&mut self, ear: &mut Ear, token: Token, hung_up: bool) {
         match self.watches.get(&token) {
@@ -239,8 +263,8 @@ impl Handler for Keeper {
 
     fn on_panic(&mut self) {
         let requests = self.waiters.drain(..).flat_map(Waiter::into_requests).chain(self.spawning.drain().map(|(_, r)| r));
-        for request in requests.collect::<Vec<_>>() {
-            self.shared.outbox.fail(request, &Error::RegistryClosed);
+        for request in requests.chain(self.current.take()).collect::<Vec<_>>() {
+            self.shared.outbox.fail(request, &Error::Internal);
         }
     }
 }

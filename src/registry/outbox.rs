@@ -1,6 +1,5 @@
 //! Messages to JavaScript: answers to requests, and completions. One wake-up announces any number of them.
 
-use std::mem;
 use std::sync::Mutex;
 
 use serde::Serialize;
@@ -11,6 +10,9 @@ use crate::error::{Error, ErrorValue, Result};
 
 /// Tells JavaScript's thread that there is something to take.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// About 0.5 ms of `JSON.parse`.
+const BATCH_BYTES: usize = 128 << 10;
 
 pub(super) struct Outbox {
     /// Guards the messages as JSON. Held to push or to take.
@@ -48,9 +50,20 @@ impl Outbox {
         self.push(&Message::Completion::<()> { subscription, lease: number, completion });
     }
 
+    /// The oldest messages as a JSON array, as many as JavaScript can read without standing still. To be called until the
+    /// array is empty: nobody is woken for what is left.
     pub(super) fn take(&self) -> String {
-        let messages = mem::take(&mut *self.lock());
-        format!("[{}]", messages.join(","))
+        let mut messages = self.lock();
+        let mut size = 0;
+        let fits = |message: &&String| {
+            size += message.len();
+            size < BATCH_BYTES
+        };
+        // One that is too large for any batch goes alone.
+        let count = messages.iter().take_while(fits).count().max(1).min(messages.len());
+        let batch: Vec<String> = messages.drain(..count).collect();
+        drop(messages);
+        format!("[{}]", batch.join(","))
     }
 
     fn push<T: Serialize>(&self, message: &Message<'_, T>) {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::keeper::{Ear, Job, Keeper, Request, Watch};
-use super::ledger::Entry;
-use super::{Registry, shell};
+use super::ledger::{Entry, Ledger};
+use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
 use crate::platform::{clock, failpoint, fifo};
 use crate::store::{self, Created, Order, OwnerBell, TaskDir};
@@ -60,10 +60,45 @@ pub enum Cleanup {
     Kill,
 }
 
-/// A spawn on its way to the reactor's thread. It holds a place among the tasks that may run.
+/// A spawn on its way to the reactor's thread.
 pub(super) struct Spawn {
     pub(super) request: Request,
-    pub(super) options: SpawnOptions,
+    options: SpawnOptions,
+    place: Place,
+}
+
+/// A place among the tasks that may run, given back however the spawn ends.
+struct Place {
+    shared: Arc<Shared>,
+    is_held: bool,
+}
+
+impl Place {
+    fn reserve(shared: &Arc<Shared>, ledger: &mut Ledger) -> Result<Place> {
+        let starting = ledger.reserved;
+        if ledger.running().count() + starting >= shared.max_running {
+            let running = ledger.running().cloned().collect();
+            return Err(Error::TaskLimitExceeded { limit: shared.max_running, running, starting });
+        }
+        ledger.reserved += 1;
+        Ok(Place { shared: Arc::clone(shared), is_held: true })
+    }
+
+    /// The task itself is counted from now on. In one step: nobody counts it twice, or not at all.
+    fn fill(mut self, entry: Entry) {
+        self.is_held = false;
+        let mut ledger = self.shared.lock();
+        ledger.reserved -= 1;
+        ledger.insert(entry);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_held {
+            self.shared.lock().reserved -= 1;
+        }
+    }
 }
 
 /// A task that only has to be started.
@@ -76,33 +111,24 @@ struct Made {
 impl Registry {
     /// Starts a task; the answer is its id.
     pub fn spawn(&self, request: Request, options: SpawnOptions) -> Result<()> {
-        {
-            let mut ledger = self.open_ledger()?;
-            if ledger.running().count() + ledger.reserved >= self.shared.max_running {
-                let running = ledger.running().cloned().collect();
-                return Err(Error::TaskLimitExceeded { limit: self.shared.max_running, running });
-            }
-            ledger.reserved += 1;
-        }
-        self.send(Job::Spawn(Box::new(Spawn { request, options })))
+        let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;
+        self.send(Job::Spawn(Box::new(Spawn { request, options, place })))
     }
 }
 
 impl Keeper {
     pub(super) fn spawn(&mut self, ear: &mut Ear, spawn: Spawn) {
-        let made = self.make(ear, spawn.options);
-        {
-            // In one step: nobody counts the task twice, or not at all, against the limit.
-            let mut ledger = self.shared.lock();
-            ledger.reserved -= 1;
-            made.iter().for_each(|made| ledger.insert(made.entry.clone()));
-        }
-        match made.and_then(|made| self.launch(ear, made)) {
+        let Spawn { request, options, place } = spawn;
+        let launched = self.make(ear, options).and_then(|made| {
+            place.fill(made.entry.clone());
+            self.launch(ear, made)
+        });
+        match launched {
             Ok(task) => {
-                self.spawning.insert(task.clone(), spawn.request);
+                self.spawning.insert(task.clone(), request);
                 self.refresh(ear, &task, false);
             }
-            Err(error) => self.shared.outbox.fail(spawn.request, &error),
+            Err(error) => self.shared.outbox.fail(request, &error),
         }
     }
 
