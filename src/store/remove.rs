@@ -9,7 +9,7 @@ use outlive_protocol::names;
 
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_inhabited, session};
-use crate::platform::failpoint;
+use crate::platform::{failpoint, files};
 use crate::task::{SessionId, TaskId};
 
 /// How old a directory without a task must be before it is taken for the remains of a host that died.
@@ -18,6 +18,12 @@ const DEBRIS_AGE: Duration = Duration::from_secs(3600);
 /// Removes a task's directory. `task.json` goes first: whatever stops the rest, half a task is none.
 pub fn remove(dir: &TaskDir) -> io::Result<()> {
     failpoint::pass("host.before_remove")?;
+    match files::check_directory(dir.path()) {
+        // Another host was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // What a link in its place leads to is not ours.
+        checked => checked?,
+    }
     match fs::remove_file(dir.task()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -71,7 +77,6 @@ mod tests {
 
     use super::super::scratch::Scratch;
     use super::*;
-    use crate::platform::files;
 
     /// A store with one session and, in it, the directory of a task that nobody has finished making.
     fn unfinished() -> (Scratch, Store, SessionId, TaskId) {
