@@ -1,0 +1,252 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, lutimesSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { TaskRegistry } from 'outlive'
+import { gate, isAlive, obedient, patient, processesOf, readyFifo } from './support/guests'
+import { host } from './support/host'
+import { listen } from './support/listen'
+import { atTheEnd, eventually, temporaryStore } from './support/store'
+
+const store = temporaryStore()
+const everything = { olderThanMs: 0, undeliveredOlderThanMs: 0 }
+const hour = 3_600_000
+
+/** Until its supervisor is gone too, which comes a moment after the news, a task counts as inhabited. */
+async function gone(taskId: string): Promise<void> {
+  await eventually(() => processesOf(taskId).length === 0, 'its supervisor is gone')
+}
+
+/** A finished task of whose end nobody wants to hear; its id. */
+async function finished(tasks: TaskRegistry, sessionId: string, command = 'echo done'): Promise<string> {
+  const id = await tasks.spawn(command, { sessionId, notify: false })
+  await tasks.wait(id)
+  await gone(id)
+  return id
+}
+
+function file(taskId: string, name: string): string {
+  return join(store.taskDir(taskId)!, name)
+}
+
+/** Changes what the supervisor recorded, as a clock that stood elsewhere would have. */
+function rewriteEnd(taskId: string, change: object): void {
+  const path = file(taskId, 'ended.json')
+  writeFileSync(path, `${JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change })}\n`)
+}
+
+function makeOld(path: string): void {
+  const then = new Date(Date.now() - 2 * hour)
+  lutimesSync(path, then, then)
+}
+
+test('cleanup takes what is finished and never what runs, here or started by another host', async () => {
+  // R6
+  const sessionId = 'runs'
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const node = await host(store)
+  const spawn = ({ tasks }: { tasks: TaskRegistry }, command: string, sessionId: string) =>
+    tasks.spawn(command, { sessionId, notify: false })
+  const theirs = await node.call(spawn, patient(ready), sessionId)
+  const tasks = store.registry()
+  const ours = await tasks.spawn(obedient(ready, wait), { sessionId, notify: false })
+  const pids = [Number(await ready.line()), Number(await ready.line())]
+  const over = await finished(tasks, sessionId)
+  expect(await tasks.cleanup(everything)).toBe(1)
+  expect(store.taskDir(over)).toBeUndefined()
+  expect(tasks.status(over)).toBeNull()
+  expect(pids.map(isAlive)).toEqual([true, true])
+  expect([ours, theirs].map((id) => tasks.status(id, { sessionId })?.status)).toEqual(['running', 'running'])
+  wait.open()
+  expect(await tasks.wait(ours)).toMatchObject({ status: 'completed', exitCode: 0 })
+  await tasks.kill(theirs, { sessionId })
+  for (const id of [ours, theirs]) await gone(id)
+  expect(await tasks.cleanup(everything)).toBe(2)
+  expect(tasks.list({ sessionId })).toEqual([])
+  await node.kill()
+})
+
+test('cleanup never takes a finished task that has live descendants', async () => {
+  // R6
+  const sessionId = 'inhabited'
+  const ready = readyFifo(store)
+  const tasks = store.registry()
+  const id = await tasks.spawn(`(${patient(ready)}) & exit 0`, { sessionId, notify: false })
+  const ended = await tasks.wait(id)
+  await ready.line()
+  expect(ended).toMatchObject({ status: 'completed', exitCode: 0 })
+  const others = [tasks, store.registry()]
+  for (const registry of others) {
+    await registry.replay(sessionId)
+    expect(await registry.cleanup(everything)).toBe(0)
+    expect(registry.status(id, { sessionId })).toMatchObject({ status: 'completed', descendants: 1 })
+  }
+  await tasks.kill(id)
+  await gone(id)
+  expect(await tasks.cleanup(everything)).toBe(1)
+})
+
+test('cleanup leaves what nobody has heard of until it is older than the second limit', async () => {
+  // R6
+  const sessionId = 'undelivered'
+  const tasks = store.registry()
+  const id = await tasks.spawn('true', { sessionId })
+  await tasks.wait(id)
+  await gone(id)
+  expect(await tasks.cleanup({ olderThanMs: 0 })).toBe(0)
+  expect(await tasks.cleanup()).toBe(0)
+  expect(tasks.pending({ sessionId })).toMatchObject([{ taskId: id }])
+  tasks.drain({ sessionId })
+  expect(await tasks.cleanup()).toBe(0)
+  expect(await tasks.cleanup({ olderThanMs: 0 })).toBe(1)
+  const next = await tasks.spawn('true', { sessionId })
+  await tasks.wait(next)
+  await gone(next)
+  expect(await tasks.cleanup(everything)).toBe(1)
+  expect(tasks.drain({ sessionId })).toEqual([])
+})
+
+test('cleanup leaves a completion that a callback is holding', async () => {
+  // R6
+  const sessionId = 'held'
+  const tasks = store.registry()
+  const listener = listen(tasks, sessionId, () => {}, { ack: 'manual' })
+  const id = await tasks.spawn('true', { sessionId })
+  await listener.times(1)
+  await gone(id)
+  expect(await tasks.cleanup(everything)).toBe(0)
+  expect(tasks.ack([id])).toBe(1)
+  expect(await tasks.cleanup(everything)).toBe(1)
+})
+
+test('cleanup goes on past a task that it cannot delete', async () => {
+  // R6
+  const sessionId = 'immovable'
+  const tasks = store.registry()
+  const ids: string[] = []
+  for (let at = 0; at < 5; at++) ids.push(await finished(tasks, sessionId))
+  const stuck = [file(ids[0]!, 'stdout'), file(ids[2]!, 'task.json')]
+  const release = (): void => {
+    for (const path of stuck) if (existsSync(path)) execFileSync('chattr', ['-i', path])
+  }
+  try {
+    for (const path of stuck) execFileSync('chattr', ['+i', path], { stdio: 'pipe' })
+  } catch (error) {
+    console.warn(`SKIPPED: nothing can be made undeletable here: ${error}`)
+    return
+  }
+  atTheEnd(release)
+  expect(await tasks.cleanup(everything)).toBe(3)
+  expect(stuck.map((path) => existsSync(path))).toEqual([true, true])
+  // The one that could not be begun is there as before, for every host.
+  expect(tasks.status(ids[2]!)).toMatchObject({ status: 'completed', outputPreview: 'done\n' })
+  expect(await store.registry().replay(sessionId)).toMatchObject({ finished: 1, unreadable: [] })
+  release()
+  expect(await tasks.cleanup(everything)).toBe(2)
+  expect(ids.map((id) => store.taskDir(id))).toEqual([undefined, undefined, undefined, undefined, undefined])
+})
+
+test('what a dead host left of a task that never was goes when it is an hour old, and not before', async () => {
+  // R6
+  const sessionId = 'debris'
+  const tasks = store.registry()
+  const good = await tasks.spawn('true', { sessionId })
+  await tasks.wait(good)
+  const session = dirname(store.taskDir(good)!)
+  const make = (name: string, fill: (dir: string) => void): string => {
+    const dir = join(session, name)
+    mkdirSync(dir, { mode: 0o700 })
+    fill(dir)
+    return dir
+  }
+  const empty = (): void => {}
+  const half = (dir: string): void => {
+    writeFileSync(join(dir, 'command'), 'true', { mode: 0o600 })
+    writeFileSync(join(dir, 'task.json'), '{"version":1,"taskId":"ba', { mode: 0o600 })
+  }
+  const old = [make('bash-0000000000000001', empty), make('bash-0000000000000002', half)]
+  const young = [make('bash-0000000000000003', empty), make('bash-0000000000000004', half)]
+  const ahead = make('bash-0000000000000005', empty)
+  const foreign = make('not-of-ours', empty)
+  for (const dir of [...old, foreign]) makeOld(dir)
+  const tomorrow = new Date(Date.now() + 24 * hour)
+  utimesSync(ahead, tomorrow, tomorrow)
+  expect(await tasks.cleanup()).toBe(0)
+  expect(old.map((dir) => existsSync(dir))).toEqual([false, false])
+  expect([...young, ahead, foreign].map((dir) => existsSync(dir))).toEqual([true, true, true, true])
+  expect(tasks.status(good)).toMatchObject({ status: 'completed' })
+})
+
+test('cleanup deletes nothing through a link that was planted in a task’s place', async () => {
+  // R6 R15
+  const sessionId = 'planted debris'
+  const tasks = store.registry()
+  const good = await finished(tasks, sessionId)
+  const outside = join(store.dir, 'outside')
+  mkdirSync(outside)
+  const names = ['task.json', 'notes', 'stdout']
+  for (const name of names) writeFileSync(join(outside, name), 'precious')
+  const link = join(dirname(store.taskDir(good)!), 'bash-0000000000000009')
+  symlinkSync(outside, link)
+  makeOld(outside)
+  makeOld(link)
+  for (let turn = 0; turn < 2; turn++) await tasks.cleanup(everything)
+  expect(names.filter((name) => existsSync(join(outside, name)))).toEqual(names)
+})
+
+test('an end that lies in the future says nothing about its age: a clock near 1970 deletes nothing', async () => {
+  // R12
+  const sessionId = 'future'
+  const first = store.registry()
+  const ids = [await finished(first, sessionId), await finished(first, sessionId), await finished(first, sessionId)]
+  // Seen from a clock that has just been reset, every end lies half a century ahead.
+  const aheads = [hour, 24 * hour, Date.now()]
+  ids.forEach((id, at) => {
+    rewriteEnd(id, { finishedAt: Date.now() + aheads[at]! })
+  })
+  first.detach()
+  const tasks = store.registry()
+  expect(await tasks.replay(sessionId)).toMatchObject({ finished: 3, unreadable: [] })
+  expect(await tasks.cleanup(everything)).toBe(0)
+  expect(await tasks.cleanup()).toBe(0)
+  expect(ids.filter((id) => store.taskDir(id) === undefined)).toEqual([])
+})
+
+test('a duration is of the clock that nobody sets, whatever the dates say', async () => {
+  // R12
+  const sessionId = 'duration'
+  const first = store.registry()
+  const before = process.hrtime.bigint()
+  const id = await finished(first, sessionId, 'sleep 0.3')
+  const elapsedMs = Number(process.hrtime.bigint() - before) / 1e6
+  const { durationMs, startedAt } = first.status(id)!
+  expect(durationMs).toBeGreaterThanOrEqual(299)
+  expect(durationMs).toBeLessThanOrEqual(elapsedMs + 1)
+  // The clock was set back by an hour while it ran.
+  rewriteEnd(id, { finishedAt: startedAt - hour })
+  first.detach()
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  expect(tasks.status(id)).toMatchObject({ durationMs, startedAt, finishedAt: startedAt - hour, exitCode: 0 })
+})
+
+test('two hosts that clean up at once take what is finished and leave the rest alone', async () => {
+  // R6
+  const sessionId = 'both'
+  const tasks = store.registry({ maxRunning: 20 })
+  const other = await host(store)
+  const ids = await Promise.all(Array.from({ length: 20 }, () => finished(tasks, sessionId, 'true')))
+  await other.call(({ tasks }, sessionId) => tasks.replay(sessionId), sessionId)
+  const wait = gate(store)
+  const ready = readyFifo(store)
+  const runs = await tasks.spawn(obedient(ready, wait), { sessionId, notify: false })
+  await ready.line()
+  await Promise.all([
+    tasks.cleanup(everything),
+    other.call(({ tasks }, everything) => tasks.cleanup(everything), everything),
+  ])
+  expect(ids.filter((id) => store.taskDir(id) !== undefined)).toEqual([])
+  expect(tasks.status(runs)).toMatchObject({ status: 'running' })
+  wait.open()
+  await eventually(() => tasks.status(runs)?.status === 'completed', 'the last one ends')
+  await other.kill()
+})
