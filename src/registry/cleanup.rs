@@ -54,5 +54,6 @@ fn is_removable(entry: &Entry, now: u64, older_than_ms: u64) -> bool {
     let Some(ending) = entry.task.ending() else { return false };
     // A clock that stands before the end says nothing about its age.
     let is_old = now.checked_sub(ending.finished_at).is_some_and(|age| age >= older_than_ms);
-    is_old && entry.task.is_gone() && entry.task.delivery != Delivery::Leased && !store::is_inhabited(&entry.dir)
+    // A supervisor that is still there when all is gone only syncs, and does not miss its directory.
+    is_old && entry.task.is_gone() && entry.task.delivery != Delivery::Leased
 }
