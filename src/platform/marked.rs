@@ -8,16 +8,24 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::check;
 
+/// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
+const QUIET_PASSES: u32 = 4;
+
 /// Live processes that carry `mark` (`NAME=value`) in the environment they were started with.
 pub fn count(mark: &str) -> u32 {
     candidates(mark).count() as u32
 }
 
-/// Kills everything that carries `mark`, and what that starts meanwhile: passes are repeated until one finds nothing new.
+/// Kills everything that carries `mark`, and what that starts meanwhile: passes are repeated until some find nothing new.
 pub fn kill_all(mark: &str) {
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();
-    while candidates(mark).filter(|pid| kill(*pid, mark).is_ok() && killed.insert(*pid)).count() > 0 {}
+    let mut quiet = 0;
+    while quiet < QUIET_PASSES {
+        let found = candidates(mark).filter(|pid| kill(*pid, mark).is_ok() && killed.insert(*pid)).count();
+        quiet = if found > 0 { 0 } else { quiet + 1 };
+        std::thread::yield_now();
+    }
 }
 
 fn candidates(mark: &str) -> impl Iterator<Item = u32> {
