@@ -6,7 +6,7 @@ import { chmodSync, existsSync, lutimesSync, mkdtempSync, readdirSync, rmSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
-import { processesOf, treeOf } from './guests'
+import { processesOf, statOf, treeOf } from './guests'
 import { type Host, type HostScope, host } from './host'
 import { atTheEnd, eventually, type TemporaryStore, temporaryStore, within } from './store'
 
@@ -117,7 +117,9 @@ export async function runStory(
 export function supervisorsOf(story: Story): number[] {
   return story.store.taskIds().flatMap((id) => {
     const tree = new Set(treeOf(id))
-    return processesOf(id).filter((pid) => !tree.has(pid))
+    const others = processesOf(id).filter((pid) => !tree.has(pid))
+    // Until its exec the leader looks like its supervisor.
+    return others.filter((pid) => !others.includes(statOf(pid)?.ppid ?? 0))
   })
 }
 
