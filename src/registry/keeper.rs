@@ -102,7 +102,7 @@ impl Keeper {
     pub(super) fn refresh(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
         let Some(entry) = self.shared.lock().find(id, None) else { return };
         // A record that cannot be read is no news; at the hang-up the task is lost.
-        let news = Loaded::refresh(&entry.dir, &entry.asked, entry.this_boot, hung_up).unwrap_or_default();
+        let news = Loaded::refresh(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up).unwrap_or_default();
         if self.never_started(id, &entry.task.state, &news) {
             return self.reject_spawn(ear, id);
         }

@@ -134,6 +134,14 @@ impl Task {
         }
     }
 
+    /// The processes of a command that is not known to have ended.
+    pub fn run(&self) -> Option<Run> {
+        match self.state {
+            State::Running(run) | State::Stopping(run) => Some(run),
+            State::Starting | State::Ended(..) => None,
+        }
+    }
+
     /// Whether it has ended and left nothing behind.
     pub fn is_gone(&self) -> bool {
         matches!(self.state, State::Ended(_, Tree::Empty))
