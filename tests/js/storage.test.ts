@@ -1,0 +1,448 @@
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
+import { TaskRegistry } from 'outlive'
+import { gate, killProcessesOf, obedient, patient, readyFifo } from './support/guests'
+import { host } from './support/host'
+import { atTheEnd, rejectionOf, temporaryStore } from './support/store'
+
+const store = temporaryStore()
+
+/** A registry on a directory of its own, which need not be there yet. */
+function registryAt(storageDir: string): TaskRegistry {
+  const tasks = new TaskRegistry({ storageDir })
+  atTheEnd(() => tasks.detach())
+  return tasks
+}
+
+/** Every path below a directory, itself included. */
+function everythingIn(dir: string): string[] {
+  const below = readdirSync(dir, { withFileTypes: true, recursive: true })
+  return [dir, ...below.map((entry) => join(entry.parentPath, entry.name))].sort()
+}
+
+async function refusal(storageDir: string): Promise<NodeJS.ErrnoException> {
+  return rejectionOf((async () => registryAt(storageDir).spawn('true'))())
+}
+
+const isRoot = process.getuid?.() === 0
+if (!isRoot) console.warn('SKIPPED: tests of other users and of full disks need root')
+const asRoot = isRoot ? test : test.skip
+
+/** A small file system of its own, gone at the end with every process of its tasks. */
+function disk(name: string, options: string): string {
+  const dir = join(store.dir, name)
+  mkdirSync(dir, { mode: 0o700 })
+  mount('-t', 'tmpfs', '-o', `mode=700,${options}`, 'outlive-test', dir)
+  return dir
+}
+
+function mount(...args: string[]): void {
+  execFileSync('mount', args)
+  const dir = args.at(-1)!
+  atTheEnd(async () => {
+    const ids = everythingIn(dir).map((path) => basename(path))
+    await killProcessesOf(ids.filter((id) => id.startsWith('bash-')))
+    execFileSync('umount', ['-l', dir])
+  })
+}
+
+/** Leaves not one byte free; returns how to free them. */
+function fillBytes(dir: string): () => void {
+  const path = join(dir, 'bytes')
+  const fd = openSync(path, 'w')
+  for (let size = 65_536; size >= 1; size = size >> 4) {
+    try {
+      for (;;) writeSync(fd, Buffer.alloc(size, 'x'))
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ENOSPC' })
+    }
+  }
+  closeSync(fd)
+  return () => unlinkSync(path)
+}
+
+/** Leaves not one inode free. */
+function fillInodes(dir: string): () => void {
+  const filler = join(dir, 'inodes')
+  mkdirSync(filler)
+  let made = 0
+  try {
+    for (; ; made++) writeFileSync(join(filler, `${made}`), '')
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'ENOSPC' })
+  }
+  return () => rmSync(filler, { recursive: true })
+}
+
+test('a store that is reached through a link or by a relative path is the same store', async () => {
+  // R4
+  const dir = join(store.dir, 'one')
+  const link = join(store.dir, 'another-name')
+  symlinkSync(dir, link)
+  mkdirSync(dir, { mode: 0o700 })
+  const id = await registryAt(dir).spawn('echo same', { sessionId: 's' })
+  for (const name of [
+    link,
+    `${link}/`,
+    join(link, '..', 'one'),
+    relative(process.cwd(), dir),
+    relative(process.cwd(), link),
+  ]) {
+    const tasks = registryAt(name)
+    const found = await tasks.wait(id, { sessionId: 's' })
+    expect(found).toMatchObject({ exitCode: 0, outputPreview: 'same\n' })
+    expect(dirname(dirname(dirname(found.stdoutPath)))).toBe(dir)
+    expect(await tasks.replay('s')).toMatchObject({ finished: 1 })
+  }
+  // A relative path is that of the moment in which it was given.
+  const node = await host(store, { cwd: store.dir })
+  const seen = await node.call(async ({ outlive }, id) => {
+    const tasks = new outlive.TaskRegistry({ storageDir: './one' })
+    process.chdir('/')
+    return tasks.wait(id, { sessionId: 's' })
+  }, id)
+  expect(seen).toMatchObject({ taskId: id, outputPreview: 'same\n' })
+  await node.kill()
+})
+
+test('directories are 0700 and files 0600, whatever the umask', async () => {
+  // R14
+  for (const umask of ['0', '077']) {
+    const dir = join(store.dir, `umask-${umask}`, 'fresh')
+    const node = await host(store, { under: ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh'] })
+    await node.call(async ({ outlive }, storageDir) => {
+      const tasks = new outlive.TaskRegistry({ storageDir })
+      const noise = 'head -c 300000 /dev/zero; sleep 1000 & exit 1'
+      const options = [{}, { stderr: 'merge' }, { maxOutputBytes: 65_536 }] as const
+      const ids = await Promise.all(options.map((option) => tasks.spawn(noise, option)))
+      await new Promise<void>((resolve) => {
+        let told = 0
+        tasks.onCompletion(() => ++told === ids.length && resolve())
+      })
+      await Promise.all(ids.map((id) => tasks.kill(id, { graceMs: 0 })))
+      tasks.detach()
+    }, dir)
+    await node.kill()
+    const modes = new Map<string, string[]>()
+    for (const path of everythingIn(dirname(dir))) {
+      const about = lstatSync(path)
+      const kind = about.isDirectory() ? 'directory' : basename(path).startsWith('supervisor-') ? 'supervisor' : 'file'
+      const mode = `${kind} ${(about.mode & 0o7777).toString(8)}`
+      modes.set(mode, [...(modes.get(mode) ?? []), basename(path)])
+    }
+    expect([...modes.keys()].sort()).toEqual(['directory 700', 'file 600', 'supervisor 500'])
+    const names = [
+      'command',
+      'stdout',
+      'stderr',
+      'output',
+      'control',
+      'events',
+      'task.json',
+      'started.json',
+      'ended.json',
+    ]
+    names.push('closed.json', 'dropped.json', 'leases', 'delivered', 'session', 'owner')
+    expect(names.filter((name) => !modes.get('file 600')!.includes(name))).toEqual([])
+  }
+})
+
+test('a storage directory that others can write to, or that is a file, is refused and left alone', async () => {
+  // R14
+  for (const mode of [0o777, 0o1777, 0o720, 0o702]) {
+    const dir = join(store.dir, `open-${mode.toString(8)}`)
+    mkdirSync(dir)
+    chmodSync(dir, mode)
+    const error = await refusal(dir)
+    expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(dir) })
+    expect(String(error.cause)).toMatch(/others can write to it/)
+    expect(readdirSync(dir)).toEqual([])
+    expect(lstatSync(dir).mode & 0o7777).toBe(mode)
+  }
+  const file = join(store.dir, 'a-file')
+  writeFileSync(file, 'mine')
+  const dangling = join(store.dir, 'dangling')
+  symlinkSync(join(store.dir, 'nowhere'), dangling)
+  for (const path of [file, join(file, 'below'), dangling]) {
+    const error = await refusal(path)
+    expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(path) })
+    expect(error.cause).toBeInstanceOf(Error)
+  }
+  expect(readFileSync(file, 'utf8')).toBe('mine')
+})
+
+asRoot('a storage directory of another user is refused', async () => {
+  // R14
+  const dir = join(store.dir, 'not-mine')
+  mkdirSync(dir, { mode: 0o700 })
+  chownSync(dir, 65_534, 65_534)
+  const error = await refusal(dir)
+  expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(dir) })
+  expect(String(error.cause)).toMatch(/user 65534/)
+  expect(readdirSync(dir)).toEqual([])
+})
+
+test('a session id is a name and no path: whatever it holds, it stays inside the store', async () => {
+  // R15
+  const around = join(store.dir, 'around')
+  const dir = join(around, 'store')
+  const tasks = registryAt(dir)
+  const names = ['../../x', 'a/b', '..', '.', '/etc/passwd', '🦀'.repeat(256), ' ', '\n', '%s\\', 'supervisor']
+  for (const sessionId of names) {
+    const id = await tasks.spawn('true', { sessionId, description: sessionId })
+    expect(await tasks.wait(id, { sessionId })).toMatchObject({ sessionId, description: sessionId, exitCode: 0 })
+    expect(await registryAt(dir).replay(sessionId)).toMatchObject({ finished: 1, unreadable: [] })
+  }
+  expect(readdirSync(around)).toEqual(['store'])
+  const sessions = readdirSync(dir).filter((name) => !name.startsWith('supervisor-'))
+  expect(sessions.filter((name) => !/^[0-9a-f]{32}$/.test(name))).toEqual([])
+  expect(sessions).toHaveLength(names.length)
+  for (const sessionId of ['', 'a\0b', '\0', '🦀'.repeat(257)]) {
+    const error = await rejectionOf((async () => tasks.spawn('true', { sessionId }))())
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT' })
+  }
+  expect(readdirSync(dir).filter((name) => !name.startsWith('supervisor-'))).toEqual(sessions)
+})
+
+test('links planted in a store lead nowhere', async () => {
+  // R15
+  const sessionId = 'planted'
+  const dir = join(store.dir, 'planted')
+  const first = registryAt(dir)
+  const names = ['session', 'task', 'task.json', 'ended.json', 'stdout', 'control', 'leases', 'good']
+  const ids = await Promise.all(names.map(() => first.spawn('echo original; exit 3', { sessionId, notify: false })))
+  for (const id of ids) await first.wait(id)
+  first.detach()
+  await killProcessesOf(ids)
+  const session = readdirSync(dir).find((name) => /^[0-9a-f]{32}$/.test(name))!
+  const idOf = (name: string): string => ids[names.indexOf(name)]!
+  const outside = join(store.dir, 'planted-outside')
+  mkdirSync(outside, { mode: 0o700 })
+  /** Moves a thing out of the store and leaves a link to it. */
+  const plant = (...path: string[]): void => {
+    const target = join(outside, path.join('+') || 'session')
+    renameSync(join(dir, session, ...path), target)
+    symlinkSync(target, join(dir, session, ...path))
+  }
+  plant(idOf('task'))
+  for (const name of ['task.json', 'ended.json', 'stdout', 'control']) plant(idOf(name), name)
+  writeFileSync(join(outside, 'leases'), 'mine')
+  symlinkSync(join(outside, 'leases'), join(dir, session, idOf('leases'), 'leases'))
+  const look = (): unknown =>
+    everythingIn(outside).map((path) => {
+      const { ino, mode, size, mtimeMs, nlink } = lstatSync(path)
+      return { path, ino, mode, size, mtimeMs, nlink }
+    })
+  const before = look()
+
+  const tasks = registryAt(dir)
+  const { unreadable } = await tasks.replay(sessionId)
+  const reported = unreadable.map((path) => names[ids.indexOf(basename(path))])
+  expect(reported).toEqual(expect.arrayContaining(['task', 'task.json', 'ended.json']))
+  expect(tasks.status(idOf('good'), { sessionId })).toMatchObject({ exitCode: 3, outputPreview: 'original\n' })
+  for (const name of ['stdout', 'control']) {
+    let seen: unknown
+    try {
+      seen = [tasks.status(idOf(name), { sessionId }), tasks.output(idOf(name), { sessionId })]
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'STORAGE_FAILED' })
+    }
+    if (name === 'stdout') expect(JSON.stringify(seen ?? '')).not.toContain('original\\n')
+  }
+  for (const id of ids) await tasks.kill(id, { sessionId }).catch(() => {})
+  tasks.drain({ sessionId })
+  await tasks.cleanup({ olderThanMs: 0, undeliveredOlderThanMs: 0 })
+  expect(look()).toEqual(before)
+  tasks.detach()
+
+  // The session's own directory.
+  renameSync(join(dir, session), join(outside, 'session'))
+  symlinkSync(join(outside, 'session'), join(dir, session))
+  const whole = look()
+  const late = registryAt(dir)
+  const errors = [await rejectionOf(late.spawn('true', { sessionId })), await rejectionOf(late.replay(sessionId))]
+  for (const error of errors) expect(error).toMatchObject({ code: 'STORAGE_FAILED' })
+  expect(look()).toEqual(whole)
+})
+
+test('the environment is in no file of the store', async () => {
+  // R16
+  const dir = join(store.dir, 'secrets')
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const secrets = ['hunter2-of-the-host', 'hunter2-of-the-task']
+  const node = await host(store, { env: { HOST_SECRET: secrets[0] } })
+  const id = await node.call(
+    ({ outlive, shared }, storageDir, command, TASK_SECRET) => {
+      shared.tasks = new outlive.TaskRegistry({ storageDir })
+      return shared.tasks.spawn(command, { env: { TASK_SECRET }, maxOutputBytes: 65_536 }) as Promise<string>
+    },
+    dir,
+    obedient(ready, wait, 'test -n "$HOST_SECRET" && test -n "$TASK_SECRET" && head -c 300000 /dev/zero && exit 7'),
+    secrets[1]!,
+  )
+  await ready.line()
+  const holders = (): string[] =>
+    everythingIn(dir).filter((path) => {
+      if (!lstatSync(path).isFile()) return false
+      const content = readFileSync(path)
+      return secrets.some((secret) => content.includes(secret))
+    })
+  expect(holders()).toEqual([])
+  wait.open()
+  expect(await node.call(({ shared }, id) => shared.tasks.wait(id), id)).toMatchObject({ exitCode: 7 })
+  expect(holders()).toEqual([])
+  await node.kill()
+})
+
+asRoot('a full disk at a start is a clear rejection that leaves nothing behind', async () => {
+  // R17
+  const fillers = { bytes: fillBytes, inodes: fillInodes }
+  for (const [name, fill] of Object.entries(fillers)) {
+    const dir = disk(`full-${name}`, 'size=4m,nr_inodes=200')
+    const tasks = registryAt(dir)
+    await tasks.wait(await tasks.spawn('true'))
+    const empty = fill(dir)
+    const before = everythingIn(dir)
+    const error = await rejectionOf(tasks.spawn(`: ${'x'.repeat(100_000)}`))
+    expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(dir) })
+    expect(error.cause).toMatchObject({ code: 'ENOSPC' })
+    const other = await rejectionOf(tasks.spawn('true', { sessionId: 'new' }))
+    expect(other).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(dir) })
+    expect(everythingIn(dir).filter((path) => !before.includes(path) && path.includes('bash-'))).toEqual([])
+    expect(tasks.list()).toHaveLength(1)
+    empty()
+    for (const sessionId of ['default', 'new']) {
+      const id = await tasks.spawn('exit 4', { sessionId })
+      expect(await tasks.wait(id, { sessionId })).toMatchObject({ exitCode: 4 })
+    }
+    expect(tasks.list()).toHaveLength(3)
+    tasks.detach()
+  }
+})
+
+asRoot('on a disk that is full at the end, how a task ended is recorded whole', async () => {
+  // R17
+  const dir = disk('full-at-the-end', 'size=4m,nr_inodes=200')
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const first = registryAt(dir)
+  const ids = []
+  for (const end of ['exit 5', 'kill -SEGV $$', 'echo lost; exit 0']) {
+    ids.push(await first.spawn(obedient(ready, wait, end), { notify: false }))
+    await ready.line()
+  }
+  const frees = [fillBytes(dir), fillInodes(dir)]
+  wait.open(3)
+  const ends = [{ status: 'failed', exitCode: 5 }, { status: 'failed', signal: 'SIGSEGV' }, { cause: 'exit' }]
+  for (const [at, id] of ids.entries()) expect(await first.wait(id)).toMatchObject(ends[at]!)
+  first.detach()
+  const tasks = registryAt(dir)
+  expect(await tasks.replay('default')).toMatchObject({ finished: 3, lost: 0, unreadable: [] })
+  for (const [at, id] of ids.entries()) {
+    expect(tasks.status(id)).toMatchObject(ends[at]!)
+    const record = readFileSync(join(dirname(tasks.status(id)!.stdoutPath), 'ended.json'), 'utf8')
+    expect(record.endsWith('\n')).toBe(true)
+    expect(JSON.parse(record)).toMatchObject({ version: 1 })
+  }
+  for (const free of frees.reverse()) free()
+})
+
+test('a record that is spoilt under a running task: the task is lost, and nobody waits for ever', async () => {
+  // R18
+  const tasks = registryAt(join(store.dir, 'spoilt'))
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const id = await tasks.spawn(obedient(ready, wait, 'exit 5'))
+  await ready.line()
+  const record = join(dirname(tasks.status(id)!.stdoutPath), 'ended.json')
+  unlinkSync(record)
+  mkdirSync(record)
+  wait.open()
+  expect(await tasks.wait(id)).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null })
+})
+
+test('a store that is removed under running tasks: no crash, and each of them has an end', async () => {
+  // R18
+  const dir = join(store.dir, 'removed')
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const node = await host(store)
+  const ids = await node.call(
+    async ({ outlive, shared }, storageDir, commands) => {
+      shared.tasks = new outlive.TaskRegistry({ storageDir })
+      const ids: string[] = []
+      for (const command of commands) ids.push(await shared.tasks.spawn(command))
+      return ids
+    },
+    dir,
+    [obedient(ready, wait, 'exit 5'), patient(ready)],
+  )
+  atTheEnd(() => killProcessesOf(ids))
+  await ready.line()
+  await ready.line()
+  rmSync(dir, { recursive: true })
+  wait.open()
+  const ends = await node.call(async ({ shared }, ids) => {
+    const ended = await shared.tasks.wait(ids[0])
+    return [ended, await shared.tasks.kill(ids[1], { graceMs: 0 })]
+  }, ids)
+  // No record can be read; and that they ran is known.
+  for (const end of ends) {
+    expect(end).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, signal: null })
+  }
+  await node.kill()
+})
+
+asRoot(
+  'a store that becomes read-only under running tasks: no crash, and what cannot be recorded is lost',
+  async () => {
+    // R18
+    const dir = join(store.dir, 'read-only')
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const node = await host(store)
+    const ids = await node.call(
+      async ({ outlive, shared }, storageDir, commands) => {
+        shared.tasks = new outlive.TaskRegistry({ storageDir })
+        const ids: string[] = []
+        for (const command of commands) ids.push(await shared.tasks.spawn(command))
+        return ids
+      },
+      dir,
+      [obedient(ready, wait, 'exit 5'), patient(ready)],
+    )
+    for (const _ of ids) await ready.line()
+    // The system refuses to remount what is open for writing; a read-only view over it is as read-only for who opens it anew.
+    mount('--bind', dir, dir)
+    execFileSync('mount', ['-o', 'remount,ro,bind', dir])
+    expect(() => writeFileSync(join(dir, 'x'), '')).toThrow(expect.objectContaining({ code: 'EROFS' }))
+    wait.open()
+    expect(await node.call(({ shared }, id) => shared.tasks.wait(id), ids[0]!)).toMatchObject({
+      status: 'failed',
+      exitCode: 5,
+    })
+    const refused = await node.call(({ shared }) =>
+      shared.tasks.spawn('true').catch(({ code, cause }: NodeJS.ErrnoException) => [code, String(cause)]),
+    )
+    expect(refused).toEqual(['STORAGE_FAILED', expect.stringMatching(/EROFS|Read-only/)])
+    expect(await node.call(({ shared }, id) => shared.tasks.status(id)?.status, ids[1]!)).toBe('running')
+    const ended = await node.call(
+      ({ shared }, id) => shared.tasks.kill(id, { graceMs: 0 }).catch((error: Error) => error.message),
+      ids[1]!,
+    )
+    expect(ended).toMatchObject({ status: expect.stringMatching(/^(killed|lost)$/) })
+    await node.kill()
+  },
+)
