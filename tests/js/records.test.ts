@@ -1,0 +1,255 @@
+import { execFileSync } from 'node:child_process'
+import {
+  copyFileSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { basename, dirname, join } from 'node:path'
+import type { TaskRegistry, TaskSnapshot } from 'outlive'
+import { killProcessesOf } from './support/guests'
+import { atTheEnd, temporaryStore, within } from './support/store'
+
+const store = temporaryStore()
+const everything = { olderThanMs: 0, undeliveredOlderThanMs: 0 }
+const records = ['command', 'stdout', 'stderr', 'task.json', 'started.json', 'ended.json']
+
+let copies = 0
+
+/** A finished task in a session of its own: the original of copies. */
+async function original(sessionId: string): Promise<string> {
+  const tasks = store.registry()
+  const id = await tasks.spawn('echo original; exit 3', { sessionId })
+  await tasks.wait(id)
+  tasks.detach()
+  await killProcessesOf([id])
+  return store.taskDir(id)!
+}
+
+/** Another task with the same records, complete with its FIFOs; `change` spoils it. */
+function copy(of: string, change: (dir: string) => void = () => {}): string {
+  const id = `bash-${(++copies).toString(16).padStart(16, '0')}`
+  const dir = join(dirname(of), id)
+  mkdirSync(dir, { mode: 0o700 })
+  for (const name of records) copyFileSync(join(of, name), join(dir, name))
+  const task = readFileSync(join(of, 'task.json'), 'utf8')
+  writeFileSync(join(dir, 'task.json'), task.replace(basename(of), id))
+  change(dir)
+  return id
+}
+
+/** The FIFOs of many tasks: no supervisor reads them any more. */
+function makeFifos(session: string, ids: string[]): void {
+  const paths = ids.flatMap((id) => ['control', 'events'].map((name) => join(session, id, name)))
+  for (let at = 0; at < paths.length; at += 500) execFileSync('mkfifo', ['-m', '600', ...paths.slice(at, at + 500)])
+}
+
+/** Everything about a directory's files that could change. */
+function stateOf(dir: string): unknown {
+  return readdirSync(dir)
+    .sort()
+    .map((name) => {
+      const path = join(dir, name)
+      const about = lstatSync(path)
+      const content = about.isFile() ? readFileSync(path, 'base64') : ''
+      return { name, ino: about.ino, mode: about.mode, mtimeMs: about.mtimeMs, nlink: about.nlink, content }
+    })
+}
+
+interface Found {
+  tasks: TaskRegistry
+  unreadable: Set<string>
+  of: Map<string, TaskSnapshot>
+}
+
+async function replay(sessionId: string): Promise<Found> {
+  const tasks = store.registry()
+  const { unreadable } = await within(tasks.replay(sessionId), 'the replay ends', 30_000)
+  const of = new Map(tasks.list({ sessionId, previewBytes: 0 }).map((task) => [task.taskId, task]))
+  return { tasks, unreadable: new Set(unreadable.map((path) => basename(path))), of }
+}
+
+test('records of a newer release stay byte for byte, and are reported', async () => {
+  // R9
+  const sessionId = 'newer'
+  const good = await original(sessionId)
+  const newer = (name: string) => (dir: string) => {
+    const path = join(dir, name)
+    const record = JSON.parse(readFileSync(path, 'utf8'))
+    writeFileSync(path, `${JSON.stringify({ ...record, version: 2, news: ['of', 2] })}\n`)
+  }
+  const wholly = (dir: string): void => writeFileSync(join(dir, 'task.json'), '{"version":2}\n')
+  const ids = [copy(good, newer('task.json')), copy(good, newer('ended.json')), copy(good, wholly)]
+  makeFifos(dirname(good), ids)
+  const states = () => ids.map((id) => stateOf(store.taskDir(id)!))
+  const before = states()
+  const { tasks, unreadable, of } = await replay(sessionId)
+  expect([...unreadable].sort()).toEqual([...ids].sort())
+  expect([...of.keys()]).toEqual([basename(good)])
+  expect(tasks.drain({ sessionId })).toHaveLength(1)
+  expect(ids.map((id) => tasks.status(id, { sessionId }))).toEqual([null, null, null])
+  await tasks.cleanup(everything)
+  const next = await tasks.spawn('true', { sessionId })
+  await tasks.wait(next)
+  expect([...(await replay(sessionId)).unreadable].sort()).toEqual([...ids].sort())
+  expect(states()).toEqual(before)
+})
+
+const formats = join(__dirname, '..', 'formats')
+const machine = ['/etc/machine-id', '/proc/sys/kernel/hostname']
+  .map((path) => {
+    try {
+      return readFileSync(path, 'utf8').trim()
+    } catch {
+      return ''
+    }
+  })
+  .find((id) => id !== '')
+
+for (const version of readdirSync(formats)) {
+  for (const name of readdirSync(join(formats, version))) {
+    test(`format ${version} loads: ${name}`, async () => {
+      // R9
+      const from = join(formats, version, name)
+      const record = JSON.parse(readFileSync(join(from, 'task.json'), 'utf8'))
+      const { taskId, sessionId } = record
+      const first = store.registry()
+      const made = await first.spawn('true', { sessionId, notify: false })
+      await first.wait(made)
+      first.detach()
+      const dir = join(dirname(store.taskDir(made)!), taskId)
+      mkdirSync(dir, { mode: 0o700 })
+      const files = readdirSync(from).filter((file) => file !== 'expected.json')
+      for (const file of files) copyFileSync(join(from, file), join(dir, file))
+      writeFileSync(join(dir, 'task.json'), `${JSON.stringify({ ...record, machine })}\n`)
+      const { tasks, unreadable } = await replay(sessionId)
+      expect(unreadable.size).toBe(0)
+      expect(tasks.status(taskId)).toMatchObject(JSON.parse(readFileSync(join(from, 'expected.json'), 'utf8')))
+      expect(tasks.drain({ sessionId })).toMatchObject([{ taskId, attempt: 1 }])
+      expect(tasks.drain({ sessionId })).toEqual([])
+    })
+  }
+}
+
+test('a record that is cut off at any byte is lost or reported, and the others load', async () => {
+  // R10
+  const sessionId = 'torn'
+  const good = await original(sessionId)
+  const size = (name: string): number => readFileSync(join(good, name)).length
+  const cut = (name: string, at: number): string => copy(good, (dir) => truncateSync(join(dir, name), at))
+  const ended = Array.from({ length: size('ended.json') }, (_, at) => cut('ended.json', at))
+  // The copy's id is as long as the original's.
+  const task = Array.from({ length: Math.ceil(size('task.json') / 3) }, (_, at) => cut('task.json', at * 3))
+  makeFifos(dirname(good), [...ended, ...task])
+  const { unreadable, of } = await replay(sessionId)
+  expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
+  expect(task.filter((id) => !unreadable.has(id) || of.has(id))).toEqual([])
+  for (const id of ended) {
+    expect(of.get(id)).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, signal: null })
+  }
+  expect(unreadable.size).toBe(task.length)
+})
+
+test('a record with a flipped bit never invents another code, and the others load', async () => {
+  // R10
+  const sessionId = 'flipped'
+  const good = await original(sessionId)
+  const digits = readFileSync(join(good, 'ended.json'), 'latin1').search(/"exitCode":3/) + '"exitCode":'.length
+  const flip = (name: string, at: number): string =>
+    copy(good, (dir) => {
+      const path = join(dir, name)
+      const content = readFileSync(path)
+      content[at % content.length]! ^= 1 << (at % 8)
+      writeFileSync(path, content)
+    })
+  const ids: string[] = []
+  for (const name of ['ended.json', 'task.json', 'started.json']) {
+    const { length } = readFileSync(join(good, name))
+    for (let at = 0; at < length; at++) {
+      // A digit for a digit is a record like any other: there is no checksum.
+      if (name !== 'ended.json' || at !== digits) ids.push(flip(name, at))
+    }
+  }
+  makeFifos(dirname(good), ids)
+  const { unreadable, of } = await replay(sessionId)
+  expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
+  for (const id of ids) {
+    expect(unreadable.has(id)).toBe(!of.has(id))
+    expect([3, null, undefined]).toContain(of.get(id)?.exitCode)
+    expect(of.get(id)?.status).not.toBe('completed')
+  }
+})
+
+test('whatever stands in a record’s place, a replay ends, reports it and loads the rest', async () => {
+  // R10
+  const sessionId = 'replaced'
+  const good = await original(sessionId)
+  const outside = join(store.dir, 'outside')
+  mkdirSync(outside)
+  const servers: Promise<void>[] = []
+  const spoils: Record<string, (path: string) => void> = {
+    zeros: (path) => writeFileSync(path, Buffer.alloc(400)),
+    reserve: (path) => writeFileSync(path, Buffer.alloc(4096)),
+    'zeros and a newline': (path) => writeFileSync(path, Buffer.concat([Buffer.alloc(399), Buffer.from('\n')])),
+    'an empty line': (path) => writeFileSync(path, '\n'),
+    null: (path) => writeFileSync(path, 'null\n'),
+    'another kind of record': (path) => writeFileSync(path, '{"version":1}\n'),
+    '64 MB of nothing': (path) => truncateSync(path, 64 << 20),
+    '5 MB of blanks': (path) => writeFileSync(path, `${' '.repeat(5 << 20)}${readFileSync(path, 'utf8')}`),
+    'a hundred thousand brackets': (path) => writeFileSync(path, `${'['.repeat(100_000)}\n`),
+    directory: (path) => {
+      execFileSync('rm', [path])
+      mkdirSync(path)
+    },
+    'a link to the real one': (path) => {
+      const target = join(outside, `${basename(dirname(path))}-${basename(path)}`)
+      execFileSync('mv', [path, target])
+      symlinkSync(target, path)
+    },
+    'a link to itself': (path) => {
+      execFileSync('rm', [path])
+      symlinkSync(path, path)
+    },
+    FIFO: (path) => {
+      execFileSync('rm', [path])
+      execFileSync('mkfifo', [path])
+    },
+    socket: (path) => {
+      execFileSync('rm', [path])
+      const server = createServer()
+      servers.push(new Promise((resolve) => server.listen(path, resolve)))
+      atTheEnd(() => server.close())
+    },
+  }
+  const ids = new Map<string, string>()
+  for (const name of ['task.json', 'ended.json']) {
+    for (const [what, spoil] of Object.entries(spoils)) {
+      ids.set(
+        copy(good, (dir) => spoil(join(dir, name))),
+        `${name}: ${what}`,
+      )
+    }
+  }
+  await Promise.all(servers)
+  makeFifos(dirname(good), [...ids.keys()])
+  const { tasks, unreadable, of } = await replay(sessionId)
+  expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
+  const fates = { reported: [] as string[], lost: [] as string[] }
+  for (const [id, what] of ids) {
+    if (unreadable.has(id)) fates.reported.push(what)
+    else {
+      expect(of.get(id)).toMatchObject({ status: 'lost', exitCode: null, signal: null })
+      fates.lost.push(what)
+    }
+  }
+  // A record of zeros is one that was never written.
+  expect(fates.lost).toEqual(['ended.json: zeros', 'ended.json: reserve'])
+  await tasks.cleanup(everything)
+  for (const [id, what] of ids) if (unreadable.has(id)) expect([what, store.taskDir(id)]).not.toContain(undefined)
+  expect(readdirSync(outside)).toHaveLength(2)
+})
