@@ -1,0 +1,65 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { host } from './support/host'
+import { temporaryStore } from './support/store'
+
+const store = temporaryStore()
+
+test('10 000 subscriptions made and closed, and 100 000 status calls, leave no memory and no handle behind', async () => {
+  // N6
+  const plugin = await host(store, { execArgv: ['--expose-gc'] })
+  const [before, after] = await plugin.call(async ({ tasks }) => {
+    const { readdirSync } = require('node:fs') as typeof import('node:fs')
+    const id = await tasks.spawn('seq 1000')
+    await tasks.wait(id)
+    tasks.drain()
+    const turn = () => new Promise((resolve) => setImmediate(resolve))
+    const use = async (subscriptions: number, calls: number) => {
+      for (let i = 0; i < subscriptions; i++) {
+        tasks.onCompletion(() => {}, { sessionId: `session ${i % 10}` }).close()
+        if (i % 100 === 0) await turn()
+      }
+      for (let i = 0; i < calls; i++) tasks.status(id)
+    }
+    const measure = async () => {
+      // Whatever is queued behind it is done when this is answered.
+      await tasks.replay()
+      await turn()
+      for (let i = 0; i < 3; i++) (globalThis as unknown as { gc(): void }).gc()
+      const count = (path: string) => readdirSync(path).length
+      return { bytes: process.memoryUsage.rss(), files: count('/proc/self/fd'), threads: count('/proc/self/task') }
+    }
+    await use(1000, 10_000)
+    const warm = await measure()
+    await use(10_000, 100_000)
+    return [warm, await measure()]
+  })
+  expect(after.files).toBe(before.files)
+  expect(after.threads).toBe(before.threads)
+  // A leak of one status (6 KB) a call would be 600 MB, one of 1 KB a subscription 10 MB.
+  expect(after.bytes - before.bytes).toBeLessThan(40 * 1024 * 1024)
+})
+
+test('a task that started 25 hours ago and lives is still running after a restart, and can be killed', async () => {
+  // P7
+  const tasks = store.registry()
+  const id = await tasks.spawn('sleep 1000', { timeoutMs: 0 })
+  tasks.detach()
+  const dir = store.taskDir(id) ?? ''
+  const dayAndMore = 25 * 3_600_000
+  for (const [name, field] of [
+    ['task.json', 'createdAt'],
+    ['started.json', 'startedAt'],
+  ] as const) {
+    const record = JSON.parse(readFileSync(join(dir, name), 'utf8'))
+    writeFileSync(join(dir, name), `${JSON.stringify({ ...record, [field]: record[field] - dayAndMore })}\n`)
+  }
+  const next = store.registry()
+  expect(await next.replay()).toMatchObject({ running: 1, lost: 0 })
+  const running = next.status(id)
+  expect(running?.status).toBe('running')
+  expect(Date.now() - (running?.startedAt ?? 0)).toBeGreaterThan(dayAndMore)
+  expect(await next.cleanup({ olderThanMs: 0, undeliveredOlderThanMs: 0 })).toBe(1)
+  expect(next.status(id)?.status).toBe('running')
+  expect(await next.kill(id)).toMatchObject({ status: 'killed', signal: 'SIGTERM' })
+})
