@@ -139,6 +139,7 @@ const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 function duration(option, text) {
   if (text === undefined) return undefined
+  if (text === '0') return 0
   const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
   if (amount === undefined) throw misuse(`${option} takes a duration such as 30s, 15m or 2h; got "${text}"`)
   return Number(amount) * UNITS[unit]

@@ -36,9 +36,9 @@ pub fn error(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 
-/// The directory that was to be removed still has entries.
-pub fn is_not_empty(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ENOTEMPTY)
+/// Nothing of that name is there.
+pub fn no_such_file() -> io::Error {
+    error(libc::ENOENT)
 }
 
 /// The executable is open for writing by somebody, which passes.

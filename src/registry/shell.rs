@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::platform::files;
+use crate::platform::{errno, files};
 
 /// What every system has.
 const FALLBACK: &str = "/bin/sh";
@@ -25,7 +25,7 @@ pub(super) fn resolve(asked: Option<&str>, search_path: &str) -> Result<PathBuf>
 }
 
 fn find(name: &str, search_path: &str) -> io::Result<PathBuf> {
-    let mut reason = io::Error::from(ErrorKind::NotFound);
+    let mut reason = errno::no_such_file();
     // A relative entry would mean another shell in each directory.
     for directory in search_path.split(':').filter(|directory| directory.starts_with('/')) {
         match check(&Path::new(directory).join(name)) {
