@@ -13,7 +13,7 @@ use super::{Completion, Shared};
 use crate::error::{Error, Result};
 use crate::platform::{failpoint, marked, process};
 use crate::reactor::{self, Handler, Token};
-use crate::store::{Loaded, OwnerBell};
+use crate::store::{self, OwnerBell};
 use crate::task::{Effect, Event, SessionId, State, TaskId};
 
 /// JavaScript's number for a promise.
@@ -102,7 +102,7 @@ impl Keeper {
     pub(super) fn refresh(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
         let Some(entry) = self.shared.lock().find(id, None) else { return };
         // A record that cannot be read is no news; at the hang-up the task is lost.
-        let news = Loaded::refresh(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up).unwrap_or_default();
+        let news = store::news(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up).unwrap_or_default();
         if self.never_started(id, &entry.task.state, &news) {
             return self.reject_spawn(ear, id);
         }

@@ -9,7 +9,7 @@ use super::look::{ending_without_record, newer};
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_delivered, is_inhabited, look};
 use crate::platform::{fifo, files};
-use crate::task::{Asked, Effect, Event, Run, SessionId, Task, TaskId};
+use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
 
 /// What a task's directory holds.
 pub enum Loaded {
@@ -99,26 +99,4 @@ fn replay(dir: &TaskDir, asked: &Asked, this_boot: bool, mut watch: impl FnMut(&
         events = None;
     }
     Ok((task, events, effects))
-}
-
-impl Loaded {
-    /// Plays what the disk says now to a task that this host knows, and returns what must follow. That it `ran` is not
-    /// forgotten when its files are gone.
-    pub fn refresh(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hung_up: bool) -> io::Result<Vec<Event>> {
-        let gone = |started: Option<Run>| Event::SupervisorGone(ending_without_record(dir, asked, started.or(ran), this_boot));
-        let seen = match look(dir, this_boot) {
-            // Nobody is left who could write a better record.
-            Err(_) if hung_up => return Ok(vec![gone(None)]),
-            seen => seen?,
-        };
-        let mut news = Vec::new();
-        news.extend(seen.started.map(Event::Started));
-        news.extend(seen.ended.map(Event::Ended));
-        if seen.empty {
-            news.push(Event::TreeEmpty);
-        } else if hung_up {
-            news.push(gone(seen.started));
-        }
-        Ok(news)
-    }
 }

@@ -12,7 +12,7 @@ use super::TaskDir;
 use super::records::{ClosedRecord, EndedRecord, Record, StartedRecord, read};
 use crate::error::{Error, Result};
 use crate::platform::{clock, failpoint, fifo, files};
-use crate::task::{Asked, Cause, EndOrder, Ending, Run};
+use crate::task::{Asked, Cause, EndOrder, Ending, Event, Run};
 
 /// The longest command that the API takes.
 const MAX_COMMAND_BYTES: usize = 8 << 20;
@@ -98,6 +98,25 @@ pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Optio
         max_rss_bytes: None,
         cpu_ms: None,
     }
+}
+
+/// What the disk says now of a task that this host knows, as events. That it `ran` is not forgotten when its files are gone.
+pub fn news(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hung_up: bool) -> io::Result<Vec<Event>> {
+    let gone = |started: Option<Run>| Event::SupervisorGone(ending_without_record(dir, asked, started.or(ran), this_boot));
+    let seen = match look(dir, this_boot) {
+        // Nobody is left who could write a better record.
+        Err(_) if hung_up => return Ok(vec![gone(None)]),
+        seen => seen?,
+    };
+    let mut news = Vec::new();
+    news.extend(seen.started.map(Event::Started));
+    news.extend(seen.ended.map(Event::Ended));
+    if seen.empty {
+        news.push(Event::TreeEmpty);
+    } else if hung_up {
+        news.push(gone(seen.started));
+    }
+    Ok(news)
 }
 
 fn modified(dir: &TaskDir, name: Name) -> Option<u64> {

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use outlive_protocol::records;
-
 /// Where a task stands, in the words of the JavaScript API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,19 +44,6 @@ pub enum Cause {
     SupervisorLost,
     /// The machine went down while it ran.
     Reboot,
-}
-
-impl From<records::Cause> for Cause {
-    fn from(cause: records::Cause) -> Cause {
-        match cause {
-            records::Cause::Exit => Cause::Exit,
-            records::Cause::Signal => Cause::Signal,
-            records::Cause::Kill => Cause::Kill,
-            records::Cause::Timeout => Cause::Timeout,
-            records::Cause::OutputLimit => Cause::OutputLimit,
-            records::Cause::SpawnError => Cause::SpawnError,
-        }
-    }
 }
 
 /// Sorts endings: those of earlier boots first, then by the monotonic clock, which no clock step can turn round.

@@ -1,35 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  unlinkSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { TaskRegistry } from 'outlive'
 import { gate, killProcessesOf, obedient, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { atTheEnd, rejectionOf, temporaryStore } from './support/store'
+import { atTheEnd, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
-
-/** A registry on a directory of its own, which need not be there yet. */
-function registryAt(storageDir: string): TaskRegistry {
-  const tasks = new TaskRegistry({ storageDir })
-  atTheEnd(() => tasks.detach())
-  return tasks
-}
-
-/** Every path below a directory, itself included. */
-function everythingIn(dir: string): string[] {
-  const below = readdirSync(dir, { withFileTypes: true, recursive: true })
-  return [dir, ...below.map((entry) => join(entry.parentPath, entry.name))].sort()
-}
 
 /** Root in a container may not be allowed to mount. */
 function canMount(): boolean {

@@ -10,25 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
-import { TaskRegistry } from 'outlive'
 import { gate, killProcessesOf, obedient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { atTheEnd, rejectionOf, temporaryStore } from './support/store'
+import { everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
-
-/** A registry on a directory of its own, which need not be there yet. */
-function registryAt(storageDir: string): TaskRegistry {
-  const tasks = new TaskRegistry({ storageDir })
-  atTheEnd(() => tasks.detach())
-  return tasks
-}
-
-/** Every path below a directory, itself included. */
-function everythingIn(dir: string): string[] {
-  const below = readdirSync(dir, { withFileTypes: true, recursive: true })
-  return [dir, ...below.map((entry) => join(entry.parentPath, entry.name))].sort()
-}
 
 async function refusal(storageDir: string): Promise<NodeJS.ErrnoException> {
   return rejectionOf((async () => registryAt(storageDir).spawn('true'))())

@@ -43,6 +43,19 @@ export function temporaryStore(): TemporaryStore {
   }
 }
 
+/** A registry on a directory of its own, which need not be there yet. */
+export function registryAt(storageDir: string): TaskRegistry {
+  const tasks = new TaskRegistry({ storageDir })
+  atTheEnd(() => tasks.detach())
+  return tasks
+}
+
+/** Every path below a directory, itself included. */
+export function everythingIn(dir: string): string[] {
+  const below = readdirSync(dir, { withFileTypes: true, recursive: true })
+  return [dir, ...below.map((entry) => join(entry.parentPath, entry.name))].sort()
+}
+
 function taskDirs(dir: string): { id: string; path: string }[] {
   if (!existsSync(dir)) return []
   const sessions = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory())
