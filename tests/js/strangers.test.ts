@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process'
+import { host } from './support/host'
+import { temporaryStore } from './support/store'
+
+const store = temporaryStore()
+
+const FLAGS = ['--fork', '--pid', '--mount-proc', '--kill-child']
+const mayUnshare = spawnSync('unshare', [...FLAGS, 'true']).status === 0
+if (!mayUnshare)
+  console.warn('skipped: a pid namespace of its own needs root (or a privileged container)')
+
+  // The namespace has so few process ids that the same one comes round in a moment.
+;(mayUnshare ? test : test.skip)('a stranger who was given the process id of a dead task is left alone', async () => {
+  // P6
+  const plugin = await host(store, { under: ['unshare', ...FLAGS] })
+  const outcome = await plugin.call(async ({ outlive, tasks }, storageDir) => {
+    const { spawn, spawnSync } = require('node:child_process') as typeof import('node:child_process')
+    const { existsSync, readFileSync, writeFileSync } = require('node:fs') as typeof import('node:fs')
+    const { dirname, join } = require('node:path') as typeof import('node:path')
+    // The first 300 are not given out again.
+    while ((spawnSync('true').pid ?? 0) <= 310);
+    writeFileSync('/proc/sys/kernel/pid_max', '420')
+    const id = await tasks.spawn('sleep 1000')
+    const record = join(dirname(tasks.status(id)?.stdoutPath ?? ''), 'started.json')
+    const { pid, supervisorPid } = JSON.parse(readFileSync(record, 'utf8'))
+    // Nobody of ours sees how they die.
+    tasks.detach()
+    for (const one of [supervisorPid, pid]) process.kill(one, 'SIGKILL')
+    const isThere = (one: number) => existsSync(`/proc/${one}/stat`)
+    // As process 1 we inherit them, and the next spawn of any registry reaps what it started.
+    const reaper = new outlive.TaskRegistry({ storageDir, maxRunning: 1000 })
+    const spare = async () => reaper.wait(await reaper.spawn('true', { sessionId: 'spare', notify: false }))
+    for (let i = 0; i < 100 && isThere(supervisorPid); i++) await spare()
+
+    const strangers: ReturnType<typeof spawn>[] = []
+    const wanted = () => strangers.find((child) => child.pid === supervisorPid)
+    for (let i = 0; i < 2000 && wanted() === undefined; i++) {
+      const child = spawn('sleep', ['1000'], { stdio: 'ignore', detached: true })
+      await new Promise((resolve) => child.once('spawn', resolve))
+      strangers.push(child)
+      if (strangers.length > 20 && wanted() === undefined) strangers.shift()?.kill('SIGKILL')
+    }
+    const stranger = wanted()
+    const next = new outlive.TaskRegistry({ storageDir })
+    const killed = await next.kill(id)
+    const command = stranger && readFileSync(`/proc/${stranger.pid}/cmdline`, 'utf8')
+    const state = { met: stranger !== undefined, command, exit: stranger?.exitCode, signal: stranger?.signalCode }
+    for (const child of strangers) child.kill('SIGKILL')
+    return { state, status: killed.status, exitCode: killed.exitCode }
+  }, store.dir)
+  expect(outcome.state).toEqual({ met: true, command: 'sleep\x001000\0', exit: null, signal: null })
+  expect(outcome).toMatchObject({ status: 'lost', exitCode: null })
+})
