@@ -46,6 +46,10 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
     let owner = dir.join(names::OWNER.as_str());
     failpoint::pass("host.before_owner")
         .and_then(|()| allow_existing(fifo::create(&owner)))
+        .inspect_err(|_| {
+            // On a file system without FIFOs nothing is left behind. A directory that another host has put to use stays.
+            drop(fs::remove_dir(&dir));
+        })
         .map_err(Error::storage("make", owner))?;
     write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION.as_str())))
 }
