@@ -52,6 +52,11 @@ pub fn is_inhabited(dir: &TaskDir) -> bool {
     matches!(fifo::open_writer(&dir.file(names::CONTROL)), Ok(Some(_)))
 }
 
+/// Whether the command may have run. A torn `started.json` says so too: a power cut can take what stood in it.
+pub(super) fn has_trace(dir: &TaskDir) -> bool {
+    fs::symlink_metadata(dir.file(names::STARTED)).is_ok()
+}
+
 /// Hands an order to the supervisor; false when there is none any more.
 pub fn send_order(dir: &TaskDir, order: orders::Order) -> Result<bool> {
     let path = dir.file(names::CONTROL);
@@ -77,13 +82,12 @@ pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Optio
     let started_at = started.map_or(asked.created_at, |run| run.started_at);
     let last_output = [names::STDOUT, names::STDERR, names::OUTPUT].map(|name| modified(dir, name));
     let finished_at = last_output.into_iter().flatten().fold(started_at, u64::max);
-    let (cause, error) = match started {
-        None => (Cause::SpawnError, "its host ended before the command was started; it never ran"),
-        Some(_) if this_boot => (
-            Cause::SupervisorLost,
-            "its supervisor was killed; how the command ended is unknown, and what was left of it was killed",
-        ),
-        Some(_) => (Cause::Reboot, "the machine went down while it ran; how the command ended is unknown"),
+    let (cause, error) = if started.is_none() && !has_trace(dir) {
+        (Cause::SpawnError, "its host ended before the command was started; it never ran")
+    } else if this_boot {
+        (Cause::SupervisorLost, "its supervisor was killed; how the command ended is unknown, and what was left of it was killed")
+    } else {
+        (Cause::Reboot, "the machine went down while it ran; how the command ended is unknown")
     };
     Ending {
         cause,

@@ -5,8 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use outlive_protocol::names;
-
+use super::look::has_trace;
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_inhabited, session};
 use crate::platform::{failpoint, files};
@@ -61,7 +60,7 @@ pub fn remove_drafts(store: &Store, session: &SessionId) {
 fn is_task(dir: &TaskDir) -> bool {
     match read::<TaskRecord>(&dir.task()) {
         Record::Absent => false,
-        Record::Torn => fs::symlink_metadata(dir.file(names::STARTED)).is_ok(),
+        Record::Torn => has_trace(dir),
         Record::Newer | Record::Unreadable(_) | Record::Complete(_) => true,
     }
 }
@@ -74,6 +73,8 @@ fn is_old(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+
+    use outlive_protocol::names;
 
     use super::super::scratch::Scratch;
     use super::*;
