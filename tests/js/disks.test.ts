@@ -91,6 +91,31 @@ withDisk('a full disk at a start is a clear rejection that leaves nothing behind
   }
 })
 
+withDisk('a read-only disk is refused with path and cause, and what was recorded on it can be read', async () => {
+  // R17
+  const dir = disk('read-only-from-the-start', 'size=4m')
+  const [used, fresh, absent] = [join(dir, 'used'), join(dir, 'fresh'), join(dir, 'absent')]
+  mkdirSync(fresh, { mode: 0o700 })
+  const first = registryAt(used)
+  const id = await first.spawn('echo recorded; exit 3')
+  await first.wait(id)
+  first.detach()
+  await killProcessesOf([id])
+  execFileSync('mount', ['-o', 'remount,ro', dir])
+  const before = everythingIn(dir)
+  for (const path of [used, fresh, absent]) {
+    const error = await rejectionOf((async () => registryAt(path).spawn('true'))())
+    expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(path) })
+    expect(error.cause).toMatchObject({ code: 'EROFS' })
+  }
+  const tasks = registryAt(used)
+  expect(await tasks.replay('default')).toMatchObject({ finished: 1, pending: 1, unreadable: [] })
+  expect(tasks.status(id)).toMatchObject({ status: 'failed', exitCode: 3, outputPreview: 'recorded\n' })
+  expect(() => tasks.drain()).toThrow(expect.objectContaining({ code: 'STORAGE_FAILED' }))
+  expect(tasks.pending()).toMatchObject([{ taskId: id }])
+  expect(everythingIn(dir)).toEqual(before)
+})
+
 withDisk('on a disk that is full at the end, how a task ended is recorded whole', async () => {
   // R17
   const dir = disk('full-at-the-end', 'size=4m,nr_inodes=200')

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -116,21 +117,38 @@ for (const version of readdirSync(formats)) {
     test(`format ${version} loads: ${name}`, async () => {
       // R9
       const from = join(formats, version, name)
+      const expected = JSON.parse(readFileSync(join(from, 'expected.json'), 'utf8'))
       const record = JSON.parse(readFileSync(join(from, 'task.json'), 'utf8'))
       const { taskId, sessionId } = record
       const first = store.registry()
       const made = await first.spawn('true', { sessionId, notify: false })
       await first.wait(made)
       first.detach()
-      const dir = join(dirname(store.taskDir(made)!), taskId)
+      const session = dirname(store.taskDir(made)!)
+      const dir = join(session, taskId)
       mkdirSync(dir, { mode: 0o700 })
       const files = readdirSync(from).filter((file) => file !== 'expected.json')
       for (const file of files) copyFileSync(join(from, file), join(dir, file))
       writeFileSync(join(dir, 'task.json'), `${JSON.stringify({ ...record, machine })}\n`)
+      // Neither FIFOs nor hard links can be in git.
+      makeFifos(session, [taskId])
+      if (expected.completionDelivered) linkSync(join(dir, 'task.json'), join(dir, 'delivered'))
       const { tasks, unreadable } = await replay(sessionId)
       expect(unreadable.size).toBe(0)
-      expect(tasks.status(taskId)).toMatchObject(JSON.parse(readFileSync(join(from, 'expected.json'), 'utf8')))
-      expect(tasks.drain({ sessionId })).toMatchObject([{ taskId, attempt: 1 }])
+      const merged = record.stderr === 'merge'
+      expect(tasks.status(taskId)).toEqual({
+        // A lost task's end is the last sign of life, and that of a copy is its making.
+        finishedAt: expect.any(Number),
+        durationMs: expect.any(Number),
+        ...expected,
+        taskId,
+        sessionId,
+        pid: null,
+        stdoutPath: join(dir, merged ? 'output' : 'stdout'),
+        stderrPath: merged ? null : join(dir, 'stderr'),
+        lastOutputAt: expected.outputPreview === '' ? null : expect.any(Number),
+      })
+      expect(tasks.drain({ sessionId })).toMatchObject(expected.completionDelivered ? [] : [{ taskId, attempt: 1 }])
       expect(tasks.drain({ sessionId })).toEqual([])
     })
   }
@@ -143,8 +161,7 @@ test('a record that is cut off at any byte is lost or reported, and the others l
   const size = (name: string): number => readFileSync(join(good, name)).length
   const cut = (name: string, at: number): string => copy(good, (dir) => truncateSync(join(dir, name), at))
   const ended = Array.from({ length: size('ended.json') }, (_, at) => cut('ended.json', at))
-  // The copy's id is as long as the original's.
-  const task = Array.from({ length: Math.ceil(size('task.json') / 3) }, (_, at) => cut('task.json', at * 3))
+  const task = Array.from({ length: size('task.json') }, (_, at) => cut('task.json', at))
   makeFifos(dirname(good), [...ended, ...task])
   const { unreadable, of } = await replay(sessionId)
   expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
@@ -153,6 +170,28 @@ test('a record that is cut off at any byte is lost or reported, and the others l
     expect(of.get(id)).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, signal: null })
   }
   expect(unreadable.size).toBe(task.length)
+})
+
+test('a task whose start is recorded in part may have run: it is lost, and never one that did not start', async () => {
+  // R10
+  const sessionId = 'half started'
+  const good = await original(sessionId)
+  const content = readFileSync(join(good, 'started.json'))
+  const begun = (started: Buffer, boot?: string): string =>
+    copy(good, (dir) => {
+      writeFileSync(join(dir, 'started.json'), started)
+      truncateSync(join(dir, 'ended.json'), 0)
+      const task = JSON.parse(readFileSync(join(dir, 'task.json'), 'utf8'))
+      writeFileSync(join(dir, 'task.json'), `${JSON.stringify({ ...task, bootId: boot ?? task.bootId })}\n`)
+    })
+  const torn = Array.from(content, (_, at) => begun(content.subarray(0, at)))
+  torn.push(begun(Buffer.alloc(content.length)))
+  const earlier = [begun(Buffer.alloc(0), 'an earlier one'), begun(content, 'an earlier one')]
+  makeFifos(dirname(good), [...torn, ...earlier])
+  const { unreadable, of } = await replay(sessionId)
+  expect(unreadable.size).toBe(0)
+  for (const id of torn) expect(of.get(id)).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null })
+  for (const id of earlier) expect(of.get(id)).toMatchObject({ status: 'lost', cause: 'reboot', exitCode: null })
 })
 
 test('a record with a flipped bit never invents another code, and the others load', async () => {
@@ -199,7 +238,7 @@ test('whatever stands in a record’s place, a replay ends, reports it and loads
     'an empty line': (path) => writeFileSync(path, '\n'),
     null: (path) => writeFileSync(path, 'null\n'),
     'another kind of record': (path) => writeFileSync(path, '{"version":1}\n'),
-    '64 MB of nothing': (path) => truncateSync(path, 64 << 20),
+    '1 GB of nothing': (path) => truncateSync(path, 2 ** 30),
     '5 MB of blanks': (path) => writeFileSync(path, `${' '.repeat(5 << 20)}${readFileSync(path, 'utf8')}`),
     'a hundred thousand brackets': (path) => writeFileSync(path, `${'['.repeat(100_000)}\n`),
     directory: (path) => {
@@ -227,12 +266,14 @@ test('whatever stands in a record’s place, a replay ends, reports it and loads
     },
   }
   const ids = new Map<string, string>()
-  for (const name of ['task.json', 'ended.json']) {
+  for (const name of ['task.json', 'ended.json', 'started.json']) {
     for (const [what, spoil] of Object.entries(spoils)) {
-      ids.set(
-        copy(good, (dir) => spoil(join(dir, name))),
-        `${name}: ${what}`,
-      )
+      const spoilt = copy(good, (dir) => {
+        // While there is an end, nobody asks for the start.
+        if (name === 'started.json') truncateSync(join(dir, 'ended.json'), 0)
+        spoil(join(dir, name))
+      })
+      ids.set(spoilt, `${name}: ${what}`)
     }
   }
   await Promise.all(servers)
@@ -248,8 +289,8 @@ test('whatever stands in a record’s place, a replay ends, reports it and loads
     }
   }
   // A record of zeros is one that was never written.
-  expect(fates.lost).toEqual(['ended.json: zeros', 'ended.json: reserve'])
+  expect(fates.lost).toEqual(['ended.json', 'started.json'].flatMap((name) => [`${name}: zeros`, `${name}: reserve`]))
   await tasks.cleanup(everything)
   for (const [id, what] of ids) if (unreadable.has(id)) expect([what, store.taskDir(id)]).not.toContain(undefined)
-  expect(readdirSync(outside)).toHaveLength(2)
+  expect(readdirSync(outside)).toHaveLength(3)
 })
