@@ -1,188 +1,190 @@
 // `npm run demo`: a plugin starts real work, is SIGKILLed in the middle, starts again, and misses nothing.
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { constants, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { bold, dim, draw, erase, green, print, red, table } from './screen.mjs'
-import { LIMIT, WORK } from './work.mjs'
+import { TaskRegistry } from 'outlive'
+import { survivors, verdicts } from './checks.mjs'
+import { bold, close, dim, draw, green, lastLines, print, red, seconds, table } from './screen.mjs'
+import { SESSION, WORK } from './work.mjs'
+
+/** Longer than any task may take: then something is wrong, and waiting on would not say so. */
+const PATIENCE_MS = 150_000
+
+// Before there is anything to clear away.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, interrupt)
+// A reader that has enough, such as `head`, or a terminal that was closed.
+process.stdout.on('error', ({ code }) => interrupt(code === 'EIO' ? 'SIGHUP' : 'SIGPIPE'))
 
 const here = dirname(fileURLToPath(import.meta.url))
 const store = mkdtempSync(join(tmpdir(), 'outlive-demo-'))
+/** Only looks, and kills when the demo is interrupted; the news goes to the hosts, which subscribe. */
+const watcher = new TaskRegistry({ storageDir: store })
+const list = () => watcher.list({ sessionId: SESSION, previewBytes: 400 })
+const isNamed = (name) => (task) => task.description === name
+const endless = WORK.find((work) => work.endless).name
+
 const started = new Map()
 const told = new Map()
 let host
+let most = 0
+let clearing
+let exitCode = 1
 
 /** Starts the plugin, and hears what it says. */
 function startHost(number) {
+  if (clearing) throw new Error('the demo is over')
   const child = spawn(process.execPath, [join(here, 'host.mjs'), store, dirname(here)], {
     stdio: ['pipe', 'pipe', 'inherit'],
     // Ctrl-C in the terminal is for the demo, which ends the host itself.
     detached: true,
   })
-  const heard = {}
-  const waiting = {}
-  createInterface({ input: child.stdout }).on('line', (text) => {
-    const [[kind, value]] = Object.entries(JSON.parse(text))
+  const answers = new Map()
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const { kind, value } = heard(line)
     if (kind === 'told') tell(value, number)
-    if (kind === 'started') started.set(value.id, value.name)
-    heard[kind] = value
-    waiting[kind]?.(value)
+    else if (kind === 'started') started.set(value.id, value.name)
+    else if (kind === 'error') for (const answer of answers.values()) answer.reject(new Error(value))
+    else answers.get(kind)?.resolve(value)
   })
-  const next = (kind) => new Promise((resolve) => (waiting[kind] = resolve))
-  const gone = new Promise((resolve) => child.on('exit', resolve))
-  const order = (word) => child.stdin.write(`${word}\n`)
   child.stdin.on('error', () => {}) // A host that was killed reads no more orders.
-  return { child, next, order, gone, heard }
+  // Not 'exit': what it said before it was killed may still be in the pipe.
+  const gone = once(child, 'close')
+  const ask = (order) => {
+    const answer = new Promise((resolve, reject) => answers.set(order, { resolve, reject }))
+    child.stdin.write(`${order}\n`)
+    const never = gone.then(() => Promise.reject(new Error(`host ${number} ended before it answered: ${order}`)))
+    return Promise.race([answer, never])
+  }
+  const isGone = () => child.exitCode !== null || child.signalCode !== null
+  return { child, ask, gone, isGone }
+}
+
+function heard(line) {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return {} // SIGKILL cut it off in the middle, so its callback never returned, and it will be told again.
+  }
 }
 
 function tell(completion, number) {
-  const times = told.get(completion.taskId) ?? []
-  told.set(completion.taskId, [...times, { ...completion, host: number }])
-  const how = completion.status === 'completed' ? green(completion.status) : red(completion.status)
-  const rest = completion.descendants > 0 ? `, ${completion.descendants} process left behind` : ''
-  const took = `${(completion.durationMs / 1000).toFixed(1)} s`
-  print(
-    `  host ${number} is told: ${bold(completion.description)} ${how}, exit code ${completion.exitCode}, ${took}${rest}`,
-  )
-  const last = completion.outputPreview
-    .trimEnd()
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .slice(-2)
-  for (const line of last) print(dim(`      ${line.slice(0, 100)}`))
+  const { taskId, description, status, exitCode, signal, durationMs, descendants, attempt, outputPreview } = completion
+  told.set(taskId, [...(told.get(taskId) ?? []), { ...completion, host: number }])
+  const how = status === 'completed' ? green(status) : red(status)
+  const facts = [exitCode === null ? signal : `exit code ${exitCode}`, seconds(durationMs)]
+  if (descendants > 0) facts.push(`${descendants} process left behind`)
+  if (attempt > 1) facts.push(`attempt ${attempt}`)
+  print(`  host ${number} is told: ${bold(description)} ${how}, ${facts.join(', ')}`)
+  for (const line of lastLines(outputPreview, 2)) print(dim(`      ${line.slice(0, 100)}`))
 }
 
-/** Draws until `over` says so. */
-async function watch(over) {
-  do {
-    host.order('status')
-    const tasks = await Promise.race([host.next('status'), host.gone.then(() => [])])
-    draw(
-      tasks.map((task) => ({
-        ...task,
-        name: task.description,
-        last: task.outputPreview.trimEnd().split('\n').at(-1) ?? '',
-      })),
-    )
-    if (over(tasks)) return
-    await pause(100)
-  } while (host.child.exitCode === null && host.child.signalCode === null)
+const diskUse = (path) => statSync(path).blocks * 512
+
+/** Draws until `isOver` says so. */
+async function watch(isOver) {
+  const until = Date.now() + PATIENCE_MS
+  for (;;) {
+    const tasks = list()
+    const writer = tasks.find(isNamed(endless))
+    if (writer) most = Math.max(most, diskUse(writer.stdoutPath))
+    draw(tasks)
+    if (isOver(tasks)) return
+    if (Date.now() > until) throw new Error(`nothing came of it within ${seconds(PATIENCE_MS)}`)
+    if (host?.isGone()) throw new Error('the host ended by itself')
+    await pause(80)
+  }
 }
 
 async function run() {
   print(bold('A plugin starts work.'))
   host = startHost(1)
-  const all = new Promise((resolve) => {
-    const check = () => (started.size === WORK.length ? resolve() : host.next('started').then(check))
-    host.next('started').then(check)
-  })
-  host.order('start')
-  await all
-  await watch(() => told.size >= 1)
-  process.kill(host.child.pid, 'SIGKILL')
+  await host.ask('start')
+  await watch(() => told.size > 0)
+  host.child.kill('SIGKILL')
   await host.gone
+  host = undefined
   print(`${bold(red('The plugin is SIGKILLed.'))} Its tasks go on, with their deadlines and limits.`)
-  await pause(4000)
+
+  const killedAt = Date.now()
+  const unheard = new Set()
+  await watch((tasks) => {
+    for (const { taskId, finishedAt, description, status } of tasks) {
+      if (finishedAt === null || finishedAt < killedAt || unheard.has(taskId)) continue
+      unheard.add(taskId)
+      print(`  nobody is there: ${bold(description)} ended as ${status}; its news waits on the disk`)
+    }
+    return unheard.size > 0 && Date.now() - killedAt > 2500
+  })
 
   print(bold('It starts again, and is told the rest.'))
   host = startHost(2)
   await watch(() => told.size === WORK.length - 1)
-  const disk = highWater()
   print(bold('It kills what is left: `yes`, and the server that stayed behind.'))
-  host.order('finish')
-  const { ended, removed } = await host.next('finished')
-  await host.gone
-  return { ended, removed, disk }
+  await host.ask('kill')
+  await watch((tasks) => told.size === WORK.length && tasks.every((task) => task.completionDelivered))
+  const ended = list()
+  const writer = ended.find(isNamed(endless))
+  const disk = { id: writer?.taskId, bytes: diskUse(writer?.stdoutPath) }
+  // A third telling, if there were one, would come now.
+  await pause(300)
+  const removed = await host.ask('cleanup')
+  return { store, started, told, ended, removed, disk, most, unheard }
 }
 
-/** What the one that writes for ever has on the disk. */
-function highWater() {
-  const id = [...started].find(([, name]) => name === 'yes, 10 MiB')?.[0]
-  const session = readdirSync(store).find((name) =>
-    readdirSync(join(store, name), { recursive: false }).includes(id ?? ''),
-  )
-  return statSync(join(store, session, id, 'stdout')).blocks * 512
-}
-
-/** Processes that carry the mark of one of our tasks. */
-function survivors() {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-  return pids.filter((pid) => {
-    try {
-      const mark = /OUTLIVE_TASK_ID=(bash-[0-9a-f]{16})/.exec(readFileSync(`/proc/${pid}/environ`, 'latin1'))
-      return mark !== null && started.has(mark[1])
-    } catch {
-      return false // It ended while we looked.
-    }
-  })
-}
-
-function verdicts({ ended, removed, disk }) {
-  const once = [...started.keys()].every((id) => told.get(id)?.length === 1)
-  const asWanted = WORK.every(({ name, status, exitCode }) => {
-    const task = ended.find((one) => one.description === name)
-    return task?.status === status && task.exitCode === exitCode
-  })
-  const folders = readdirSync(store).filter((name) => !name.startsWith('supervisor-'))
-  const files = folders.flatMap((name) => readdirSync(join(store, name)))
-  return [
-    ['every end was told, and told once', once],
-    ['both hosts were told something', new Set([...told.values()].flat().map((one) => one.host)).size === 2],
-    ['everything ended as it should', asWanted],
-    [
-      `\`yes\` has ${(disk / 2 ** 20).toFixed(1)} MiB on the disk, under twice its limit and the overshoot`,
-      disk < 2 * LIMIT + 64 * 2 ** 20,
-    ],
-    ['no process is left', survivors().length === 0],
-    ['no file is left but the session itself', removed === WORK.length && files.sort().join() === 'owner,session'],
-  ]
-}
-
-/** Ends whatever still runs, also when the demo is interrupted. */
-async function clearAway() {
-  erase()
-  if (host && host.child.exitCode === null && host.child.signalCode === null) {
-    host.child.kill('SIGKILL')
-    await host.gone
-  }
-  const { TaskRegistry } = await import('outlive')
-  const tasks = new TaskRegistry({ storageDir: store })
-  const left = tasks.list({ sessionId: 'demo' }).filter((task) => task.finishedAt === null || task.descendants > 0)
-  await Promise.all(left.map((task) => tasks.kill(task.taskId, { sessionId: 'demo', graceMs: 0 })))
-  tasks.detach()
-  rmSync(store, { recursive: true, force: true })
-}
-
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.once(signal, async () => {
-    await clearAway()
-    process.exit(130)
-  })
-}
-
-let held = false
-try {
-  const outcome = await run()
+function report(outcome) {
   const rows = outcome.ended.map((task) => {
     const times = told.get(task.taskId) ?? []
     const by = times.map((one) => `host ${one.host}`).join(', ')
-    return [
-      task.description,
-      task.status,
-      task.exitCode ?? task.signal ?? '',
-      `${(task.durationMs / 1000).toFixed(1)} s`,
-      times.length,
-      by,
-    ]
+    const code = task.exitCode ?? task.signal ?? ''
+    return [task.description, task.status, code, seconds(task.durationMs), times.length, by]
   })
   print(`\n${table(['task', 'status', 'code', 'took', 'told', 'by'], rows)}\n`)
   const checks = verdicts(outcome)
   for (const [what, holds] of checks) print(`${holds ? green('✓') : red('✗')} ${what}`)
-  held = checks.every(([, holds]) => holds)
-} finally {
-  await clearAway()
+  return checks.every(([, holds]) => holds)
 }
-process.exit(held ? 0 : 1)
+
+/** Ends whatever still runs and takes the store away, once, however the demo ends. */
+function clearAway() {
+  clearing ??= (async () => {
+    close()
+    if (host && !host.isGone()) host.child.kill('SIGKILL')
+    await host?.gone
+    const ids = new Set(started.keys())
+    for (let tries = 0; tries < 50; tries += 1) {
+      const tasks = list()
+      for (const { taskId } of tasks) ids.add(taskId)
+      const left = tasks.filter((task) => task.finishedAt === null || task.descendants > 0)
+      if (left.length === 0 && survivors(ids).length === 0) break
+      // Without a wait: one that its dying host was just about to start is in the list a moment later.
+      await Promise.allSettled(left.map((task) => watcher.kill(task.taskId, { sessionId: SESSION, graceMs: 0 })))
+      await pause(20)
+    }
+    watcher.detach()
+    rmSync(store, { recursive: true, force: true, maxRetries: 5 })
+  })()
+  return clearing
+}
+
+/** Maybe twice: npm passes a Ctrl-C on to a process that the terminal has told already. */
+function interrupt(signal) {
+  exitCode = 128 + constants.signals[signal]
+  clearAway().finally(() => {
+    // By the signal itself, as a shell expects of a program that it interrupted.
+    process.removeAllListeners(signal)
+    if (signal !== 'SIGPIPE') process.kill(process.pid, signal)
+    process.exit(exitCode) // Node ignores SIGPIPE.
+  })
+}
+
+try {
+  if (report(await run())) exitCode = 0
+} catch (error) {
+  if (!clearing) print(red(`✗ ${error.stack}`))
+}
+if (!clearing) clearAway().finally(() => process.exit(exitCode))
