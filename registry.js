@@ -69,8 +69,8 @@ class TaskRegistry {
   }
 
   async spawn(command, options) {
-    const order = checked.spawnOrder(command, options)
-    return this.#request((addon, request) => addon.spawn(request, order))
+    const { order, inherits } = checked.spawnOrder(command, options)
+    return this.#request((addon, request) => addon.spawn(request, order, inherits))
   }
 
   status(taskId, options) {

@@ -6,6 +6,7 @@
 
 mod wake;
 
+use std::env;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
-use crate::registry::{Registry, SpawnOptions};
+use crate::registry::{Registry, SpawnOrder};
 use crate::store::{PageRequest, Stream};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
@@ -47,11 +48,11 @@ impl NativeRegistry {
         Ok(NativeRegistry { registry, wake })
     }
 
-    /// Starts a task; settles with its id.
+    /// Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that.
     #[napi(catch_unwind)]
-    pub fn spawn(&self, request: f64, options: String) -> Result<()> {
-        let options: SpawnOptions = serde_json::from_str(&options).map_err(|error| Error::from_reason(error.to_string()))?;
-        thrown(self.registry.spawn(request, options))
+    pub fn spawn(&self, request: f64, order: String, inherits: bool) -> Result<()> {
+        let inherited = if inherits { env::vars_os().collect() } else { Vec::new() };
+        thrown(self.registry.spawn(request, SpawnOrder { order, inherited }))
     }
 
     /// The task as it stands, or null. Never changes anything.

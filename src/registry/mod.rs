@@ -27,7 +27,7 @@ pub use keeper::Request;
 pub use outbox::Wake;
 pub use replay::Replayed;
 pub use snapshot::TaskSnapshot;
-pub use spawn::SpawnOptions;
+pub use spawn::SpawnOrder;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};

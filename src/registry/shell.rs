@@ -1,5 +1,7 @@
 //! Which shell runs a command.
 
+use std::env;
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,7 @@ use crate::platform::{errno, files};
 const FALLBACK: &str = "/bin/sh";
 
 /// The absolute path of the shell that was asked for: a path, or a name on `search_path`. Without one: bash, else `/bin/sh`.
-pub(super) fn resolve(asked: Option<&str>, search_path: &str) -> Result<PathBuf> {
+pub(super) fn resolve(asked: Option<&str>, search_path: &OsStr) -> Result<PathBuf> {
     let Some(asked) = asked else {
         return find("bash", search_path).or_else(|_| check(Path::new(FALLBACK))).map_err(not_found(FALLBACK));
     };
@@ -24,11 +26,11 @@ pub(super) fn resolve(asked: Option<&str>, search_path: &str) -> Result<PathBuf>
     find(asked, search_path).map_err(not_found(asked))
 }
 
-fn find(name: &str, search_path: &str) -> io::Result<PathBuf> {
+fn find(name: &str, search_path: &OsStr) -> io::Result<PathBuf> {
     let mut reason = errno::no_such_file();
     // A relative entry would mean another shell in each directory.
-    for directory in search_path.split(':').filter(|directory| directory.starts_with('/')) {
-        match check(&Path::new(directory).join(name)) {
+    for directory in env::split_paths(search_path).filter(|directory| directory.is_absolute()) {
+        match check(&directory.join(name)) {
             Ok(path) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => reason = error,
@@ -56,11 +58,11 @@ mod tests {
     #[test]
     fn a_shell_is_an_absolute_path_or_a_name_on_path() {
         // P18
-        assert_eq!(resolve(Some("/bin/sh"), "").unwrap(), Path::new("/bin/sh"));
-        assert_eq!(resolve(Some("sh"), "relative:/nowhere:/bin").unwrap(), Path::new("/bin/sh"));
-        assert_eq!(resolve(None, "").unwrap(), Path::new(FALLBACK));
+        assert_eq!(resolve(Some("/bin/sh"), "".as_ref()).unwrap(), Path::new("/bin/sh"));
+        assert_eq!(resolve(Some("sh"), "relative:/nowhere:/bin".as_ref()).unwrap(), Path::new("/bin/sh"));
+        assert_eq!(resolve(None, "".as_ref()).unwrap(), Path::new(FALLBACK));
         for missing in ["/no/such/shell", "no-such-shell", "./sh", "/bin", "/etc/passwd"] {
-            let error = resolve(Some(missing), "/bin").unwrap_err();
+            let error = resolve(Some(missing), "/bin".as_ref()).unwrap_err();
             assert!(matches!(error, Error::ShellNotFound { .. }) && error.to_string().contains(missing), "{error}");
         }
     }

@@ -1,8 +1,9 @@
 //! `spawn`: a task is made on disk, its supervisor started, and the caller told once its command runs.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,52 +19,49 @@ use crate::store::{self, Created, Order, OwnerBell, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
 
+/// A task as the caller's thread hands it over: read on the reactor's thread, for the caller's has an event loop to run.
+pub struct SpawnOrder {
+    /// [`SpawnOptions`] as JSON.
+    pub order: String,
+    /// The variables that the command inherits.
+    pub inherited: Vec<(OsString, OsString)>,
+}
+
 /// Everything that a task can be asked to be. The face has filled in the defaults.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SpawnOptions {
-    /// The command's text.
-    pub command: String,
-    /// Whose it is.
-    pub session_id: String,
-    /// Where it runs.
-    pub cwd: PathBuf,
-    /// Its whole environment.
-    pub env: BTreeMap<String, String>,
-    /// Milliseconds; 0: no deadline.
-    pub timeout_ms: u64,
-    /// Milliseconds between SIGTERM and SIGKILL.
-    pub grace_ms: u64,
+struct SpawnOptions {
+    command: String,
+    session_id: String,
+    cwd: PathBuf,
+    /// Laid over what is inherited; `None` takes a name away.
+    env: BTreeMap<String, Option<String>>,
+    /// 0: no deadline.
+    timeout_ms: u64,
+    grace_ms: u64,
     /// An absolute path or a name on `PATH`; `None`: bash, else `/bin/sh`.
-    pub shell: Option<String>,
-    /// Whether the streams are merged.
-    pub stderr: StderrMode,
-    /// Bytes to keep of each capture file; 0: all.
-    pub max_output_bytes: u64,
-    /// What a natural end does to descendants.
-    pub cleanup: Cleanup,
-    /// Whether the completion is pushed and drained.
-    pub notify: bool,
-    /// The caller's words.
-    pub description: Option<String>,
-    /// The caller's JSON.
-    pub metadata: Box<RawValue>,
+    shell: Option<String>,
+    stderr: StderrMode,
+    /// Of each capture file; 0: all.
+    max_output_bytes: u64,
+    cleanup: Cleanup,
+    notify: bool,
+    description: Option<String>,
+    metadata: Box<RawValue>,
 }
 
 /// What a natural end does to descendants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Cleanup {
-    /// They go on.
+enum Cleanup {
     Keep,
-    /// They are ended.
     Kill,
 }
 
 /// A spawn on its way to the reactor's thread.
 pub(super) struct Spawn {
     pub(super) request: Request,
-    options: SpawnOptions,
+    order: SpawnOrder,
     place: Place,
 }
 
@@ -110,16 +108,16 @@ struct Made {
 
 impl Registry {
     /// Starts a task; the answer is its id.
-    pub fn spawn(&self, request: Request, options: SpawnOptions) -> Result<()> {
+    pub fn spawn(&self, request: Request, order: SpawnOrder) -> Result<()> {
         let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;
-        self.send(Job::Spawn(Box::new(Spawn { request, options, place })))
+        self.send(Job::Spawn(Box::new(Spawn { request, order, place })))
     }
 }
 
 impl Keeper {
     pub(super) fn spawn(&mut self, ear: &mut Ear, spawn: Spawn) {
-        let Spawn { request, options, place } = spawn;
-        let launched = self.make(ear, options).and_then(|made| {
+        let Spawn { request, order, place } = spawn;
+        let launched = self.make(ear, order).and_then(|made| {
             place.fill(made.entry.clone());
             self.launch(ear, made)
         });
@@ -133,15 +131,17 @@ impl Keeper {
     }
 
     /// The task with its directory, listened to, and its supervisor not yet running.
-    fn make(&mut self, ear: &mut Ear, options: SpawnOptions) -> Result<Made> {
+    fn make(&mut self, ear: &mut Ear, SpawnOrder { order, inherited }: SpawnOrder) -> Result<Made> {
+        let options: SpawnOptions = serde_json::from_str(&order).expect("the face sends what we read");
+        let variables = variables(inherited, options.env);
         let session = SessionId::new(&options.session_id);
         if !self.shared.lock().attached.contains(&session) {
             self.attach(ear, &session)?;
         }
-        let search_path = options.env.get("PATH").map_or("", String::as_str);
+        let search_path = variables.get(OsStr::new("PATH")).map_or(OsStr::new(""), OsString::as_os_str);
         let shell = shell::resolve(options.shell.as_deref(), search_path)?;
         let order = Order {
-            environment: environment(&options.env, &options.cwd),
+            environment: environment(variables, &options.cwd),
             shell,
             max_output_bytes: options.max_output_bytes,
             kill_descendants: options.cleanup == Cleanup::Kill,
@@ -250,10 +250,25 @@ fn new_id(is_known: impl Fn(&TaskId) -> bool) -> Result<TaskId> {
     }
 }
 
+type Variables = BTreeMap<OsString, OsString>;
+
+fn variables(inherited: Vec<(OsString, OsString)>, overrides: BTreeMap<String, Option<String>>) -> Variables {
+    // Where a block has a name twice, `getenv` finds the first: so the last to be collected is that one.
+    let mut variables: Variables = inherited.into_iter().rev().collect();
+    for (name, value) in overrides {
+        match value {
+            Some(value) => drop(variables.insert(name.into(), value.into())),
+            None => drop(variables.remove(OsStr::new(&name))),
+        }
+    }
+    variables
+}
+
 /// The command's variables. `PWD` names the directory as it was asked for; shells would otherwise resolve its links.
-fn environment(variables: &BTreeMap<String, String>, cwd: &Path) -> Vec<CString> {
-    let cwd = cwd.to_string_lossy();
-    let inherited = variables.iter().filter(|(name, _)| !["PWD", names::TASK_ID_VARIABLE].contains(&name.as_str()));
-    let all = inherited.map(|(name, value)| format!("{name}={value}")).chain([format!("PWD={cwd}")]);
+fn environment(mut variables: Variables, cwd: &Path) -> Vec<CString> {
+    variables.remove(OsStr::new(names::TASK_ID_VARIABLE));
+    variables.insert("PWD".into(), cwd.into());
+    let line = |(name, value): (OsString, OsString)| [name.into_vec(), value.into_vec()].join(&b'=');
+    let all = variables.into_iter().map(line);
     all.map(|variable| CString::new(variable).expect("the door refuses a NUL in any text")).collect()
 }

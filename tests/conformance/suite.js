@@ -63,6 +63,26 @@ promise('a command inherits the environment and the directory as they are now', 
   assert.equal(tasks.output((await ended('pwd', { cwd: '/' })).taskId).text, '/\n')
 })
 
+promise('a variable that was removed, or an environment that was replaced, is what a command gets', async () => {
+  const printed = async (env) => {
+    const command = 'echo "$CONFORMANCE_A $CONFORMANCE_B $ELECTRON_RUN_AS_NODE"'
+    return tasks.output((await ended(command, { shell: '/bin/sh', env })).taskId).text
+  }
+  Object.assign(process.env, { CONFORMANCE_A: 'a', CONFORMANCE_B: 'b', ELECTRON_RUN_AS_NODE: '1' })
+  assert.equal(await printed(), 'a b \n')
+  assert.equal(await printed({ CONFORMANCE_A: undefined, ELECTRON_RUN_AS_NODE: 'asked' }), ' b asked\n')
+  delete process.env.CONFORMANCE_A
+  assert.equal(await printed(), ' b \n')
+  const real = process.env
+  process.env = { ...real, CONFORMANCE_B: 'replaced' }
+  try {
+    assert.equal(await printed(), ' replaced \n')
+  } finally {
+    process.env = real
+  }
+  for (const name of ['CONFORMANCE_B', 'ELECTRON_RUN_AS_NODE']) delete process.env[name]
+})
+
 promise('errors are Errors with a code, a cause, and the line that asked', async () => {
   const askedHere = async () => tasks.spawn('true', { cwd: '/no/such/place' })
   const error = await askedHere().catch((thrown) => thrown)
