@@ -10,6 +10,7 @@
 //! * [`identity`]: this machine, this boot, this user.
 //! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
 //! * [`process`]: starting a supervisor without copying the host's memory, reaping it, counting and sweeping a task's processes.
+//! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //!
 //! Only Linux is here; the JavaScript face answers `UNSUPPORTED_PLATFORM` elsewhere.
 
@@ -22,6 +23,7 @@ pub mod identity;
 pub mod marked;
 pub mod poll;
 pub mod process;
+pub mod scheduling;
 pub mod tree;
 
 use std::io;

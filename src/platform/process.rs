@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Mutex;
 
-use super::check;
+use super::{check, scheduling};
 
 /// Descriptors are moved up here before they are put into their places, so that no place is overwritten before it is read.
 const ABOVE_ALL_PLACES: libc::c_int = 32;
@@ -29,10 +29,10 @@ pub fn start(path: &CStr, arguments: &[CString], environment: &[CString], fds: &
     let arguments = pointers(arguments);
     let environment = pointers(environment);
     let mut pid = 0;
-    // SAFETY: all strings, lists, actions and attributes live across the call, and both lists end with a null pointer.
-    let error = unsafe {
-        libc::posix_spawn(&mut pid, path.as_ptr(), &actions.0, &attributes.0, arguments.as_ptr(), environment.as_ptr())
-    };
+    let error = scheduling::under_host_policy(|| {
+        // SAFETY: all strings, lists, actions and attributes live across the call, and both lists end with a null pointer.
+        unsafe { libc::posix_spawn(&mut pid, path.as_ptr(), &actions.0, &attributes.0, arguments.as_ptr(), environment.as_ptr()) }
+    });
     if error == 0 { Ok(Child(pid)) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
@@ -53,13 +53,6 @@ impl Drop for Child {
     fn drop(&mut self) {
         UNREAPED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(self.0);
     }
-}
-
-/// Names the thread, and tells the scheduler that it does not compete for latency with the thread that started it.
-pub fn become_background_thread() {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `parameters` lives across the call; 0 is the calling thread. A refusal costs only latency.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters) };
 }
 
 /// An executable in memory that nobody can change, for stores from which nothing can be executed.

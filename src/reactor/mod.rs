@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::platform::poll::{Poll, Waker};
-use crate::platform::process;
+use crate::platform::scheduling;
 use timers::Timers;
 
 /// Names a watched descriptor.
@@ -146,7 +146,7 @@ impl<J> Queue<J> {
 struct Stopped;
 
 fn run<H: Handler>(mut ear: Ear<H::Timer>, mut handler: H, queue: &Queue<H::Job>) {
-    process::become_background_thread();
+    scheduling::give_way();
     loop {
         loop {
             match queue.next() {

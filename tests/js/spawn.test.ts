@@ -186,6 +186,22 @@ describe('the command finds', () => {
     expect(masks[1]).toEqual(none)
   })
 
+  test("its host's scheduling policy and niceness, whatever we chose for a thread of ours", async () => {
+    // P26
+    const policyAndNice = `cut -d' ' -f19,41 /proc/self/stat`
+    for (const [under, expected] of [
+      [[], '0 0\n'],
+      [['chrt', '--batch', '0', 'nice', '-n', '3'], '3 3\n'],
+    ] as const) {
+      const node = await host(store, { under: [...under] })
+      const text = await node.call(async ({ tasks }, command) => {
+        const { taskId } = await tasks.wait(await tasks.spawn(command))
+        return tasks.output(taskId).text
+      }, policyAndNice)
+      expect(text).toBe(expected)
+    }
+  })
+
   test('the umask, the working directory and the environment as asked', async () => {
     // P26
     const cwd = scratch()

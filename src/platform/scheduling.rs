@@ -1,0 +1,32 @@
+//! The scheduler's view of our thread. It wakes beside the JavaScript thread that it serves, and under `SCHED_BATCH` it never
+//! takes that one's processor away. Children inherit a policy, and a command must not run under one that nobody chose for it.
+
+use std::cell::Cell;
+
+thread_local! {
+    static IS_BATCH: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes the calling thread give way, unless somebody has chosen a policy for the host.
+pub fn give_way() {
+    // SAFETY: a plain system call; 0 is the calling thread.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    IS_BATCH.set(policy == libc::SCHED_OTHER && set(libc::SCHED_BATCH));
+}
+
+/// Runs `start` under the host's own policy, for its children to inherit.
+pub(super) fn under_host_policy<T>(start: impl FnOnce() -> T) -> T {
+    let is_batch = IS_BATCH.get() && set(libc::SCHED_OTHER);
+    let outcome = start();
+    if is_batch {
+        set(libc::SCHED_BATCH);
+    }
+    outcome
+}
+
+/// A refusal costs latency, and nothing else.
+fn set(policy: libc::c_int) -> bool {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `parameters` lives across the call; 0 is the calling thread.
+    unsafe { libc::sched_setscheduler(0, policy, &parameters) == 0 }
+}
