@@ -1,7 +1,7 @@
 //! Files of the store: private to their owner, opened without following a link in their last part.
 
 use std::ffi::CString;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,18 +11,19 @@ use std::path::{Path, PathBuf};
 use super::check;
 
 /// Opens a plain file for reading. Neither a link nor a FIFO with no writer can lead it astray or stop it.
-pub fn open_to_read(path: &Path) -> io::Result<File> {
+pub fn open_to_read(path: &Path) -> io::Result<(File, Metadata)> {
     let file = owned(open_raw(path, libc::O_RDONLY | libc::O_NONBLOCK, 0)?);
-    if !file.metadata()?.is_file() {
+    let about = file.metadata()?;
+    if !about.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidData, "not a plain file"));
     }
-    Ok(file)
+    Ok((file, about))
 }
 
 /// The content of a plain file, or an error of kind `FileTooLarge` when there are more than `limit` bytes of it.
 pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let file = open_to_read(path)?;
-    let mut content = Vec::with_capacity((file.metadata()?.len() as usize).min(limit) + 1);
+    let (file, about) = open_to_read(path)?;
+    let mut content = Vec::with_capacity((about.len() as usize).min(limit) + 1);
     file.take(limit as u64 + 1).read_to_end(&mut content)?;
     if content.len() > limit {
         return Err(io::Error::new(ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));

@@ -101,6 +101,9 @@ impl Keeper {
     /// Reads what a task's directory says now, and does what follows.
     pub(super) fn refresh(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
         let Some(entry) = self.shared.lock().find(id, None) else { return };
+        if entry.task.is_gone() {
+            return;
+        }
         // A record that cannot be read is no news; at the hang-up the task is lost.
         let news = store::news(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up).unwrap_or_default();
         if self.never_started(id, &entry.task.state, &news) {

@@ -112,8 +112,7 @@ type Piece = (u64, Vec<u8>);
 impl<'a> Capture<'a> {
     fn open(dir: &'a TaskDir, stream: Stream, mode: StderrMode) -> Result<Option<Capture<'a>>> {
         let Some(path) = dir.capture(stream, mode) else { return Ok(None) };
-        let opened = files::open_to_read(&path).and_then(|file| Ok((file.metadata()?, file)));
-        let (about, file) = opened.map_err(Error::storage("read", path))?;
+        let (file, about) = files::open_to_read(&path).map_err(Error::storage("read", path))?;
         Ok(Some(Capture { dir, stream, file, about }))
     }
 

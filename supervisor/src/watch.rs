@@ -199,6 +199,7 @@ impl<'a> Watch<'a> {
         );
         ignore(failpoint::pass("supervisor.after_publish"));
         announce();
+        process::give_way();
         ignore(failpoint::pass("supervisor.after_end_told"));
         self.deadline = NEVER;
         let counted = descendants > 0;

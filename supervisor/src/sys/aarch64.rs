@@ -21,6 +21,7 @@ pub(super) mod number {
     pub(in crate::sys) const FDATASYNC: usize = 83;
     pub(in crate::sys) const EXIT_GROUP: usize = 94;
     pub(in crate::sys) const WAITID: usize = 95;
+    pub(in crate::sys) const SCHED_YIELD: usize = 124;
     pub(in crate::sys) const CLOCK_GETTIME: usize = 113;
     pub(in crate::sys) const KILL: usize = 129;
     pub(in crate::sys) const RT_SIGACTION: usize = 134;

@@ -61,6 +61,12 @@ pub(crate) fn die_with_parent() -> Result<()> {
     plain(number::PRCTL, [PR_SET_PDEATHSIG, usize::from(SIGKILL), 0, 0]).map(drop)
 }
 
+/// Lets whom we have just woken run before we go on: the kernel has put them onto our processor, for a writer to a FIFO
+/// mostly sleeps next.
+pub(crate) fn give_way() {
+    ignore(plain(number::SCHED_YIELD, [0; 4]));
+}
+
 /// Signals a process, or a group when the number is negative. An error means that nobody was there to get it.
 pub(crate) fn signal(target: i32, signal: u8) {
     ignore(plain(number::KILL, [number(target), usize::from(signal), 0, 0]));

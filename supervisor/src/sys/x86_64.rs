@@ -30,6 +30,7 @@ pub(super) mod number {
     pub(in crate::sys) const CLOCK_GETTIME: usize = 228;
     pub(in crate::sys) const EXIT_GROUP: usize = 231;
     pub(in crate::sys) const WAITID: usize = 247;
+    pub(in crate::sys) const SCHED_YIELD: usize = 24;
     pub(in crate::sys) const OPENAT: usize = 257;
     pub(in crate::sys) const UNLINKAT: usize = 263;
     pub(in crate::sys) const PPOLL: usize = 271;
