@@ -24,6 +24,10 @@ format:
     npx biome check --write .
     cargo fmt --all
 
+# What the parts cost that start no process: states, records, pages, replay.
+bench-rust:
+    cargo bench --manifest-path bench/rust/Cargo.toml
+
 # The same promises under every runtime; others than those installed here come from npm, into ~/.cache.
 runtimes:
     node tests/conformance/run.js node@18 node@20 node@22 node@24 node@26 bun@1.3.14 bun deno

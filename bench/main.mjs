@@ -25,8 +25,11 @@ if (values.only !== undefined && !(values.only in FIGURES)) {
 
 const here = import.meta.dirname ?? new URL('.', import.meta.url).pathname
 const dir = mkdtempSync(join(tmpdir(), 'outlive-bench-'))
-const stamp = join(dir, 'stamp-program')
-execFileSync('cc', ['-O2', '-static', '-o', stamp, join(here, 'stamp.c')])
+const [stamp, floor] = ['stamp', 'floor'].map((name) => {
+  const program = join(dir, `${name}-program`)
+  execFileSync('cc', ['-O2', '-static', '-o', program, join(here, `${name}.c`)])
+  return program
+})
 const ours = outlive(join(dir, 'store'))
 const machine = `${new Date().toISOString().slice(0, 10)}, Linux ${release()}, ${cpus().length} × ${cpus()[0].model}, Node ${process.version}`
 
@@ -36,7 +39,7 @@ try {
   for (const [name, figure] of Object.entries(FIGURES)) {
     if (values.only !== undefined && values.only !== name) continue
     process.stderr.write(`${name} …\n`)
-    rows.push(...(await figure({ ours, dir, stamp, quick: values.quick ?? false })).map(judged))
+    rows.push(...(await figure({ ours, dir, stamp, floor, quick: values.quick ?? false })).map(judged))
   }
 } finally {
   ours.close()

@@ -10,12 +10,18 @@ export function percentile(values, share) {
 
 export const spread = (values) => ({ n: values.length, p50: percentile(values, 0.5), p99: percentile(values, 0.99) })
 
-/** Runs every peer once per round, in turn, so that a machine that changes its speed changes it for all. */
+/**
+ * Runs every peer once per round, so that a machine that changes its speed changes it for all; and each round begins with
+ * the next one, so that none always has the same forerunner, whose remains it would pay for.
+ */
 export async function interleaved(peers, rounds, once) {
   const samples = new Map(peers.map((peer) => [peer.name, []]))
   for (const peer of peers) await once(peer)
   for (let round = 0; round < rounds; round++) {
-    for (const peer of peers) samples.get(peer.name).push(await once(peer))
+    for (let turn = 0; turn < peers.length; turn++) {
+      const peer = peers[(round + turn) % peers.length]
+      samples.get(peer.name).push(await once(peer))
+    }
   }
   return samples
 }

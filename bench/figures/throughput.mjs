@@ -1,12 +1,38 @@
-// Many short commands, 32 at a time, and the longest time that the event loop stood still meanwhile.
+// Many short commands, one after the other and 32 at a time, and the longest time that the event loop stood still meanwhile.
+import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { nowMs } from '../measure.mjs'
 import { childProcess } from '../peers.mjs'
 
-export async function throughput({ ours, dir, quick }) {
+const FLOOR = 'C with vfork and wait'
+
+export async function throughput({ ours, dir, floor, quick }) {
   const count = quick ? 500 : 2000
-  const [mine, theirs] = [await run(ours, count, dir), await run(childProcess, count, dir)]
+  const floorPerSecond = (parallel) => count / (Number(execFileSync(floor, [`${count}`, `${parallel}`])) / 1e9)
+  const alone = await run(ours, count, dir, 1)
+  const [mine, theirs] = [await run(ours, count, dir, 32), await run(childProcess, count, dir, 32)]
   return [
+    {
+      title: '`true`, from the call to the callback',
+      at: 'mean',
+      peer: FLOOR,
+      n: count,
+      unit: 'ms',
+      ours: 1000 / alone.perSecond,
+      theirs: 1000 / floorPerSecond(1),
+      goal: 2,
+    },
+    {
+      title: `${count} short tasks, 32 at a time`,
+      at: 'all',
+      peer: FLOOR,
+      n: count,
+      unit: '/s',
+      ours: mine.perSecond,
+      theirs: floorPerSecond(32),
+      goal: 0.9,
+      more: true,
+    },
     {
       title: `${count} short tasks, 32 at a time`,
       at: 'all',
@@ -32,7 +58,7 @@ export async function throughput({ ours, dir, quick }) {
   ]
 }
 
-function run(peer, count, dir) {
+function run(peer, count, dir, parallel) {
   return new Promise((resolve) => {
     let [left, ended, stall, last] = [count, 0, 0, nowMs()]
     const probe = setInterval(() => {
@@ -50,6 +76,6 @@ function run(peer, count, dir) {
       clearInterval(probe)
       resolve({ perSecond: count / ((nowMs() - began) / 1000), stall })
     }
-    for (let i = 0; i < 32; i++) next()
+    for (let i = 0; i < parallel; i++) next()
   })
 }

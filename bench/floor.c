@@ -1,0 +1,37 @@
+// The floor: what `sh -c true` costs whoever starts it with vfork, waits for it, and does nothing else.
+// Usage: floor COUNT PARALLEL. Prints the nanoseconds that all of it took.
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void start(char **environment) {
+  char *arguments[] = {"sh", "-c", "true", NULL};
+  pid_t child = vfork();
+  if (child == 0) {
+    execve("/bin/sh", arguments, environment);
+    _exit(127);
+  }
+  if (child < 0) exit(1);
+}
+
+static long long now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+int main(int count, char **arguments, char **environment) {
+  if (count != 3) return 2;
+  int left = atoi(arguments[1]), parallel = atoi(arguments[2]), running = 0;
+  long long began = now();
+  while (left > 0 || running > 0) {
+    for (; left > 0 && running < parallel; left--, running++) start(environment);
+    int status;
+    if (wait(&status) < 0 || status != 0) return 1;
+    running--;
+  }
+  printf("%lld\n", now() - began);
+  return 0;
+}

@@ -1,0 +1,1 @@
+//! Only benches: `cargo bench --manifest-path bench/rust/Cargo.toml`.
