@@ -62,7 +62,7 @@ fn build_supervisor(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
 
 /// Flags, wrappers (clippy, coverage) and facts about the addon's own build mean something else in the inner one.
 fn is_for_the_addon_only(name: &str) -> bool {
-    let kept = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_SOURCE_"];
+    let kept = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_SOURCE_", "CARGO_UNSTABLE_BUILD_STD"];
     let linker = name.starts_with("CARGO_TARGET_") && name.ends_with("_LINKER");
     let of_cargo = name.starts_with("CARGO") && !linker && !kept.iter().any(|prefix| name.starts_with(prefix));
     of_cargo || matches!(name, "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "TARGET" | "HOST")

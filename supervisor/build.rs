@@ -14,14 +14,18 @@ fn main() {
         "-no-pie",
         "-Wl,--gc-sections",
         "-Wl,--build-id=none",
-        // No page for each kind of section: fewer pages to touch, and a smaller file.
         largest_page,
-        "-Wl,-z,noseparate-code",
         "-Wl,-z,norelro",
         "-Wl,-z,noexecstack",
     ];
     for argument in arguments {
         println!("cargo:rustc-link-arg-bins={argument}");
+    }
+    // No page for each kind of section: fewer pages to touch, and a smaller file.
+    // zig refuses the flag, and its linker separates no code unasked.
+    let is_zig = env::var("RUSTC_LINKER").is_ok_and(|linker| linker.contains("zig"));
+    if !is_zig {
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,noseparate-code");
     }
     println!("cargo:rerun-if-changed=build.rs");
 }

@@ -59,11 +59,7 @@ impl Drop for Child {
 pub fn sealed_executable(content: &[u8]) -> io::Result<File> {
     // MFD_EXEC must be said where vm.memfd_noexec asks for it, and is unknown before Linux 6.3.
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    let name = c"outlive-supervisor";
-    // SAFETY: `name` is a C string that lives across the call.
-    let fd = check(unsafe { libc::memfd_create(name.as_ptr(), flags | libc::MFD_EXEC) })
-        // SAFETY: `name` is a C string that lives across the call.
-        .or_else(|_| check(unsafe { libc::memfd_create(name.as_ptr(), flags) }))?;
+    let fd = memfd(c"outlive-supervisor", flags | libc::MFD_EXEC).or_else(|_| memfd(c"outlive-supervisor", flags))?;
     // SAFETY: `fd` was just made and nobody else owns it.
     let mut file = unsafe { File::from_raw_fd(fd) };
     io::Write::write_all(&mut file, content)?;
@@ -72,6 +68,13 @@ pub fn sealed_executable(content: &[u8]) -> io::Result<File> {
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
     // It is executed by its number, which a place must not take over.
     Ok(File::from(raise(&file.as_fd())?))
+}
+
+/// Not through the C library: glibc before 2.27 lacks the function, and would then refuse to load the whole addon.
+fn memfd(name: &CStr, flags: libc::c_uint) -> io::Result<libc::c_int> {
+    // SAFETY: `name` is a C string that lives across the call.
+    let fd = unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) };
+    check(libc::c_int::try_from(fd).expect("a descriptor is a c_int"))
 }
 
 fn reap_leftovers() {
