@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::platform::poll::{Poll, Waker};
 use crate::platform::scheduling;
+pub use timers::TimerKey;
 use timers::Timers;
 
 /// Names a watched descriptor.
@@ -59,9 +60,14 @@ impl<T> Ear<T> {
         self.poll.remove(file);
     }
 
-    /// Calls `on_due` when `pause` has passed.
-    pub fn after(&mut self, pause: Duration, timer: T) {
-        self.timers.set(pause, timer);
+    /// Calls `on_due` when `pause` has passed; never, if it is longer than any clock counts.
+    pub fn after(&mut self, pause: Duration, timer: T) -> Option<TimerKey> {
+        self.timers.set(pause, timer)
+    }
+
+    /// Forgets a timer; one that was due is forgotten already.
+    pub fn cancel(&mut self, timer: TimerKey) {
+        self.timers.cancel(timer);
     }
 }
 

@@ -1,69 +1,47 @@
-//! Timers, earliest first. There is no clock tick: the reactor sleeps until the first of them.
+//! Timers, earliest first. There is no clock tick: the reactor sleeps until the first of them. One that nobody needs any more
+//! is cancelled, and costs nothing until its time.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-pub(super) struct Timers<T> {
-    heap: BinaryHeap<Reverse<Timer<T>>>,
-    count: u64,
+/// Names a timer that was set. Timers of one moment fire in the order in which they were set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimerKey {
+    due: Instant,
+    number: u64,
 }
 
-struct Timer<T> {
-    due: Instant,
-    /// Timers of one moment fire in the order in which they were set.
-    number: u64,
-    what: T,
+pub(super) struct Timers<T> {
+    waiting: BTreeMap<TimerKey, T>,
+    count: u64,
 }
 
 impl<T> Timers<T> {
     pub(super) fn new() -> Self {
-        Timers { heap: BinaryHeap::new(), count: 0 }
+        Timers { waiting: BTreeMap::new(), count: 0 }
     }
 
-    pub(super) fn set(&mut self, pause: Duration, what: T) {
-        // A pause that no clock can count to never ends.
-        let Some(due) = Instant::now().checked_add(pause) else { return };
+    /// `None` for a pause that no clock can count to: it never ends.
+    pub(super) fn set(&mut self, pause: Duration, what: T) -> Option<TimerKey> {
+        let due = Instant::now().checked_add(pause)?;
         self.count += 1;
-        self.heap.push(Reverse(Timer { due, number: self.count, what }));
+        let key = TimerKey { due, number: self.count };
+        self.waiting.insert(key, what);
+        Some(key)
+    }
+
+    /// One that has fired is no longer there, which is fine.
+    pub(super) fn cancel(&mut self, key: TimerKey) {
+        self.waiting.remove(&key);
     }
 
     pub(super) fn until_next(&self) -> Option<Duration> {
-        self.heap.peek().map(|Reverse(timer)| timer.due.saturating_duration_since(Instant::now()))
+        self.waiting.keys().next().map(|key| key.due.saturating_duration_since(Instant::now()))
     }
 
     pub(super) fn take_due(&mut self) -> Option<T> {
-        let Reverse(next) = self.heap.peek()?;
-        if next.due > Instant::now() {
-            return None;
-        }
-        self.heap.pop().map(|Reverse(timer)| timer.what)
-    }
-}
-
-impl<T> PartialEq for Timer<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<T> Eq for Timer<T> {}
-
-impl<T> PartialOrd for Timer<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Timer<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl<T> Timer<T> {
-    fn key(&self) -> (Instant, u64) {
-        (self.due, self.number)
+        let next = self.waiting.first_entry()?;
+        (next.key().due <= Instant::now()).then(|| next.remove())
     }
 }
 
@@ -80,5 +58,16 @@ mod tests {
         timers.set(Duration::ZERO, "second");
         assert_eq!([timers.take_due(), timers.take_due(), timers.take_due()], [Some("first"), Some("second"), None]);
         assert!(timers.until_next().is_some_and(|pause| pause > Duration::from_secs(3000)));
+    }
+
+    #[test]
+    fn one_that_was_cancelled_is_gone_at_once_and_never_due() {
+        let mut timers = Timers::new();
+        let (first, second) = (timers.set(Duration::ZERO, "first"), timers.set(Duration::ZERO, "second"));
+        first.into_iter().for_each(|key| timers.cancel(key));
+        assert_eq!(timers.waiting.len(), 1);
+        assert_eq!([timers.take_due(), timers.take_due()], [Some("second"), None]);
+        second.into_iter().for_each(|key| timers.cancel(key));
+        assert_eq!(timers.until_next(), None);
     }
 }

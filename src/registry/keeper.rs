@@ -140,9 +140,9 @@ impl Keeper {
                 Effect::AnnounceEnd => {
                     let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());
                     session.iter().for_each(|session| self.deliver(session));
-                    self.answer_waiters(id, Until::Ended);
+                    self.answer_waiters(ear, id, Until::Ended);
                 }
-                Effect::AnnounceEmpty => self.answer_waiters(id, Until::Empty),
+                Effect::AnnounceEmpty => self.answer_waiters(ear, id, Until::Empty),
                 Effect::RetryLater => self.tell_again_later(ear, id),
             }
         }
@@ -184,7 +184,7 @@ impl Keeper {
                 self.kill(ear, request, &task, session, signal, grace_ms);
             }
             Job::Wait { request, task, session, timeout } => self.wait(ear, request, &task, session, timeout),
-            Job::Cancel { request } => self.waiters.retain(|waiter| !waiter.is_for(request)),
+            Job::Cancel { request } => self.cancel(ear, request),
             Job::Adopt { task, session, reply } => {
                 let sessions = self.shared.sessions(session.as_ref());
                 sessions.iter().for_each(|session| self.adopt(ear, session, &task));

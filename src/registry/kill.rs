@@ -43,7 +43,7 @@ impl Keeper {
         if entry.task.is_gone() {
             return self.answer(request, &entry);
         }
-        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty });
+        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });
         if let Err(error) = self.order_kill(ear, &entry, signal, grace_ms) {
             self.waiters.retain(|waiter| !waiter.is_for(request));
             self.shared.outbox.fail(request, &error);

@@ -204,7 +204,7 @@ impl Keeper {
     /// There never was such a task.
     pub(super) fn forget(&mut self, ear: &mut Ear, task: &TaskId) {
         self.shared.lock().remove(task);
-        self.turn_away_waiters(task);
+        self.turn_away_waiters(ear, task);
         self.watches.retain(|_, watch| match watch {
             Watch::Events { task: of, events } if of == task => {
                 ear.unwatch(events);

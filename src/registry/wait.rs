@@ -7,6 +7,7 @@ use super::keeper::{Ear, Job, Keeper, Request, Timer};
 use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use crate::error::{Error, Result};
+use crate::reactor::TimerKey;
 use crate::task::{SessionId, TaskId};
 
 /// What a waiter waits for.
@@ -21,7 +22,7 @@ pub(super) enum Until {
 /// Somebody who wants to know.
 pub(super) enum Waiter {
     /// Of one task.
-    Task { request: Request, task: TaskId, until: Until },
+    Task { request: Request, task: TaskId, until: Until, patience: Option<TimerKey> },
     /// Of many, who wants all the answers at once.
     Tasks { request: Request, open: Vec<TaskId>, done: Vec<TaskSnapshot> },
 }
@@ -69,8 +70,16 @@ impl Keeper {
         if entry.task.ending().is_some() || timeout == Some(Duration::ZERO) {
             return self.answer(request, &entry);
         }
-        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Ended });
-        timeout.into_iter().for_each(|pause| ear.after(pause, Timer::WaitIsOver { request }));
+        let patience = timeout.and_then(|pause| ear.after(pause, Timer::WaitIsOver { request }));
+        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Ended, patience });
+    }
+
+    /// The caller does not wait any more.
+    pub(super) fn cancel(&mut self, ear: &mut Ear, request: Request) {
+        let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
+        if let Waiter::Task { patience: Some(timer), .. } = self.waiters.swap_remove(place) {
+            ear.cancel(timer);
+        }
     }
 
     /// The task that a caller names, from the ledger or from disk.
@@ -93,10 +102,11 @@ impl Keeper {
     }
 
     /// Nothing will ever be heard of this task.
-    pub(super) fn turn_away_waiters(&mut self, id: &TaskId) {
+    pub(super) fn turn_away_waiters(&mut self, ear: &mut Ear, id: &TaskId) {
         for waiter in std::mem::take(&mut self.waiters) {
             match waiter {
-                Waiter::Task { request, task, .. } if task == *id => {
+                Waiter::Task { request, task, patience, .. } if task == *id => {
+                    patience.into_iter().for_each(|timer| ear.cancel(timer));
                     let error = Error::TaskNotFound { task: id.to_string(), session: None };
                     self.shared.outbox.fail(request, &error);
                 }
@@ -113,7 +123,7 @@ impl Keeper {
         }
     }
 
-    pub(super) fn answer_waiters(&mut self, id: &TaskId, reached: Until) {
+    pub(super) fn answer_waiters(&mut self, ear: &mut Ear, id: &TaskId, reached: Until) {
         if self.waiters.is_empty() {
             return;
         }
@@ -121,7 +131,10 @@ impl Keeper {
         let mut waiting = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
             match waiter {
-                Waiter::Task { request, task, until } if task == *id && until == reached => self.answer(request, &entry),
+                Waiter::Task { request, task, until, patience } if task == *id && until == reached => {
+                    patience.into_iter().for_each(|timer| ear.cancel(timer));
+                    self.answer(request, &entry);
+                }
                 Waiter::Tasks { request, mut open, mut done } if reached == Until::Empty && open.contains(id) => {
                     open.retain(|task| task != id);
                     done.push(self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES));
