@@ -231,7 +231,7 @@ export interface Completion {
   finishedAt: number
   durationMs: number
   descendants: number
-  /** 1, and more each time that it is told again. */
+  /** How often a callback was called with it, this time included: 1, and more each time that it is told again. */
   attempt: number
 }
 
@@ -377,6 +377,7 @@ export class TaskRegistry {
   /**
    * Closes the registry; its tasks go on. Promises that are pending reject with `REGISTRY_CLOSED`, and so do later
    * calls. Twice is fine, and so is a platform without an addon. Happens by itself when the process or worker ends.
+   * A callback that is at work goes on, and its completion is not told by another host for the next 10 seconds.
    */
   detach(): void
 

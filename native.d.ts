@@ -25,8 +25,11 @@ export declare class NativeRegistry {
   unsubscribe(subscription: number): void
   /** Ends a subscription of `ack: 'manual'`, and gives back what it holds. */
   abandon(subscription: number): void
-  /** Whether a completion that was handed out under `lease` may still be told. */
-  holds(taskId: string, lease: number): boolean
+  /**
+   * Whether a completion that was handed out under `lease` may still be told; then it counts as told. `settles`: `takeDelivery`
+   * or `refuse` will say when the callback is done.
+   */
+  begin(taskId: string, lease: number, settles: boolean): boolean
   /** Gives back a completion that was handed out under `lease` and never told. */
   giveBack(taskId: string, lease: number): void
   /** A callback is done with a completion: it is delivered for good. */
@@ -47,8 +50,10 @@ export declare class NativeRegistry {
   cleanup(request: number, olderThanMs: number, undeliveredOlderThanMs: number): void
   /** Ends every running task and takes no new ones; settles with their snapshots. */
   shutdown(request: number, graceMs?: number | undefined | null): void
-  /** Closes the registry; tasks go on. */
-  detach(): void
+  /** Closes the registry; tasks go on. True while callbacks are still at work, whose sessions other hosts are kept from. */
+  detach(): boolean
+  /** Leaves those sessions to other hosts. */
+  letGo(): void
   /** The messages that have come since the last call, as a JSON array. */
   take(): string
   /** Lets the registry keep the event loop alive. */

@@ -8,16 +8,20 @@
 
 const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
-const { setImmediate } = require('node:timers')
+const { setImmediate, setTimeout } = require('node:timers')
 const checked = require('./arguments.js')
 const { atEndOfJestEnvironment, outOfSight } = require('./environment.js')
 const { aborted, blame, callSite, closedError, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
 const native = require('./native.js')
+const { Subscription, disposable } = require('./subscription.js')
 
 const { read, schemas } = checked
 
 /** How long callbacks run in a row before the event loop gets its turn. */
 const SLICE_MS = 2
+
+/** How long after `detach` a callback that is still at work keeps other hosts from telling its session anything. */
+const HOLD_MS = 10_000
 
 // Registries with a promise pending or a subscription open. Others may be collected when their owner drops them: `wake`
 // itself holds its registry weakly.
@@ -64,6 +68,7 @@ class TaskRegistry {
         // Off the list first: a rejection that nobody is left to hear would end Jest.
         for (const request of [...registry.#requests.keys()]) registry.#close(request)
         registry.detach()
+        registry.#letGo()
       }
     })
   }
@@ -152,7 +157,7 @@ class TaskRegistry {
     this.#closed = true
     for (const id of [...this.#subscriptions.keys()]) this.#forget(id)
     try {
-      this.#addon?.detach()
+      if (this.#addon?.detach()) this.#holdForCallbacks()
       // What was answered by then stands: a task that was started is not rejected, for its completion will come.
       for (let batch = this.#take(); batch.length > 0; batch = this.#take()) this.#deliveries.push(...batch)
     } catch (error) {
@@ -161,6 +166,16 @@ class TaskRegistry {
       for (const event of this.#deliveries.splice(0)) if (event.type !== 'completion') this.#settleRequest(event)
       for (const request of [...this.#requests.keys()]) this.#reject(request, closedError())
     }
+  }
+
+  /** A callback's promise that nobody can settle any more is collected, this registry with it, and nothing is held. */
+  #holdForCallbacks() {
+    const registry = new WeakRef(this)
+    setTimeout(() => registry.deref()?.#letGo(), HOLD_MS).unref()
+  }
+
+  #letGo() {
+    this.#addon?.letGo()
   }
 
   async shutdown(options) {
@@ -309,7 +324,7 @@ class TaskRegistry {
     const { taskId } = completion // the callback may change its completion
     if (entry === undefined) return this.#giveBack(event)
     // Accepted or given back by its id on its way here.
-    if (!this.#addon.holds(taskId, lease)) return
+    if (!this.#addon.begin(taskId, lease, entry.auto)) return
     const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId))
     const failed = (error) => {
       warn(entry, `the callback of onCompletion failed on ${taskId}, which is pending again`, error)
@@ -369,35 +384,6 @@ class TaskRegistry {
   }
 }
 
-/** What `onCompletion` returns. */
-class Subscription {
-  #close
-  #setRef
-  constructor(close, setRef) {
-    this.#close = close
-    this.#setRef = setRef
-  }
-
-  close() {
-    this.#close()
-  }
-
-  ref() {
-    this.#setRef(true)
-    return this
-  }
-
-  unref() {
-    this.#setRef(false)
-    return this
-  }
-}
-
-// Node 18 before 18.18 has no such symbol.
-if (Symbol.dispose) {
-  const asMethod = (value) => ({ value, writable: true, configurable: true })
-  Object.defineProperty(TaskRegistry.prototype, Symbol.dispose, asMethod(TaskRegistry.prototype.detach))
-  Object.defineProperty(Subscription.prototype, Symbol.dispose, asMethod(Subscription.prototype.close))
-}
+disposable(TaskRegistry, 'detach')
 
 module.exports = { TaskRegistry }

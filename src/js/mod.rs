@@ -43,6 +43,7 @@ impl NativeRegistry {
         env.add_env_cleanup_hook(detached, |registry| {
             if let Some(registry) = registry.upgrade() {
                 registry.detach();
+                registry.let_go();
             }
         })?;
         Ok(NativeRegistry { registry, wake })
@@ -130,10 +131,11 @@ impl NativeRegistry {
         thrown(self.registry.abandon(subscription))
     }
 
-    /// Whether a completion that was handed out under `lease` may still be told.
+    /// Whether a completion that was handed out under `lease` may still be told; then it counts as told. `settles`: `takeDelivery`
+    /// or `refuse` will say when the callback is done.
     #[napi(catch_unwind)]
-    pub fn holds(&self, task_id: String, lease: u32) -> bool {
-        task_id.parse().is_ok_and(|task| self.registry.holds(&task, lease))
+    pub fn begin(&self, task_id: String, lease: u32, settles: bool) -> bool {
+        task_id.parse().is_ok_and(|task| self.registry.begin(&task, lease, settles))
     }
 
     /// Gives back a completion that was handed out under `lease` and never told.
@@ -199,10 +201,16 @@ impl NativeRegistry {
         thrown(self.registry.shutdown(request, grace_ms.map(|grace| grace as u64)))
     }
 
-    /// Closes the registry; tasks go on.
+    /// Closes the registry; tasks go on. True while callbacks are still at work, whose sessions other hosts are kept from.
     #[napi(catch_unwind)]
-    pub fn detach(&self) {
-        self.registry.detach();
+    pub fn detach(&self) -> bool {
+        self.registry.detach()
+    }
+
+    /// Leaves those sessions to other hosts.
+    #[napi(catch_unwind)]
+    pub fn let_go(&self) {
+        self.registry.let_go();
     }
 
     /// The messages that have come since the last call, as a JSON array.

@@ -149,9 +149,12 @@ impl Registry {
         Ok(count)
     }
 
-    /// Whether a completion that was handed out may still be told: it was neither accepted nor given back on its way.
-    pub fn holds(&self, task: &TaskId, lease: u32) -> bool {
-        self.shared.lock().held(task, lease).is_some()
+    /// A callback is about to be called with a completion that was handed out, and from now on it counts as told. `false` when
+    /// it may not be: it was accepted or given back on its way. `settles`: the callback will say when it is done with it.
+    pub fn begin(&self, task: &TaskId, lease: u32, settles: bool) -> bool {
+        let Some(entry) = self.shared.lock().set_in_callback(task, lease, settles) else { return false };
+        store::note_attempt(&entry.dir);
+        true
     }
 
     /// Gives back a completion that was handed out and not told.
@@ -175,14 +178,18 @@ impl Registry {
         accepted.map(drop)
     }
 
-    /// A callback has failed on a completion: it is tried again later.
+    /// A callback has failed on a completion: it is tried again later, by this host or, once this registry is closed, by the
+    /// next.
     pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<()> {
+        let refused = self.shared.lock().set_in_callback(task, lease, false);
+        refused.iter().for_each(|entry| self.shared.let_go(&entry.asked.session));
         self.send(Job::Refuse { task: task.clone(), lease })
     }
 
     /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.
     fn settled(&self, entry: &Entry) -> Result<()> {
         let session = entry.asked.session.clone();
+        self.shared.let_go(&session);
         let needs_reactor = {
             let ledger = self.shared.lock();
             ledger.subscription_of(&session).is_none() || !ledger.pending(&session).is_empty()
@@ -203,7 +210,6 @@ impl Keeper {
                 // Accepted on another thread since it was looked up, it is not told.
                 let Some(lease) = self.shared.lock().lease(&entry.asked.task, subscription) else { continue };
                 let attempt = store::attempts(&entry.dir) + 1;
-                store::note_attempt(&entry.dir);
                 if let Some(completion) = self.shared.completion(&entry, attempt) {
                     self.shared.outbox.complete(lease, &completion);
                     drop(failpoint::pass("host.after_told"));

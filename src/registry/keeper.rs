@@ -262,6 +262,7 @@ impl Handler for Keeper {
         for (task, request) in self.spawning.drain() {
             self.shared.outbox.answer(request, Ok(task));
         }
+        self.keep_what_callbacks_hold();
     }
 
     fn on_panic(&mut self) {

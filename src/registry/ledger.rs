@@ -25,6 +25,8 @@ pub(super) struct Entry {
 pub(super) struct Lease {
     pub(super) number: u32,
     pub(super) subscription: u32,
+    /// A callback has been called with it that will say when it is done.
+    pub(super) in_callback: bool,
 }
 
 /// Which sessions a subscription is for; `None`: all that are attached.
@@ -75,7 +77,7 @@ impl Ledger {
     pub(super) fn lease(&mut self, id: &TaskId, subscription: u32) -> Option<Lease> {
         let number = self.next_lease.wrapping_add(1);
         let entry = self.tasks.get_mut(id).filter(|entry| entry.task.can_be_told())?;
-        let lease = Lease { number, subscription };
+        let lease = Lease { number, subscription, in_callback: false };
         entry.lease = Some(lease);
         self.next_lease = number;
         self.apply(id, Event::Leased);
@@ -88,6 +90,20 @@ impl Ledger {
             entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|current| current.number == lease)
         };
         self.tasks.get(id).filter(is_held)
+    }
+
+    /// Notes whether a callback is at work on a completion that is held under this lease; `None` when it is not held.
+    pub(super) fn set_in_callback(&mut self, id: &TaskId, lease: u32, in_callback: bool) -> Option<Entry> {
+        self.held(id, lease)?;
+        let entry = self.tasks.get_mut(id)?;
+        entry.lease.iter_mut().for_each(|lease| lease.in_callback = in_callback);
+        Some(entry.clone())
+    }
+
+    /// Whether a callback is at work on one of the session's completions.
+    pub(super) fn is_in_callback(&self, session: &SessionId) -> bool {
+        let mut news = self.news.get(session).into_iter().flatten().filter_map(|(_, id)| self.tasks.get(id));
+        news.any(|entry| entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|lease| lease.in_callback))
     }
 
     /// Takes back every completion that a subscription holds.

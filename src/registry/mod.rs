@@ -29,12 +29,13 @@ pub use replay::Replayed;
 pub use snapshot::TaskSnapshot;
 pub use spawn::SpawnOrder;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use crate::error::{Error, Result};
 use crate::reactor::Reactor;
-use crate::store::Store;
+use crate::store::{OwnerBell, Store};
 use crate::task::{SessionId, TaskId};
 use keeper::{Job, Keeper};
 use ledger::{Entry, Ledger};
@@ -54,6 +55,9 @@ struct Shared {
     /// Guards what is known. Nothing slow happens while it is held.
     ledger: Mutex<Ledger>,
     outbox: Outbox,
+    /// Ownerships that outlive the reactor: callbacks are still at work on completions of these sessions. Held to add or to
+    /// take away.
+    kept: Mutex<HashMap<SessionId, OwnerBell>>,
 }
 
 impl Registry {
@@ -61,7 +65,8 @@ impl Registry {
     pub fn open(storage: &Path, max_running: usize, wake: Wake) -> Result<Registry> {
         let store = Store::open(storage)?;
         let ledger = Mutex::new(Ledger::default());
-        let shared = Arc::new(Shared { store, max_running, ledger, outbox: Outbox::new(wake) });
+        let kept = Mutex::default();
+        let shared = Arc::new(Shared { store, max_running, ledger, outbox: Outbox::new(wake), kept });
         let reactor = Reactor::start(Keeper::new(Arc::clone(&shared)));
         let reactor = reactor.map_err(Error::storage("start a thread for", storage))?;
         Ok(Registry { shared, reactor: Mutex::new(Some(Arc::new(reactor))) })
@@ -72,12 +77,19 @@ impl Registry {
         self.shared.outbox.take()
     }
 
-    /// Closes the registry; tasks go on. Nothing is delivered after this has returned.
-    pub fn detach(&self) {
+    /// Closes the registry; tasks go on. No callback is called after this has returned. `true` while callbacks are still at
+    /// work: until they are done, or [`Registry::let_go`] is called, no other host tells their sessions anything.
+    pub fn detach(&self) -> bool {
         self.shared.lock().closed = true;
         let reactor = self.lock_reactor().take();
         // Waits for the thread, unless another call is still using it: then that one does.
         drop(reactor);
+        !self.shared.lock_kept().is_empty()
+    }
+
+    /// Leaves everything to other hosts, also what callbacks are still at work on.
+    pub fn let_go(&self) {
+        self.shared.lock_kept().clear();
     }
 
     fn send(&self, job: Job) -> Result<()> {
@@ -122,6 +134,17 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         // What a panic left behind is still the best that is known.
         self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Leaves a session to other hosts that only a callback had kept, if that is done.
+    fn let_go(&self, session: &SessionId) {
+        if !self.lock().is_in_callback(session) {
+            self.lock_kept().remove(session);
+        }
+    }
+
+    fn lock_kept(&self) -> MutexGuard<'_, HashMap<SessionId, OwnerBell>> {
+        self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// The sessions that a call is about: the one it names, else all that are attached and the default one.

@@ -46,7 +46,7 @@ impl Outbox {
     }
 
     pub(super) fn complete(&self, lease: Lease, completion: &Completion) {
-        let Lease { number, subscription } = lease;
+        let Lease { number, subscription, .. } = lease;
         self.push(&Message::Completion::<()> { subscription, lease: number, completion });
     }
 

@@ -119,6 +119,14 @@ impl Keeper {
         Ok(is_owner)
     }
 
+    /// The registry is closed: sessions of completions that callbacks are at work on are not left to others yet.
+    pub(super) fn keep_what_callbacks_hold(&mut self) {
+        let bells = self.bells.drain().map(|(session, (_, bell))| (session, bell));
+        let is_in_callback = |session: &SessionId| self.shared.lock().is_in_callback(session);
+        let kept: Vec<_> = bells.filter(|(session, _)| is_in_callback(session)).collect();
+        self.shared.lock_kept().extend(kept);
+    }
+
     /// Ends what [`Keeper::borrow_ownership`] began, or an ownership that nobody here needs any more.
     pub(super) fn give_up_ownership(&mut self, ear: &mut Ear, session: &SessionId) {
         self.borrowed = None;

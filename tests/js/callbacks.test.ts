@@ -1,6 +1,4 @@
 // N5: whatever a callback does, the host lives and no completion is lost.
-import { existsSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Completion } from 'outlive'
 import { host } from './support/host'
 import { listen } from './support/listen'
@@ -17,9 +15,10 @@ function blockUntil(look: () => boolean, limitMs = 10_000): void {
   while (!look()) if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms`)
 }
 
-function wasToldOnce(taskId: string): boolean {
-  const leases = join(store.taskDir(taskId)!, 'leases')
-  return existsSync(leases) && statSync(leases).size === 1
+/** All have ended and are on their way to a callback: nobody else can have them. */
+function areHandedOut(sessionId: string): boolean {
+  const ends = tasks.list({ sessionId }).map(({ finishedAt }) => finishedAt)
+  return !ends.includes(null) && tasks.pending({ sessionId }).length === 0
 }
 
 describe('a callback of onCompletion', () => {
@@ -41,10 +40,10 @@ describe('a callback of onCompletion', () => {
       if (!known.has(taskId)) toldTooEarly.push(taskId)
     })
     const start = async (): Promise<string> => {
-      const before = new Set(store.taskIds())
+      const before = tasks.list({ sessionId }).length
       const starting = tasks.spawn('true', { sessionId })
       // The event loop stands still until the completion has been handed out, so it gets both at once.
-      blockUntil(() => store.taskIds().some((id) => !before.has(id) && wasToldOnce(id)))
+      blockUntil(() => tasks.list({ sessionId }).length > before && areHandedOut(sessionId))
       return starting
     }
     for (let round = 0; round < 10; round++) known.add(await start())
@@ -218,11 +217,13 @@ describe('a subscription', () => {
     }
     const first = listen(tasks, sessionId, () => first.subscription.close())
     // The event loop stands still until all are handed out, so the other 19 wait in the face when the first closes.
-    blockUntil(() => ids.every(wasToldOnce))
+    blockUntil(() => areHandedOut(sessionId))
     await first.times(1)
     const next = listen(tasks, sessionId)
     await next.times(19)
     expect([...first.heard, ...next.heard].map(({ taskId }) => taskId)).toEqual(ids)
+    // What nobody has seen is news for the first time.
+    expect(next.heard.map(({ attempt }) => attempt)).toEqual(ids.slice(1).map(() => 1))
   })
 
   test('can be disposed of, where the language knows how', () => {
