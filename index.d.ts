@@ -308,6 +308,13 @@ export class TaskRegistry {
   list(options?: ListOptions): TaskSnapshot[]
 
   /**
+   * Names every session that the storage directory knows, sorted; also those whose tasks `cleanup` has removed. It attaches
+   * none of them, and has no side effects. Directories that are damaged, or no session's, are passed over.
+   * @throws `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   */
+  sessions(): string[]
+
+  /**
    * Ends a task and its whole tree: the signal, the grace, then SIGKILL. Resolves with the terminal snapshot when the
    * tree is empty and the completion is queued. A finished task comes back as it is; descendants that outlived it are
    * ended.
@@ -399,6 +406,9 @@ export function status(taskId: string, options?: StatusOptions): TaskSnapshot | 
 
 /** {@link TaskRegistry.list} of the process's default registry, which the first call of any of these functions opens. */
 export function list(options?: ListOptions): TaskSnapshot[]
+
+/** {@link TaskRegistry.sessions} of the process's default registry, which the first call of any of these functions opens. */
+export function sessions(): string[]
 
 /** {@link TaskRegistry.kill} of the process's default registry, which the first call of any of these functions opens. */
 export function kill(taskId: string, options?: KillOptions): Promise<TaskSnapshot>

@@ -17,6 +17,7 @@ function opened() {
 const spawn = async (command, options) => opened().spawn(command, options)
 const status = (taskId, options) => opened().status(taskId, options)
 const list = (options) => opened().list(options)
+const sessions = () => opened().sessions()
 const kill = async (taskId, options) => opened().kill(taskId, options)
 const wait = async (taskId, options) => opened().wait(taskId, options)
 const output = (taskId, options) => opened().output(taskId, options)
@@ -41,6 +42,7 @@ module.exports = {
   spawn,
   status,
   list,
+  sessions,
   kill,
   wait,
   output,

@@ -38,6 +38,8 @@ export declare class NativeRegistry {
   refuse(taskId: string, lease: number): void
   /** Takes and delivers what is pending. */
   drain(sessionId?: string | undefined | null): string
+  /** The sessions on disk. Attaches none of them. */
+  sessions(): string
   /** What is pending. Never changes anything. */
   pending(sessionId?: string | undefined | null): string
   /** Delivers completions for good; returns how many were not delivered before. */

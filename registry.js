@@ -89,6 +89,10 @@ class TaskRegistry {
     return this.#answer((addon) => addon.list(sessionId, status, previewBytes))
   }
 
+  sessions() {
+    return this.#answer((addon) => addon.sessions())
+  }
+
   async kill(taskId, options) {
     const id = checked.taskId('kill', taskId)
     const found = read('kill', options, schemas.kill)

@@ -6,6 +6,7 @@ const { parseArgs } = require('node:util')
 const common = {
   store: { type: 'string' },
   session: { type: 'string', multiple: true },
+  all: { type: 'boolean', short: 'a' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'V' },
@@ -43,7 +44,7 @@ const MEANING = {
 -n, --lines <n>  begin with the last n lines of each stream`,
   kill: `Ends a task with all its processes: the signal (default SIGTERM), the grace (default: the task's own), SIGKILL.
 A task that has ended is left as it is; processes that outlived it are ended.`,
-  gc: `Removes finished tasks with their files, of "default" and of the sessions named.
+  gc: `Removes finished tasks with their files, of "default" and of the sessions named (or of --all).
 --older-than              default 1d: tasks whose completion was taken
 --undelivered-older-than  default 7d: tasks whose completion nobody took`,
 }
@@ -51,6 +52,7 @@ A task that has ended is left as it is; processes that outlived it are ended.`,
 const REST = `Of each command:
   --store <dir>     where tasks live; default $OUTLIVE_DIR, else $XDG_STATE_HOME/outlive, else ~/.local/state/outlive
   --session <name>  look into this session too (repeatable); default: only "default"
+  -a, --all         look into every session of the store
   --json            for scripts: the snapshots of the API; logs: one chunk a line
   -h, --help        this text, or a command's
   -V, --version
@@ -117,6 +119,7 @@ function checked(values) {
   return {
     store: values.store,
     sessions: ['default', ...(values.session ?? []).filter((session) => session !== 'default')],
+    all: values.all ?? false,
     json: values.json ?? false,
     status: values.status,
     follow: values.follow ?? false,

@@ -10,7 +10,7 @@ function find(tasks, typed) {
   if (found.length === 1) return found[0]
   const reason =
     found.length === 0
-      ? `no task has the id "${typed}"; tasks of other sessions need --session`
+      ? `no task has the id "${typed}"; tasks of other sessions need --session or --all`
       : `"${typed}" is the beginning of ${found.length} ids: ${found.slice(0, 5).join(', ')}`
   throw Object.assign(new Error(reason), { exit: 'noSuchTask' })
 }

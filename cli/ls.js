@@ -3,15 +3,15 @@
 
 const { bytes, duration, moment, onOneLine, paint, paintStatus, say, sayJson, table } = require('./terminal.js')
 
-function run(tasks, { sessions, status, json }) {
+function run(tasks, { sessions, all, status, json }) {
   const options = { previewBytes: json ? undefined : 0 }
   const found =
     status === undefined
       ? tasks.list(options)
       : status.flatMap((each) => tasks.list({ ...options, status: each })).sort((a, b) => a.startedAt - b.startedAt)
   if (json) return sayJson(found)
-  if (found.length === 0) return say(paint('dim', status === undefined ? 'no tasks' : 'no tasks of that status'))
-  const withSession = sessions.length > 1
+  if (found.length === 0) return say(paint('dim', nothing(tasks, sessions, status)))
+  const withSession = sessions.length > 1 || all
   const head = [
     'ID',
     'STATUS',
@@ -29,6 +29,13 @@ function run(tasks, { sessions, status, json }) {
       found.map((task) => row(task, withSession)),
     ),
   )
+}
+
+/** An agent names its sessions, and a person who looks does not know that. */
+function nothing(tasks, sessions, status) {
+  const others = tasks.sessions().filter((session) => !sessions.includes(session)).length
+  const hint = others === 0 ? '' : `; --all looks into ${others} more session${others === 1 ? '' : 's'}`
+  return `no tasks${status === undefined ? '' : ' of that status'}${hint}`
 }
 
 function row(task, withSession) {

@@ -165,6 +165,12 @@ impl NativeRegistry {
         thrown(self.registry.drain(session(session_id))).map(|completions| to_json(&completions))
     }
 
+    /// The sessions on disk. Attaches none of them.
+    #[napi(catch_unwind)]
+    pub fn sessions(&self) -> Result<String> {
+        thrown(self.registry.sessions()).map(|sessions| to_json(&sessions))
+    }
+
     /// What is pending. Never changes anything.
     #[napi(catch_unwind)]
     pub fn pending(&self, session_id: Option<String>) -> Result<String> {

@@ -14,6 +14,7 @@ mod list;
 mod outbox;
 mod output;
 mod replay;
+mod sessions;
 mod shell;
 mod shutdown;
 mod snapshot;

@@ -38,6 +38,11 @@ impl Store {
         Ok(Store { executable: Executable::new(&root), root, here })
     }
 
+    /// The storage directory itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// A session's directory: a digest, since an id may hold anything and file systems may fold case.
     pub fn session_dir(&self, session: &SessionId) -> PathBuf {
         self.root.join(format!("{:032x}", digest(session.as_str().as_bytes())))

@@ -26,4 +26,4 @@ pub use look::{Look, is_inhabited, look, news, read_command, send_order};
 pub use output::{Captured, Chunk, PageRequest, Stream, page, preview};
 pub use records::Here;
 pub use remove::{remove, remove_debris, remove_drafts};
-pub use session::{OwnerBell, open_session, session_tasks};
+pub use session::{OwnerBell, open_session, session_tasks, sessions};

@@ -81,6 +81,22 @@ fn allow_existing(made: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// The sessions that are on disk, sorted by their ids' bytes. What is no session's directory is passed over.
+pub fn sessions(store: &Store) -> Result<Vec<SessionId>> {
+    let entries = fs::read_dir(store.root()).map_err(Error::storage("list", store.root()))?;
+    let mut sessions: Vec<SessionId> = entries.filter_map(|entry| session_of(store, &entry.ok()?.path())).collect();
+    sessions.sort();
+    Ok(sessions)
+}
+
+fn session_of(store: &Store, dir: &Path) -> Option<SessionId> {
+    files::check_directory(dir).ok()?;
+    let id = files::read_bounded(&dir.join(names::SESSION.as_str()), MAX_SESSION_BYTES).ok()?;
+    let session = SessionId::new(std::str::from_utf8(&id).ok()?);
+    // A copy of a session under another name is nobody's session.
+    (store.session_dir(&session) == dir).then_some(session)
+}
+
 /// The ids of the tasks that the session's directory holds, in no order.
 pub fn session_tasks(store: &Store, session: &SessionId) -> Result<Vec<TaskId>> {
     let dir = store.session_dir(session);

@@ -61,10 +61,15 @@ describe('ls', () => {
     expect(JSON.parse(some.stdout).map((task: TaskSnapshot) => task.taskId)).toEqual([killed.taskId])
   })
 
-  test('shows sessions only when they are named', async () => {
+  test('shows sessions only when they are named, or all of them', async () => {
     const { taskId } = await ended('true', { sessionId: 'elsewhere' })
     expect((await outlive('ls')).stdout).not.toContain(taskId)
     expect((await outlive('ls', '--session', 'elsewhere')).stdout).toContain(taskId)
+    expect((await outlive('ls', '-a')).stdout).toMatch(new RegExp(`^${taskId} .* elsewhere +true$`, 'm'))
+    expect((await outlive('show', '--all', taskId)).code).toBe(0)
+    const nowhere = await outlive('ls', '--status', 'lost')
+    expect(nowhere.stdout).toMatch(/^no tasks of that status; --all looks into \d+ more sessions?\n$/)
+    expect((await outlive('ls', '--all', '--status', 'lost')).stdout).toBe('no tasks of that status\n')
   })
 
   test('has colours and the width of the terminal in a terminal, and neither with NO_COLOR or in a pipe', async () => {
@@ -232,6 +237,11 @@ describe('gc', () => {
     await registry.wait(finished)
     const gc = (...args: string[]) => outlive('gc', '--store', other.dir, ...args)
     expect(await gc()).toMatchObject({ code: 0, stdout: 'removed 0 tasks\n' })
+    const elsewhere = await registry.spawn('true', { sessionId: 'elsewhere', notify: false })
+    await registry.wait(elsewhere)
+    const removedElsewhere = async () =>
+      (await gc('--all', '--older-than', '0s', '--json')).stdout === '{"removed":1}\n'
+    await eventually(removedElsewhere, 'a task of another session is removed with --all')
     expect((await gc('--older-than', '0s', '--json')).stdout).toBe('{"removed":0}\n')
     registry.drain()
     // A supervisor that still syncs its record keeps its task for a moment.

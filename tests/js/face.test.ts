@@ -127,6 +127,7 @@ const everyCall: Record<string, (target: TaskRegistry) => unknown> = {
   spawn: (target) => target.spawn('true'),
   status: (target) => target.status('bash-0000000000000000'),
   list: (target) => target.list(),
+  sessions: (target) => target.sessions(),
   kill: (target) => target.kill('bash-0000000000000000'),
   wait: (target) => target.wait('bash-0000000000000000'),
   output: (target) => target.output('bash-0000000000000000'),
