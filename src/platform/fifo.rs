@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -36,17 +36,6 @@ pub fn open_writer(path: &Path) -> io::Result<Option<File>> {
     match open(path, libc::O_WRONLY) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes the lock of this open file, without waiting. It goes with the last copy of the descriptor, just before the
-/// watchers of a FIFO see its hang-up.
-pub fn try_lock(file: &File) -> io::Result<bool> {
-    // SAFETY: a plain system call on a descriptor that we own.
-    match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -6,8 +6,9 @@
 //! * [`errno`]: the system's names for its errors and signals.
 //! * [`failpoint`]: where tests make a host fail; nothing in a release.
 //! * [`fifo`]: FIFOs that wake every watcher on a write, report the last writer's end, and refuse a writer without a reader.
-//! * [`files`]: private files that follow no link, reserved space, locks, hard links.
+//! * [`files`]: private files that follow no link, reserved space, hard links.
 //! * [`identity`]: this machine, this boot, this user.
+//! * [`lock`]: locks that a process leaves behind by no death.
 //! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
 //! * [`process`]: starting a supervisor without copying the host's memory, reaping it, counting and sweeping a task's processes.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
@@ -20,6 +21,7 @@ pub mod failpoint;
 pub mod fifo;
 pub mod files;
 pub mod identity;
+pub mod lock;
 pub mod marked;
 pub mod poll;
 pub mod process;

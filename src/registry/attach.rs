@@ -97,6 +97,10 @@ impl Keeper {
                 effects
             }
             Loaded::Nothing => Vec::new(),
+            Loaded::AnsweredFor => {
+                self.listen_again_later(ear, session);
+                Vec::new()
+            }
             Loaded::Unreadable(_) => {
                 let path = self.shared.store.task_dir(session, id).path().display().to_string();
                 self.unreadable.entry(session.clone()).or_default().push(path);

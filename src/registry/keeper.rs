@@ -1,13 +1,13 @@
 //! What happens on the reactor's thread: jobs and kernel events become task events, effects become acts.
 //! The news of a task is read from its directory, whoever rang: a byte, a hang-up, or a caller who wants to be sure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use super::spawn::Spawn;
+use super::spawn::{Spawn, Spawning};
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
@@ -72,9 +72,11 @@ pub(super) struct Keeper {
     pub(super) watches: HashMap<Token, Watch>,
     /// Supervisors that this process started, until they are reaped.
     pub(super) children: HashMap<TaskId, process::Child>,
-    pub(super) spawning: HashMap<TaskId, Request>,
+    pub(super) spawning: HashMap<TaskId, Spawning>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) bells: HashMap<SessionId, (Token, OwnerBell)>,
+    /// Sessions that a timer is set for.
+    pub(super) listening_again: HashSet<SessionId>,
     /// An ownership that lasts for one drain.
     pub(super) borrowed: Option<OwnerBell>,
     /// Task directories that could not be read, and why; a later release may.
@@ -92,6 +94,7 @@ impl Keeper {
             spawning: HashMap::new(),
             waiters: Vec::new(),
             bells: HashMap::new(),
+            listening_again: HashSet::new(),
             borrowed: None,
             unreadable: HashMap::new(),
             current: None,
@@ -110,9 +113,10 @@ impl Keeper {
             return self.reject_spawn(ear, id);
         }
         let is_lost = matches!(news[..], [Event::SupervisorGone(_)]);
-        if is_lost && entry.task.state == State::Starting && !entry.dir.task().exists() {
-            // The host that wanted to start it could not, and its caller knows.
-            return self.forget(ear, id);
+        if is_lost && entry.task.state == State::Starting && store::is_answered_for(&entry.dir) {
+            // The host that wanted to start it could not, and its caller knows, or will unless that host is killed too.
+            self.forget(ear, id);
+            return self.listen_again_later(ear, &entry.asked.session);
         }
         for event in news {
             let effects = self.shared.lock().apply(id, event);
@@ -248,7 +252,10 @@ impl Handler for Keeper {
     fn on_due(&mut self, ear: &mut Ear, timer: Timer) {
         match timer {
             Timer::WaitIsOver { request } => self.answer_as_it_stands(request),
-            Timer::ListenAgain { session } => self.listen(ear, &session),
+            Timer::ListenAgain { session } => {
+                self.listening_again.remove(&session);
+                self.listen(ear, &session);
+            }
             Timer::TellAgain { task } => {
                 self.apply(ear, &task, Event::Returned);
                 let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
@@ -259,14 +266,22 @@ impl Handler for Keeper {
 
     fn on_stop(&mut self) {
         // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.
-        for (task, request) in self.spawning.drain() {
+        for (task, Spawning { request, promise }) in self.spawning.drain() {
+            let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
             self.shared.outbox.answer(request, Ok(task));
+            drop(promise);
+            // Its owner may have left it to us.
+            session.iter().for_each(|session| OwnerBell::ring(&self.shared.store, session));
         }
         self.keep_what_callbacks_hold();
     }
 
     fn on_panic(&mut self) {
-        let requests = self.waiters.drain(..).flat_map(Waiter::into_requests).chain(self.spawning.drain().map(|(_, r)| r));
+        let requests = self
+            .waiters
+            .drain(..)
+            .flat_map(Waiter::into_requests)
+            .chain(self.spawning.drain().map(|(_, spawning)| spawning.request));
         for request in requests.chain(self.current.take()).collect::<Vec<_>>() {
             self.shared.outbox.fail(request, &Error::Internal);
         }

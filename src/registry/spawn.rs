@@ -15,7 +15,7 @@ use super::ledger::{Entry, Ledger};
 use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
 use crate::platform::{clock, failpoint, fifo};
-use crate::store::{self, Created, Order, OwnerBell, TaskDir};
+use crate::store::{self, Created, Order, OwnerBell, Promise, Started, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
 
@@ -63,6 +63,13 @@ pub(super) struct Spawn {
     pub(super) request: Request,
     order: SpawnOrder,
     place: Place,
+}
+
+/// A caller who waits for the start of a task.
+pub(super) struct Spawning {
+    pub(super) request: Request,
+    /// That this host answers for the start.
+    pub(super) promise: Option<Promise>,
 }
 
 /// A place among the tasks that may run, given back however the spawn ends.
@@ -122,8 +129,8 @@ impl Keeper {
             self.launch(ear, made)
         });
         match launched {
-            Ok(task) => {
-                self.spawning.insert(task.clone(), request);
+            Ok((task, promise)) => {
+                self.spawning.insert(task.clone(), Spawning { request, promise });
                 self.refresh(ear, &task, false);
             }
             Err(error) => self.shared.outbox.fail(request, &error),
@@ -172,8 +179,8 @@ impl Keeper {
         Ok(Made { entry, created, order })
     }
 
-    fn launch(&mut self, ear: &mut Ear, made: Made) -> Result<TaskId> {
-        let Made { entry: Entry { asked, .. }, created, order } = made;
+    fn launch(&mut self, ear: &mut Ear, made: Made) -> Result<(TaskId, Option<Promise>)> {
+        let Made { entry: Entry { asked, .. }, mut created, order } = made;
         let task = asked.task.clone();
         let published = created.publish(&self.shared.store, &asked, &order);
         if published.is_ok() && !self.owns(&asked.session) {
@@ -181,9 +188,9 @@ impl Keeper {
             OwnerBell::ring(&self.shared.store, &asked.session);
         }
         match published.and_then(|()| created.start(&self.shared.store, &asked, &order)) {
-            Ok(child) => {
+            Ok(Started { child, promise }) => {
                 child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
-                Ok(task)
+                Ok((task, promise))
             }
             Err(error) => {
                 self.forget(ear, &task);
@@ -216,7 +223,7 @@ impl Keeper {
 
     /// The command runs, or has run: the caller may know the task.
     pub(super) fn announce_start(&mut self, id: &TaskId) {
-        if let Some(request) = self.spawning.remove(id) {
+        if let Some(Spawning { request, .. }) = self.spawning.remove(id) {
             drop(failpoint::pass("host.before_start_told"));
             self.shared.outbox.answer(request, Ok(id));
         }
@@ -224,7 +231,8 @@ impl Keeper {
 
     /// The supervisor was gone before the command ran: then there was no task.
     pub(super) fn reject_spawn(&mut self, ear: &mut Ear, id: &TaskId) {
-        let Some(request) = self.spawning.remove(id) else { return };
+        // The promise is held until the files are gone.
+        let Some(Spawning { request, promise: _promise }) = self.spawning.remove(id) else { return };
         let entry = self.shared.lock().find(id, None);
         // What cannot be removed now is taken by cleanup later.
         entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));

@@ -74,7 +74,7 @@ impl Keeper {
             return;
         }
         if !self.bells.contains_key(session) && self.watch_bell(ear, session).is_err() {
-            return listen_again_later(ear, session);
+            return self.listen_again_later(ear, session);
         }
         self.on_bell(ear, session);
     }
@@ -97,7 +97,7 @@ impl Keeper {
         };
         match looked {
             Ok(()) => self.deliver(session),
-            Err(_) => listen_again_later(ear, session),
+            Err(_) => self.listen_again_later(ear, session),
         }
     }
 
@@ -139,10 +139,12 @@ impl Keeper {
             ear.unwatch(bell.reader());
         }
     }
-}
 
-/// Out of descriptors, or the store is out of reach: no ring would ever say that it is better now.
-fn listen_again_later(ear: &mut Ear, session: &SessionId) {
-    const PAUSE: Duration = Duration::from_secs(1);
-    ear.after(PAUSE, Timer::ListenAgain { session: session.clone() });
+    /// Out of descriptors, the store out of reach, or a host that may die before it has answered: no ring would say so.
+    pub(super) fn listen_again_later(&mut self, ear: &mut Ear, session: &SessionId) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        if self.listening_again.insert(session.clone()) {
+            ear.after(PAUSE, Timer::ListenAgain { session: session.clone() });
+        }
+    }
 }

@@ -17,7 +17,7 @@ use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
 use super::records::{TaskRecord, refused};
 use super::{Store, TaskDir, remove, session};
 use crate::error::{Error, Result};
-use crate::platform::{clock, errno, failpoint, fifo, files, process};
+use crate::platform::{clock, errno, failpoint, fifo, files, lock, process};
 use crate::task::{Asked, SessionId, StderrMode, TaskId};
 
 /// What only the start of a task needs to know.
@@ -32,11 +32,31 @@ pub struct Order {
     pub kill_descendants: bool,
 }
 
+/// A host's word that it will answer for the start of a task: it tells its caller of the task, or takes its files away. Until
+/// then no other host says how it ended. It goes with the process.
+pub struct Promise(File);
+
+impl Promise {
+    fn new(task: File) -> Promise {
+        // Where files cannot be locked, two hosts may answer for a task whose supervisor was killed before it could start.
+        drop(lock::try_lock(&task));
+        Promise(task)
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // Closing it does the same a little later.
+        drop(lock::unlock(&self.0));
+    }
+}
+
 /// A directory that is complete but for `task.json`. Dropped before [`Created::start`] has succeeded, it removes itself.
 pub struct Created {
     dir: TaskDir,
     /// The descriptors that the supervisor is born with, in the order of their places.
     inherited: Vec<File>,
+    promise: Option<Promise>,
     kept: bool,
 }
 
@@ -62,9 +82,17 @@ pub fn create(
             Err(error) => return Err(Error::storage("make the task directory", dir.path())(error)),
         }
     };
-    let mut created = Created { dir, inherited: Vec::new(), kept: false };
+    let mut created = Created { dir, inherited: Vec::new(), promise: None, kept: false };
     created.fill(stderr, command, cwd)?;
     Ok((task, created))
+}
+
+/// A task that is on its way.
+pub struct Started {
+    /// Its supervisor, unless the system refused it and that is the task's end.
+    pub child: Option<process::Child>,
+    /// To be dropped when the caller of `spawn` has its answer.
+    pub promise: Option<Promise>,
 }
 
 impl Created {
@@ -113,18 +141,19 @@ impl Created {
     }
 
     /// Writes `task.json`: from now on other hosts see the task.
-    pub fn publish(&self, store: &Store, asked: &Asked, order: &Order) -> Result<()> {
+    pub fn publish(&mut self, store: &Store, asked: &Asked, order: &Order) -> Result<()> {
         let path = self.dir.task();
         let line = TaskRecord::new(asked, order, &store.here).to_line();
-        let written = failpoint::pass("host.before_task_json").and_then(|()| files::create(&path)).and_then(|mut file| {
+        let written = failpoint::pass("host.before_task_json").and_then(|()| files::create(&path)).and_then(|file| {
             failpoint::pass("host.before_task_json_content")?;
-            file.write_all(&line)
+            let promise = self.promise.insert(Promise::new(file));
+            promise.0.write_all(&line)
         });
         written.map_err(Error::storage("write", path))
     }
 
-    /// Starts the supervisor of a task that was published.
-    pub fn start(mut self, store: &Store, asked: &Asked, order: &Order) -> Result<Option<process::Child>> {
+    /// Starts the supervisor of a task that was published. The promise is to be kept until the caller knows how that went.
+    pub fn start(mut self, store: &Store, asked: &Asked, order: &Order) -> Result<Started> {
         let child = match self.spawn(store, asked, order) {
             Ok(child) => Some(child),
             Err(Error::SpawnFailed { source, .. }) if errno::is_too_big(&source) => {
@@ -136,7 +165,7 @@ impl Created {
         // A start that is done is not undone.
         drop(failpoint::pass("host.after_spawn"));
         self.kept = true;
-        Ok(child)
+        Ok(Started { child, promise: self.promise.take() })
     }
 
     fn spawn(&self, store: &Store, asked: &Asked, order: &Order) -> Result<process::Child> {

@@ -7,7 +7,7 @@ use outlive_protocol::names;
 
 use super::look::{ending_without_record, newer};
 use super::records::{Record, TaskRecord, read};
-use super::{Store, TaskDir, is_delivered, is_inhabited, look};
+use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
 use crate::platform::{fifo, files};
 use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
 
@@ -28,6 +28,8 @@ pub enum Loaded {
     },
     /// Nothing yet: a host is making it, or died while it did.
     Nothing,
+    /// It could not be started, and its host is about to say so, if it is not killed before.
+    AnsweredFor,
     /// Something that this release leaves alone, and why.
     Unreadable(io::Error),
 }
@@ -61,14 +63,21 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
     let this_boot = record.is_of_this_boot(&store.here);
     let asked = Box::new(record.into_asked(session.clone(), id.clone()));
     match replay(&dir, &asked, this_boot, watch) {
-        Ok((task, events, effects)) => Loaded::Task { asked, task, this_boot, events, effects },
+        Ok(Some((task, events, effects))) => Loaded::Task { asked, task, this_boot, events, effects },
+        Ok(None) => Loaded::AnsweredFor,
         Err(error) => Loaded::Unreadable(error),
     }
 }
 
 type Replayed = (Task, Option<File>, Vec<Effect>);
 
-fn replay(dir: &TaskDir, asked: &Asked, this_boot: bool, mut watch: impl FnMut(&File) -> io::Result<()>) -> io::Result<Replayed> {
+/// `None` for a task that the host which wanted to start it answers for.
+fn replay(
+    dir: &TaskDir,
+    asked: &Asked,
+    this_boot: bool,
+    mut watch: impl FnMut(&File) -> io::Result<()>,
+) -> io::Result<Option<Replayed>> {
     let mut task = Task::new(asked.notify);
     let mut effects = Vec::new();
     let mut events = None;
@@ -84,6 +93,9 @@ fn replay(dir: &TaskDir, asked: &Asked, this_boot: bool, mut watch: impl FnMut(&
         seen = look(dir, this_boot)?;
     }
     let is_over = seen.ended.is_some();
+    if !lives && !is_over && seen.started.is_none() && is_answered_for(dir) {
+        return Ok(None);
+    }
     effects.extend(seen.started.into_iter().flat_map(|run| task.on(Event::Started(run))));
     effects.extend(seen.ended.into_iter().flat_map(|ending| task.on(Event::Ended(ending))));
     if seen.empty {
@@ -98,5 +110,5 @@ fn replay(dir: &TaskDir, asked: &Asked, this_boot: bool, mut watch: impl FnMut(&
     if task.is_gone() {
         events = None;
     }
-    Ok((task, events, effects))
+    Ok(Some((task, events, effects)))
 }

@@ -11,7 +11,7 @@ use outlive_protocol::orders;
 use super::TaskDir;
 use super::records::{ClosedRecord, EndedRecord, Record, StartedRecord, read};
 use crate::error::{Error, Result};
-use crate::platform::{clock, failpoint, fifo, files};
+use crate::platform::{clock, failpoint, fifo, files, lock};
 use crate::task::{Asked, Cause, EndOrder, Ending, Event, Run};
 
 /// The longest command that the API takes.
@@ -50,6 +50,14 @@ pub fn read_command(dir: &TaskDir) -> io::Result<String> {
 pub fn is_inhabited(dir: &TaskDir) -> bool {
     // An error says that there is no such FIFO, and so no supervisor that has it open by this name.
     matches!(fifo::open_writer(&dir.file(names::CONTROL)), Ok(Some(_)))
+}
+
+/// Whether a task whose supervisor is gone and whose command never ran is for the host to answer for that wanted to start it. It
+/// lives, and its caller is not told yet, or it has told its caller and taken the task away.
+pub fn is_answered_for(dir: &TaskDir) -> bool {
+    let Ok((task, _)) = files::open_to_read(&dir.task()) else { return true };
+    // Looked at after the lock: a host takes its task away before it lets go.
+    !lock::is_free(&task).unwrap_or(true) || !dir.task().exists()
 }
 
 /// Whether the command may have run. A torn `started.json` says so too: a power cut can take what stood in it.

@@ -17,12 +17,12 @@ mod remove;
 mod scratch;
 mod session;
 
-pub use create::{Created, Order, create};
+pub use create::{Created, Order, Promise, Started, create};
 pub use delivery::{acknowledge, attempts, is_delivered, note_attempt};
 pub use executable::Executable;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load};
-pub use look::{Look, is_inhabited, look, news, read_command, send_order};
+pub use look::{Look, is_answered_for, is_inhabited, look, news, read_command, send_order};
 pub use output::{Captured, Chunk, PageRequest, Stream, page, preview};
 pub use records::Here;
 pub use remove::{remove, remove_debris, remove_drafts};

@@ -12,7 +12,7 @@ use outlive_protocol::names;
 
 use super::Store;
 use crate::error::{Error, Result};
-use crate::platform::{clock, failpoint, fifo, files};
+use crate::platform::{clock, failpoint, fifo, files, lock};
 use crate::task::{SessionId, TaskId};
 
 const MAX_SESSION_BYTES: usize = 1024;
@@ -145,7 +145,7 @@ impl OwnerBell {
             let writer = fifo::open_writer(&self.path).map_err(failed)?;
             let writer = writer.ok_or(ErrorKind::NotFound.into()).map_err(failed)?;
             // Closing a writing end without the lock hangs up nobody while the owner lives.
-            if fifo::try_lock(&writer).map_err(failed)? {
+            if lock::try_lock(&writer).map_err(failed)? {
                 self.lock = Some(writer);
             }
         }
