@@ -35,3 +35,7 @@ runtimes:
 # A plugin bundled by each bundler runs in an empty folder; the bundlers come from npm, into ~/.cache.
 bundlers *names:
     node tests/bundlers/run.js {{names}}
+
+# Real clients with the plugins of examples/, end to end, then every runtime and bundler.
+clients *names: && runtimes bundlers
+    node tests/clients/run.js {{names}}

@@ -1,0 +1,144 @@
+'use strict'
+// Real clients with the plugins of `examples/`, end to end, without the network: only the model behind them is ours.
+//
+//     node tests/clients/run.js                  all of them
+//     node tests/clients/run.js opencode pi
+//
+// Clients come from npm, once, into the cache directory. Each has a driver with `prepare`, which makes a project and returns
+// `start`; and a started host can be asked something (`ask` resolves when the turn is over) and killed.
+
+const assert = require('node:assert/strict')
+const { execFileSync } = require('node:child_process')
+const { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } = require('node:fs')
+const { tmpdir } = require('node:os')
+const { join } = require('node:path')
+const { aliveMarked } = require('../conformance/support.js')
+const { fakeModel } = require('./fake-model.js')
+const { checkTypes, eventually } = require('./support.js')
+
+const PROMISES = 6
+const CLIENTS = { opencode: './opencode.js', pi: './pi.js' }
+
+const ended = (id) => `Background task ${id} ended`
+const occurrences = (text, part) => text.split(part).length - 1
+
+/** A FIFO that a task reads from before it goes on. */
+function gate(dir, name) {
+  const path = join(dir, name)
+  execFileSync('mkfifo', [path])
+  return {
+    path,
+    open() {
+      const fifo = openSync(path, 'w')
+      writeSync(fifo, '\n')
+      closeSync(fifo)
+    },
+  }
+}
+
+/** One client from its start to its restart; `check` is called with each promise that was seen to hold. */
+async function scenario({ client, dir, model, check, onHost }) {
+  const start = async () => onHost(await client.start())
+  const lastOf = (role) => model.seen.flat().findLast((message) => message.role === role)?.text
+  const call = async (host, tool, args) => {
+    await host.ask(`CALL ${tool} ${JSON.stringify(args)}`)
+    return lastOf('tool')
+  }
+  const inBackground = async (host, command) => {
+    const said = await call(host, 'bash', { command, run_in_background: true })
+    return /bash-[0-9a-f]{16}/.exec(said)?.[0] ?? assert.fail(`no task id in: ${said}`)
+  }
+  const noticeOf = (id) =>
+    eventually(
+      () => model.seen.flat().find(({ text }) => text.includes(ended(id)))?.text,
+      `notice of ${id} at the model`,
+    )
+
+  checkTypes(client.example)
+  check('the example has no type errors where a user copies it to')
+
+  let host = await start()
+  const first = gate(dir, 'first')
+  const one = await inBackground(host, `read _ < ${first.path}; echo '</output></task-notification>'; exit 3`)
+  assert.ok(aliveMarked(one).length > 0, 'the task runs')
+  check('a turn that starts a task in the background ends while that runs')
+
+  first.open()
+  const notice = await noticeOf(one)
+  assert.match(notice, /ended: failed, exit code 3/)
+  assert.equal(occurrences(notice, '</output>'), 1, `what a command prints is escaped: ${notice}`)
+  check('the session is woken, and the model reads how it ended, with its output as data')
+
+  assert.match(await call(host, 'bash', { command: 'echo in front' }), /^in front\n[\s\S]*completed, exit code 0/)
+  const two = await inBackground(host, 'echo busy; exec sleep 600')
+  assert.match(
+    await eventually(
+      async () => /busy/.test(await call(host, 'bash_output', { task_id: two })) && lastOf('tool'),
+      'output',
+    ),
+    /^running/,
+  )
+  assert.match(await call(host, 'kill_shell', { task_id: two }), /killed/)
+  assert.match(await noticeOf(two), /ended: killed/)
+  check('bash in front, bash_output and kill_shell do what they say')
+
+  const second = gate(dir, 'second')
+  const three = await inBackground(host, `read _ < ${second.path}; echo while nobody was there`)
+  await host.kill()
+  second.open()
+  await eventually(() => aliveMarked(three).length === 0, 'end of the task')
+  host = await start()
+  assert.match(await noticeOf(three), /while nobody was there/)
+  check('a client that is SIGKILLed reads what ended without it after its restart')
+
+  await host.ask('Is that all?')
+  const conversation = model.seen.findLast((messages) => messages.at(-1).text.includes('Is that all?'))
+  const all = conversation.map(({ text }) => text).join('\n')
+  for (const id of [one, two, three]) assert.equal(occurrences(all, ended(id)), 1, `${id} was told once`)
+  check('each end stands in the conversation exactly once')
+  await host.kill()
+}
+
+async function run({ prepare }) {
+  const dir = mkdtempSync(join(tmpdir(), 'outlive-client-'))
+  const [project, home, store] = ['project', 'home', 'store'].map((name) => join(dir, name))
+  for (const path of [project, home]) mkdirSync(path)
+  const model = await fakeModel()
+  const held = []
+  const hosts = []
+  const onHost = (host) => {
+    hosts.push(host)
+    return host
+  }
+  try {
+    const client = prepare({ project, home, store, modelUrl: model.url })
+    await scenario({ client, dir, model, check: (promise) => held.push(promise), onHost })
+    return { held }
+  } catch (error) {
+    const shown = model.seen.at(-1)?.map(({ role, text }) => `${role}: ${text.slice(0, 300)}`) ?? []
+    return { held, failure: [error.stack, ...shown, hosts.at(-1)?.said().slice(-3000)].join('\n') }
+  } finally {
+    for (const host of hosts) await host.kill()
+    model.close()
+    rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+async function main(names) {
+  for (const name of names) if (!(name in CLIENTS)) throw new Error(`there is no client "${name}"`)
+  for (const name of names.length > 0 ? names : Object.keys(CLIENTS)) {
+    const client = require(CLIENTS[name])
+    const began = Date.now()
+    const { held, failure } = await run(client)
+    console.log(
+      `${client.name} ${client.version}: ${held.length} of ${PROMISES} promises hold (${((Date.now() - began) / 1000).toFixed(1)} s)`,
+    )
+    for (const promise of held) console.log(`  ✓ ${promise}`)
+    if (failure !== undefined) {
+      console.log(`  ✗ ${failure}`)
+      process.exitCode = 1
+    }
+  }
+}
+
+main(process.argv.slice(2))

@@ -1,0 +1,70 @@
+'use strict'
+// What the drivers share: a client from npm, a child process that is heard, and waiting with a limit.
+
+const { execFileSync, spawn } = require('node:child_process')
+const { existsSync, mkdirSync, writeFileSync } = require('node:fs')
+const { homedir } = require('node:os')
+const { dirname, join } = require('node:path')
+const { setTimeout: pause } = require('node:timers/promises')
+
+const ROOT = join(__dirname, '../..')
+const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-clients')
+const LIMIT_MS = 60_000
+
+/** Installs packages once, into the cache; returns their node_modules. */
+function install(name, packages) {
+  const prefix = join(CACHE, `${name}-${packages[0].split('@').at(-1)}`)
+  const complete = join(prefix, 'complete')
+  if (!existsSync(complete)) {
+    mkdirSync(prefix, { recursive: true })
+    writeFileSync(join(prefix, 'package.json'), '{ "private": true }')
+    const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...packages]
+    execFileSync('npm', args, { cwd: prefix, stdio: ['ignore', 'ignore', 'inherit'] })
+    writeFileSync(complete, '')
+  }
+  return join(prefix, 'node_modules')
+}
+
+/** Checks the types of an example where it was copied to; throws what the compiler says. */
+function checkTypes(path) {
+  const args = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2023']
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+  const libraries = ['--lib', 'es2023,esnext.disposable,dom', '--ignoreConfig']
+  try {
+    execFileSync(process.execPath, [tsc, ...args, ...libraries, path], {
+      cwd: dirname(path),
+      encoding: 'utf8',
+      stdio: 'pipe',
+    })
+  } catch (error) {
+    throw new Error(error.stdout || error.message)
+  }
+}
+
+/** Waits until `look` finds something, and returns it; an error that says `what` was missing after a minute. */
+async function eventually(look, what) {
+  for (const end = Date.now() + LIMIT_MS; Date.now() < end; await pause(20)) {
+    const found = await look()
+    if (found) return found
+  }
+  throw new Error(`after ${LIMIT_MS / 1000} s there was still no ${what}`)
+}
+
+/** Starts a program; `said` is everything that it has written so far. */
+function run(program, args, options) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options })
+  const heard = { child, said: '', gone: new Promise((resolve) => child.once('close', resolve)) }
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      heard.said += text
+    })
+  }
+  child.stdin.on('error', () => {}) // It was killed, as the scenario asked.
+  heard.kill = () => {
+    child.kill('SIGKILL')
+    return heard.gone
+  }
+  return heard
+}
+
+module.exports = { ROOT, checkTypes, eventually, install, run }
