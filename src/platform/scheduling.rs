@@ -3,6 +3,9 @@
 
 use std::cell::Cell;
 
+/// The kernel is asked directly: musl's functions refuse without asking it.
+const THIS_THREAD: libc::pid_t = 0;
+
 thread_local! {
     static IS_BATCH: Cell<bool> = const { Cell::new(false) };
 }
@@ -10,8 +13,8 @@ thread_local! {
 /// Makes the calling thread give way, unless somebody has chosen a policy for the host.
 pub fn give_way() {
     // SAFETY: a plain system call; 0 is the calling thread.
-    let policy = unsafe { libc::sched_getscheduler(0) };
-    IS_BATCH.set(policy == libc::SCHED_OTHER && set(libc::SCHED_BATCH));
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, THIS_THREAD) };
+    IS_BATCH.set(policy == libc::c_long::from(libc::SCHED_OTHER) && set(libc::SCHED_BATCH));
 }
 
 /// Runs `start` under the host's own policy, for its children to inherit.
@@ -26,7 +29,8 @@ pub(super) fn under_host_policy<T>(start: impl FnOnce() -> T) -> T {
 
 /// A refusal costs latency, and nothing else.
 fn set(policy: libc::c_int) -> bool {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `parameters` lives across the call; 0 is the calling thread.
-    unsafe { libc::sched_setscheduler(0, policy, &parameters) == 0 }
+    // The kernel's `struct sched_param`. musl's own is larger.
+    let priority: libc::c_int = 0;
+    // SAFETY: the kernel reads `priority`, which lives across the call.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, THIS_THREAD, policy, &raw const priority) == 0 }
 }
