@@ -39,3 +39,11 @@ bundlers *names:
 # Real clients with the plugins of examples/, end to end, then every runtime and bundler.
 clients *names: && runtimes bundlers
     node tests/clients/run.js {{names}}
+
+# The addon of every platform, built on this one machine into npm/; what it needs comes into ~/.cache.
+release-build *platforms:
+    node tools/release/build.js {{platforms}}
+
+# What goes out, installed by each package manager from a registry on this machine. After release-build.
+packages *names:
+    node tests/packages/run.js {{names}}

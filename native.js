@@ -107,7 +107,10 @@ function load() {
 const addon = load()
 if (addon === undefined && misses.length > 0) {
   const tried = misses.map(({ name, error }) => `  ${name}: ${String(error?.message ?? error).split('\n')[0]}`)
-  throw new Error(`outlive: no addon for ${platform} could be loaded. Tried:\n${tried.join('\n')}`, {
+  const isNowhere = misses.every(({ error }) => error?.code === 'MODULE_NOT_FOUND')
+  const advice = `\nIt comes as the optional dependency outlive-${platform}: install without leaving those out.`
+  const message = `outlive: no addon for ${platform} could be loaded. Tried:\n${tried.join('\n')}`
+  throw new Error(isNowhere ? message + advice : message, {
     cause: new AggregateError(misses.map(({ error }) => error)),
   })
 }
