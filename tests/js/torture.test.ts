@@ -4,21 +4,11 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { expectNothingLost, letTimePass, newStory, runStory, supervisorsOf } from './support/crash'
+import { randomFrom } from './support/random'
 
 const MINUTES = Number(process.env.TORTURE_MINUTES ?? 0.1)
 const SEED = Number(process.env.TORTURE_SEED ?? Date.now() % 1_000_000)
 const AT_ONCE = 3
-
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 function killIfThere(pid: number): void {
   try {
