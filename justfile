@@ -19,6 +19,10 @@ test name="":
 torture minutes="10" seed="1":
     TORTURE_MINUTES={{minutes}} TORTURE_SEED={{seed}} npx jest torture
 
+# 10 000 tasks under hosts that are killed, 1000 at once, 100 MB/s of output: what it took and what came back.
+load:
+    LOAD=full npx jest load
+
 # Puts JavaScript and Rust into their one format.
 format:
     npx biome check --write .
