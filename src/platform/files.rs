@@ -45,9 +45,9 @@ pub fn create_to_append(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file for appending, made when it is not there.
+/// Opens a file for appending, made when it is not there. A FIFO in its place does not stop us.
 pub fn append(path: &Path) -> io::Result<File> {
-    Ok(owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT, 0o600)?))
+    Ok(owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK, 0o600)?))
 }
 
 /// Makes a directory that was not there, 0700 whatever the umask.

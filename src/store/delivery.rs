@@ -29,7 +29,8 @@ pub fn acknowledge(dir: &TaskDir) -> Result<bool> {
 
 /// How often the completion was handed to a callback, by whichever host.
 pub fn attempts(dir: &TaskDir) -> u32 {
-    fs::symlink_metadata(dir.file(names::LEASES)).map_or(0, |about| about.len() as u32)
+    let leases = fs::symlink_metadata(dir.file(names::LEASES)).ok().filter(fs::Metadata::is_file);
+    leases.map_or(0, |about| about.len().try_into().unwrap_or(u32::MAX))
 }
 
 /// Notes that the completion is about to be handed out.

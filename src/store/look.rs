@@ -90,8 +90,12 @@ pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Optio
     let started_at = started.map_or(asked.created_at, |run| run.started_at);
     let last_output = [names::STDOUT, names::STDERR, names::OUTPUT].map(|name| modified(dir, name));
     let finished_at = last_output.into_iter().flatten().fold(started_at, u64::max);
-    let (cause, error) = if started.is_none() && !has_trace(dir) {
+    let has_trace = started.is_some() || has_trace(dir);
+    let (cause, error) = if !has_trace && this_boot {
         (Cause::SpawnError, "its host ended before the command was started; it never ran")
+    } else if !has_trace {
+        // A power cut takes what was not yet on the disk, and `started.json` is not waited for.
+        (Cause::Reboot, "the machine went down about when it was started; whether the command ran is unknown")
     } else if this_boot {
         (Cause::SupervisorLost, "its supervisor was killed; how the command ended is unknown, and what was left of it was killed")
     } else {

@@ -88,13 +88,16 @@ impl TaskDir {
         }
     }
 
-    fn dropped(&self, stream: Stream) -> (u64, u64) {
+    /// The range that was dropped of the first `length` bytes of a stream; empty when it begins where it ends.
+    fn dropped(&self, stream: Stream, length: u64) -> (u64, u64) {
         let record: DroppedRecord = match read(&self.file(names::DROPPED)) {
             Record::Complete(record) => record,
             // Nothing was dropped yet, or what was cannot be told from what was written.
             _ => DroppedRecord::default(),
         };
-        if stream == Stream::Stdout { record.stdout } else { record.stderr }
+        let (from, to) = if stream == Stream::Stdout { record.stdout } else { record.stderr };
+        // Whoever empties the file does not change the record.
+        (from.min(length), to.max(from).min(length))
     }
 }
 
@@ -120,6 +123,10 @@ impl<'a> Capture<'a> {
         self.about.len()
     }
 
+    fn dropped(&self) -> (u64, u64) {
+        self.dir.dropped(self.stream, self.len())
+    }
+
     fn read(&self, from: u64, to: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; to.saturating_sub(from) as usize];
         let mut filled = 0;
@@ -138,8 +145,8 @@ impl<'a> Capture<'a> {
         // Read first, then ask what was dropped: the record is written before the bytes go.
         let begin = self.len().saturating_sub(budget);
         let mut bytes = self.read(begin, self.len())?;
-        let begin_kept = match self.dir.dropped(self.stream) {
-            (from, to) if from < to && begin < to && self.len() > from => to.max(begin),
+        let begin_kept = match self.dropped() {
+            (from, to) if from < to => to.max(begin),
             _ => begin,
         };
         bytes.drain(..((begin_kept - begin) as usize).min(bytes.len()));
@@ -172,8 +179,8 @@ pub fn preview(dir: &TaskDir, mode: StderrMode, budget: u64) -> Result<Captured>
         captured.last_output_at = captured.last_output_at.max(capture.about.modified().ok().map(clock::to_unix_ms));
     }
     if stdout_bytes + stderr_bytes > 0 {
-        let ranges = [dir.dropped(Stream::Stdout), dir.dropped(Stream::Stderr)];
-        captured.dropped_bytes = ranges.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
+        let ranges = [dir.dropped(Stream::Stdout, stdout_bytes), dir.dropped(Stream::Stderr, stderr_bytes)];
+        captured.dropped_bytes = ranges.iter().map(|(from, to)| to - from).sum();
     }
     Ok(captured)
 }
@@ -203,10 +210,10 @@ pub fn page(dir: &TaskDir, mode: StderrMode, request: PageRequest) -> Result<Chu
 impl Capture<'_> {
     fn page(&self, asked: u64, request: &PageRequest) -> io::Result<Chunk> {
         loop {
-            let hole = self.dir.dropped(self.stream);
+            let hole = self.dropped();
             let chunk = self.page_beside(hole, asked, request)?;
             // If the middle moved while we read, some of the bytes may have been those of the hole.
-            if self.dir.dropped(self.stream) == hole {
+            if self.dropped() == hole {
                 return Ok(chunk);
             }
         }

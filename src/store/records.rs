@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use outlive_protocol::{VERSION, records};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::platform::{errno, files, identity};
@@ -69,6 +69,11 @@ pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Record<T> {
     }
 }
 
+/// A field that may be null and must be there: left out it would read as null, and a spoilt record as another one.
+fn stated<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(value)
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TaskRecord {
@@ -83,6 +88,7 @@ pub(super) struct TaskRecord {
     stderr: StderrMode,
     cleanup: String,
     notify: bool,
+    #[serde(deserialize_with = "stated")]
     description: Option<String>,
     metadata: Box<RawValue>,
     created_at: u64,
@@ -169,8 +175,11 @@ impl From<StartedRecord> for Run {
 #[serde(rename_all = "camelCase")]
 pub(super) struct EndedRecord {
     cause: Cause,
+    #[serde(deserialize_with = "stated")]
     exit_code: Option<i32>,
+    #[serde(deserialize_with = "stated")]
     signal: Option<i32>,
+    #[serde(deserialize_with = "stated")]
     errno: Option<i32>,
     started_at: u64,
     finished_at: u64,

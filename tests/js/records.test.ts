@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
   linkSync,
-  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -12,73 +11,16 @@ import {
 } from 'node:fs'
 import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
-import type { TaskRegistry, TaskSnapshot } from 'outlive'
-import { killProcessesOf } from './support/guests'
-import { atTheEnd, temporaryStore, within } from './support/store'
+import { copy, makeFifos, original, replay, stateOf } from './support/records'
+import { atTheEnd, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 const everything = { olderThanMs: 0, undeliveredOlderThanMs: 0 }
-const records = ['command', 'stdout', 'stderr', 'task.json', 'started.json', 'ended.json']
-
-let copies = 0
-
-/** A finished task in a session of its own: the original of copies. */
-async function original(sessionId: string): Promise<string> {
-  const tasks = store.registry()
-  const id = await tasks.spawn('echo original; exit 3', { sessionId })
-  await tasks.wait(id)
-  tasks.detach()
-  await killProcessesOf([id])
-  return store.taskDir(id)!
-}
-
-/** Another task with the same records, complete with its FIFOs; `change` spoils it. */
-function copy(of: string, change: (dir: string) => void = () => {}): string {
-  const id = `bash-${(++copies).toString(16).padStart(16, '0')}`
-  const dir = join(dirname(of), id)
-  mkdirSync(dir, { mode: 0o700 })
-  for (const name of records) copyFileSync(join(of, name), join(dir, name))
-  const task = readFileSync(join(of, 'task.json'), 'utf8')
-  writeFileSync(join(dir, 'task.json'), task.replace(basename(of), id))
-  change(dir)
-  return id
-}
-
-/** The FIFOs of many tasks: no supervisor reads them any more. */
-function makeFifos(session: string, ids: string[]): void {
-  const paths = ids.flatMap((id) => ['control', 'events'].map((name) => join(session, id, name)))
-  for (let at = 0; at < paths.length; at += 500) execFileSync('mkfifo', ['-m', '600', ...paths.slice(at, at + 500)])
-}
-
-/** Everything about a directory's files that could change. */
-function stateOf(dir: string): unknown {
-  return readdirSync(dir)
-    .sort()
-    .map((name) => {
-      const path = join(dir, name)
-      const about = lstatSync(path)
-      const content = about.isFile() ? readFileSync(path, 'base64') : ''
-      return { name, ino: about.ino, mode: about.mode, mtimeMs: about.mtimeMs, nlink: about.nlink, content }
-    })
-}
-
-interface Found {
-  tasks: TaskRegistry
-  unreadable: Set<string>
-  of: Map<string, TaskSnapshot>
-}
-
-async function replay(sessionId: string): Promise<Found> {
-  const tasks = store.registry()
-  const { unreadable } = await within(tasks.replay(sessionId), 'the replay ends', 30_000)
-  const of = new Map(tasks.list({ sessionId, previewBytes: 0 }).map((task) => [task.taskId, task]))
-  return { tasks, unreadable: new Set(unreadable.map((path) => basename(path))), of }
-}
 
 test('records of a newer release stay byte for byte, and are reported', async () => {
   // R9
   const sessionId = 'newer'
-  const good = await original(sessionId)
+  const good = await original(store, sessionId)
   const newer = (name: string) => (dir: string) => {
     const path = join(dir, name)
     const record = JSON.parse(readFileSync(path, 'utf8'))
@@ -89,7 +31,7 @@ test('records of a newer release stay byte for byte, and are reported', async ()
   makeFifos(dirname(good), ids)
   const states = () => ids.map((id) => stateOf(store.taskDir(id)!))
   const before = states()
-  const { tasks, unreadable, of } = await replay(sessionId)
+  const { tasks, unreadable, of } = await replay(store, sessionId)
   expect([...unreadable].sort()).toEqual([...ids].sort())
   expect([...of.keys()]).toEqual([basename(good)])
   expect(tasks.drain({ sessionId })).toHaveLength(1)
@@ -97,7 +39,7 @@ test('records of a newer release stay byte for byte, and are reported', async ()
   await tasks.cleanup(everything)
   const next = await tasks.spawn('true', { sessionId })
   await tasks.wait(next)
-  expect([...(await replay(sessionId)).unreadable].sort()).toEqual([...ids].sort())
+  expect([...(await replay(store, sessionId)).unreadable].sort()).toEqual([...ids].sort())
   expect(states()).toEqual(before)
 })
 
@@ -133,7 +75,7 @@ for (const version of readdirSync(formats)) {
       // Neither FIFOs nor hard links can be in git.
       makeFifos(session, [taskId])
       if (expected.completionDelivered) linkSync(join(dir, 'task.json'), join(dir, 'delivered'))
-      const { tasks, unreadable } = await replay(sessionId)
+      const { tasks, unreadable } = await replay(store, sessionId)
       expect(unreadable.size).toBe(0)
       const merged = record.stderr === 'merge'
       expect(tasks.status(taskId)).toEqual({
@@ -157,13 +99,13 @@ for (const version of readdirSync(formats)) {
 test('a record that is cut off at any byte is lost or reported, and the others load', async () => {
   // R10
   const sessionId = 'torn'
-  const good = await original(sessionId)
+  const good = await original(store, sessionId)
   const size = (name: string): number => readFileSync(join(good, name)).length
   const cut = (name: string, at: number): string => copy(good, (dir) => truncateSync(join(dir, name), at))
   const ended = Array.from({ length: size('ended.json') }, (_, at) => cut('ended.json', at))
   const task = Array.from({ length: size('task.json') }, (_, at) => cut('task.json', at))
   makeFifos(dirname(good), [...ended, ...task])
-  const { unreadable, of } = await replay(sessionId)
+  const { unreadable, of } = await replay(store, sessionId)
   expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
   expect(task.filter((id) => !unreadable.has(id) || of.has(id))).toEqual([])
   for (const id of ended) {
@@ -175,7 +117,7 @@ test('a record that is cut off at any byte is lost or reported, and the others l
 test('a task whose start is recorded in part may have run: it is lost, and never one that did not start', async () => {
   // R10
   const sessionId = 'half started'
-  const good = await original(sessionId)
+  const good = await original(store, sessionId)
   const content = readFileSync(join(good, 'started.json'))
   const begun = (started: Buffer, boot?: string): string =>
     copy(good, (dir) => {
@@ -188,7 +130,7 @@ test('a task whose start is recorded in part may have run: it is lost, and never
   torn.push(begun(Buffer.alloc(content.length)))
   const earlier = [begun(Buffer.alloc(0), 'an earlier one'), begun(content, 'an earlier one')]
   makeFifos(dirname(good), [...torn, ...earlier])
-  const { unreadable, of } = await replay(sessionId)
+  const { unreadable, of } = await replay(store, sessionId)
   expect(unreadable.size).toBe(0)
   for (const id of torn) expect(of.get(id)).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null })
   for (const id of earlier) expect(of.get(id)).toMatchObject({ status: 'lost', cause: 'reboot', exitCode: null })
@@ -197,7 +139,7 @@ test('a task whose start is recorded in part may have run: it is lost, and never
 test('a record with a flipped bit never invents another code, and the others load', async () => {
   // R10
   const sessionId = 'flipped'
-  const good = await original(sessionId)
+  const good = await original(store, sessionId)
   const digits = readFileSync(join(good, 'ended.json'), 'latin1').search(/"exitCode":3/) + '"exitCode":'.length
   const flip = (name: string, at: number): string =>
     copy(good, (dir) => {
@@ -215,7 +157,7 @@ test('a record with a flipped bit never invents another code, and the others loa
     }
   }
   makeFifos(dirname(good), ids)
-  const { unreadable, of } = await replay(sessionId)
+  const { unreadable, of } = await replay(store, sessionId)
   expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
   for (const id of ids) {
     expect(unreadable.has(id)).toBe(!of.has(id))
@@ -227,7 +169,7 @@ test('a record with a flipped bit never invents another code, and the others loa
 test('whatever stands in a record’s place, a replay ends, reports it and loads the rest', async () => {
   // R10
   const sessionId = 'replaced'
-  const good = await original(sessionId)
+  const good = await original(store, sessionId)
   const outside = join(store.dir, 'outside')
   mkdirSync(outside)
   const servers: Promise<void>[] = []
@@ -278,7 +220,7 @@ test('whatever stands in a record’s place, a replay ends, reports it and loads
   }
   await Promise.all(servers)
   makeFifos(dirname(good), [...ids.keys()])
-  const { tasks, unreadable, of } = await replay(sessionId)
+  const { tasks, unreadable, of } = await replay(store, sessionId)
   expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
   const fates = { reported: [] as string[], lost: [] as string[] }
   for (const [id, what] of ids) {

@@ -1,0 +1,64 @@
+/** Finished tasks on disk, to be copied and spoilt. */
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { TaskRegistry, TaskSnapshot } from 'outlive'
+import { killProcessesOf } from './guests'
+import { type TemporaryStore, within } from './store'
+
+const records = ['command', 'stdout', 'stderr', 'task.json', 'started.json', 'ended.json']
+
+let copies = 0
+
+/** A finished task in a session of its own: the original of copies. */
+export async function original(store: TemporaryStore, sessionId: string): Promise<string> {
+  const tasks = store.registry()
+  const id = await tasks.spawn('echo original; exit 3', { sessionId })
+  await tasks.wait(id)
+  tasks.detach()
+  await killProcessesOf([id])
+  return store.taskDir(id)!
+}
+
+/** Another task with the same records, complete with its FIFOs; `change` spoils it. */
+export function copy(of: string, change: (dir: string) => void = () => {}): string {
+  const id = `bash-${(++copies).toString(16).padStart(16, '0')}`
+  const dir = join(dirname(of), id)
+  mkdirSync(dir, { mode: 0o700 })
+  for (const name of records) copyFileSync(join(of, name), join(dir, name))
+  const task = readFileSync(join(of, 'task.json'), 'utf8')
+  writeFileSync(join(dir, 'task.json'), task.replace(basename(of), id))
+  change(dir)
+  return id
+}
+
+/** The FIFOs of many tasks: no supervisor reads them any more. */
+export function makeFifos(session: string, ids: string[]): void {
+  const paths = ids.flatMap((id) => ['control', 'events'].map((name) => join(session, id, name)))
+  for (let at = 0; at < paths.length; at += 500) execFileSync('mkfifo', ['-m', '600', ...paths.slice(at, at + 500)])
+}
+
+/** Everything about a directory's files that could change. */
+export function stateOf(dir: string): unknown {
+  return readdirSync(dir)
+    .sort()
+    .map((name) => {
+      const path = join(dir, name)
+      const about = lstatSync(path)
+      const content = about.isFile() ? readFileSync(path, 'base64') : ''
+      return { name, ino: about.ino, mode: about.mode, mtimeMs: about.mtimeMs, nlink: about.nlink, content }
+    })
+}
+
+export interface Found {
+  tasks: TaskRegistry
+  unreadable: Set<string>
+  of: Map<string, TaskSnapshot>
+}
+
+export async function replay(store: TemporaryStore, sessionId: string): Promise<Found> {
+  const tasks = store.registry()
+  const { unreadable } = await within(tasks.replay(sessionId), 'the replay ends', 30_000)
+  const of = new Map(tasks.list({ sessionId, previewBytes: 0 }).map((task) => [task.taskId, task]))
+  return { tasks, unreadable: new Set(unreadable.map((path) => basename(path))), of }
+}
