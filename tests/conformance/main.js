@@ -7,7 +7,7 @@ const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 const only = process.env.CONFORMANCE_ONLY
 
 async function runAll(tell) {
-  const { promises } = require('./suite.js')
+  const promises = [...require('./suite.js').promises, ...require('./callbacks.js').promises]
   const { finishAll } = require('./support.js')
   for (const { title, run } of promises) {
     if (only && !title.includes(only)) continue

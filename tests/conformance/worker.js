@@ -42,6 +42,29 @@ const scenes = {
     await Promise.all(Array.from({ length: 5 }, () => tasks.spawn('true', { sessionId })))
     parentPort.postMessage({ rains: true })
   },
+
+  /** Makes every kind of call, many at once, until it is terminated. */
+  async storm() {
+    tasks.onCompletion(({ taskId }) => parentPort.postMessage({ taskId }), { sessionId })
+    setInterval(() => {}, 1_000_000)
+    const calls = async () => {
+      const id = await tasks.spawn('echo hi', { sessionId })
+      const stubborn = await tasks.spawn('sleep 1', { sessionId })
+      const all = [
+        tasks.wait(id),
+        tasks.wait(stubborn, { timeoutMs: 1 }),
+        tasks.kill(stubborn),
+        tasks.replay(sessionId),
+      ]
+      tasks.status(id)
+      tasks.output(id)
+      tasks.pending({ sessionId })
+      await Promise.all([...all, tasks.cleanup({ olderThanMs: 3_600_000 })])
+      await calls()
+    }
+    parentPort.postMessage({ storms: true })
+    await Promise.all([calls(), calls(), calls()])
+  },
 }
 
 scenes[scene]()
