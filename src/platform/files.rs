@@ -83,16 +83,22 @@ pub fn open_null() -> io::Result<File> {
 pub fn may_execute(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: `path` is a C string that lives across the call.
-    check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) }).map(|_| ())
+    let checked = check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) });
+    if checked.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
+        // A container's filter that does not know the newer call. The older one asks for the real user, who is mostly the same.
+        // SAFETY: `path` is a C string that lives across the call.
+        return check(unsafe { libc::access(path.as_ptr(), libc::X_OK) }).map(|_| ());
+    }
+    checked.map(|_| ())
 }
 
 /// Reserves `length` bytes of disk for a file without changing its size, so that a later write there cannot fail for
-/// want of space. A file system without reservations gets the write's own risk.
+/// want of space. Where the file system, or a filter, knows no reservations, the write has its own risk.
 pub fn reserve(file: &File, length: u64) -> io::Result<()> {
     // SAFETY: a plain system call on a descriptor that we own.
     let result = unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, length as libc::off_t) };
     match check(result) {
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM)) => Ok(()),
         other => other.map(|_| ()),
     }
 }
