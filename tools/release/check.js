@@ -2,7 +2,7 @@
 // What a built addon must be before it goes out, read from the file itself.
 
 const { execFileSync } = require('node:child_process')
-const { readFileSync } = require('node:fs')
+const { existsSync, readFileSync } = require('node:fs')
 const { GLIBC_FLOOR } = require('./platforms.js')
 
 const LARGEST = 1_500_000
@@ -67,6 +67,7 @@ function faults({ path, arch, libc }, content, symbols) {
 
 /** Throws when the addon of a platform is not fit to go out; tells its size and what it asks of the C library. */
 function check(platform) {
+  if (!existsSync(platform.path)) throw new Error(`${platform.path} is not there: run tools/release/build.js first`)
   const content = readFileSync(platform.path)
   const symbols = wanted(platform.path)
   const found = faults(platform, content, symbols)
