@@ -52,6 +52,6 @@ release-build *platforms:
 packages *names:
     node tests/packages/run.js {{names}}
 
-# The conformance suite with musl, and on arm64 in an emulator with a kernel of its own. As root, after release-build.
+# The conformance suite with an older glibc, with musl, and on arm64 with a kernel of its own. As root, after release-build.
 platforms *names:
     node tests/platforms/run.js {{names}}
