@@ -185,7 +185,7 @@ describe('a task that', () => {
 })
 
 test('a command dies with its supervisor, also when no host lives to see it', async () => {
-  // D17
+  // P31
   const node = await host(store)
   const ready = readyFifo(store)
   const id = await node.call(
