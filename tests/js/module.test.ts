@@ -205,6 +205,7 @@ describe('an addon that does not load', () => {
     expect(message).toContain(`no addon for ${key} could be loaded`)
     expect(message).toContain(`./outlive.${key}.node: Cannot find module`)
     expect(message).toContain(`outlive-${key}: Cannot find module`)
+    expect(message).toContain(`optional dependency outlive-${key}: install without leaving those out`)
     expect(causes).toBe(2)
   })
 

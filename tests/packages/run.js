@@ -1,6 +1,6 @@
 'use strict'
 // Publishes the packed packages to a registry of its own, installs `outlive` from there with each package manager into a
-// fresh folder, and runs ten lines of TypeScript: a task spawned, ended, told. Then lints the package and tells its size.
+// fresh folder, and runs ten lines of TypeScript: a task spawned, ended, told. Then lints the package, and tells what is in it.
 //
 //     node tests/packages/run.js [name]...        after tools/release/build.js
 //
@@ -22,6 +22,7 @@ const {
 const { homedir, tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { packAll } = require('../../tools/release/pack.js')
+const { checkContents } = require('./contents.js')
 const { startRegistry } = require('./registry.js')
 
 const ROOT = join(__dirname, '../..')
@@ -192,8 +193,10 @@ function lint(tarball) {
   })
 }
 
-function tellSizes(packed) {
-  for (const { name, files, bytes, unpackedBytes } of packed) {
+function tellContents(packed, base) {
+  for (const one of packed) {
+    checkContents(one, mkdtempSync(join(base, 'contents-')))
+    const { name, files, bytes, unpackedBytes } = one
     console.log(`${name.padEnd(30)} ${files} files, ${unpackedBytes} bytes, packed ${bytes}`)
   }
 }
@@ -220,7 +223,7 @@ async function main(names) {
       failed += wrong === undefined ? 0 : 1
     }
     failed += lint(packed.at(-1).path).length
-    tellSizes(packed)
+    tellContents(packed, base)
     if (existsSync(join(base, 'npm')))
       console.log(`require: ${loadTime(join(base, 'npm')).toFixed(1)} ms, median of 21`)
   } finally {
