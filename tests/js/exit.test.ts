@@ -1,13 +1,9 @@
 // N1 N2: nothing of ours keeps a process alive that has nothing else to do, Jest included; a promise and ref() do.
-import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { atTheEnd, temporaryStore, within } from './support/store'
+import { jestProject, runJest } from './support/jest'
+import { temporaryStore, within } from './support/store'
 
-const root = join(__dirname, '../..')
 const store = temporaryStore()
 
 test('N1 a registry, a subscription and a running task let the process end, and the task goes on', async () => {
@@ -97,21 +93,6 @@ test('N1 an aborted wait keeps nothing alive', async () => {
   expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
 })
 
-/** A Jest project of its own with several test files. */
-function jestProject(files: string[]): string {
-  const dir = mkdtempSync(join(tmpdir(), 'outlive-jest-'))
-  atTheEnd(() => rmSync(dir, { recursive: true, force: true }))
-  const config = {
-    testEnvironment: 'node',
-    moduleNameMapper: { '^outlive$': join(root, 'index.js') },
-    maxWorkers: 2,
-  }
-  writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'plugin', jest: config }))
-  mkdirSync(join(dir, 'tests'))
-  for (const [number, file] of files.entries()) writeFileSync(join(dir, `tests/${number}.test.js`), file)
-  return dir
-}
-
 /** Uses the package as a plugin author's tests would. */
 const pluginTest = (file: number): string => `
   let subscription
@@ -134,21 +115,6 @@ const pluginTest = (file: number): string => `
     expect(require('outlive')).not.toBe(before)
   })
 `
-
-/** Runs Jest in a folder until it ends by itself; what it printed, and its exit code. */
-async function runJest(dir: string, flags: string[]): Promise<{ printed: string; code: number | null }> {
-  const args = [join(root, 'node_modules/jest/bin/jest.js'), '--rootDir', dir, ...flags]
-  const child = execFile(process.execPath, args, { cwd: dir, env: { ...process.env, FORCE_COLOR: '0' } })
-  let printed = ''
-  for (const stream of [child.stdout!, child.stderr!]) {
-    stream.on('data', (text) => {
-      printed += text
-    })
-  }
-  atTheEnd(() => child.kill('SIGKILL'))
-  const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-  return { code: await within(ended, 'Jest ends by itself', 40_000), printed }
-}
 
 test.each([
   ['in one process', ['--runInBand']],
