@@ -55,3 +55,7 @@ packages *names:
 # The conformance suite with an older glibc, with musl, and on arm64 with a kernel of its own. As root, after release-build.
 platforms *names:
     node tests/platforms/run.js {{names}}
+
+# A plugin author's tests under Vitest, Jest, `node --test` and `bun test`; the runners come from npm, into ~/.cache.
+runners *names:
+    node tests/runners/run.js {{names}}

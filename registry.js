@@ -10,7 +10,7 @@ const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate, setTimeout } = require('node:timers')
 const checked = require('./arguments.js')
-const { atEndOfJestEnvironment, outOfSight } = require('./environment.js')
+const { atEndOfTestEnvironment, outOfSight } = require('./environment.js')
 const { aborted, blame, callSite, closedError, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
 const native = require('./native.js')
 const { Subscription, disposable } = require('./subscription.js')
@@ -63,7 +63,7 @@ class TaskRegistry {
   }
 
   static {
-    atEndOfJestEnvironment(() => {
+    atEndOfTestEnvironment(() => {
       for (const registry of inUse) {
         // Off the list first: a rejection that nobody is left to hear would end Jest.
         for (const request of [...registry.#requests.keys()]) registry.#close(request)

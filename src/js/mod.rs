@@ -38,7 +38,7 @@ impl NativeRegistry {
         let registry = thrown(Registry::open(Path::new(&storage_dir), max_running as usize, wake.caller()))?;
         let registry = Arc::new(registry);
         let detached = Arc::downgrade(&registry);
-        // Fires when a worker or the process ends; a Jest environment ends without it, which the face notices by itself.
+        // Fires when a worker or the process ends; a test runner's environment ends without it, which the face notices by itself.
         // A registry that was collected before needs nothing.
         env.add_env_cleanup_hook(detached, |registry| {
             if let Some(registry) = registry.upgrade() {

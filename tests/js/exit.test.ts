@@ -127,9 +127,15 @@ test.each([
   expect(code).toBe(0)
 })
 
-test('D24 a Jest environment that ends leaves its sessions to the next file, and its completions', async () => {
-  const wait = gate(store)
-  const file = `
+test.each([
+  ['that cleans up after a file', {}],
+  ['with globalsCleanup off', { globalsCleanup: 'off' }],
+])(
+  'D24 a Jest environment that ends leaves its sessions to the next file, and its completions, %s',
+  async (_, options) => {
+    const wait = gate(store)
+    const sessionId = JSON.stringify(options)
+    const file = `
     const { existsSync, writeFileSync } = require('node:fs')
     const { TaskRegistry } = require('outlive')
     test('a completion of this file comes, and the one that the file before left behind', async () => {
@@ -139,16 +145,21 @@ test('D24 a Jest environment that ends leaves its sessions to the next file, and
       const all = new Promise((resolve) => tasks.onCompletion(({ description }) => {
         heard.push(description)
         if (heard.length === expected.length) resolve()
-      }, { sessionId: 'jest' }))
+      }, { sessionId: '${sessionId}' }))
+      jest.resetModules() // which ends nothing
       if (existsSync('left')) writeFileSync('${wait.path}', '\\n')
-      await tasks.spawn('true', { sessionId: 'jest', description: 'own' })
+      await tasks.spawn('true', { sessionId: '${sessionId}', description: 'own' })
       await all
       expect(heard.sort()).toEqual(expected)
-      void tasks.wait(await tasks.spawn('read _ < ${wait.path}', { sessionId: 'jest', description: 'left' }))
+      void tasks.wait(await tasks.spawn('read _ < ${wait.path}', { sessionId: '${sessionId}', description: 'left' }))
       writeFileSync('left', '')
     })
   `
-  const { code, printed } = await runJest(jestProject([file, file, file]), ['--runInBand'])
-  expect(printed).toContain('3 passed, 3 total')
-  expect(code).toBe(0)
-})
+    const { code, printed } = await runJest(jestProject([file, file, file]), [
+      '--runInBand',
+      `--testEnvironmentOptions=${JSON.stringify(options)}`,
+    ])
+    expect(printed).toContain('3 passed, 3 total')
+    expect(code).toBe(0)
+  },
+)
