@@ -1,0 +1,56 @@
+// N5: what a plugin author can look up: each error code, and each name that the package exports.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as outlive from 'outlive'
+
+const read = (path: string): string => readFileSync(join(__dirname, '../..', path), 'utf8')
+const types = read('index.d.ts')
+
+/** The members of the union in the types. */
+function declaredCodes(): string[] {
+  const [, union] = /export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/.exec(types)!
+  return [...union!.matchAll(/'(\w+)'/g)].map((match) => match[1]!)
+}
+
+test('every error code that is thrown anywhere is declared, and the other way round', () => {
+  const face = ['errors.js', 'arguments.js', 'registry.js'].map(read).join('\n')
+  const thrown = [...face.matchAll(/failure\('([A-Z_]+)'/g), ...read('src/error.rs').matchAll(/=> "([A-Z_]+)"/g)]
+  expect([...new Set(thrown.map((match) => match[1]))].sort()).toEqual(declaredCodes().sort())
+})
+
+test('troubleshooting says of every error code what it means, its likely cause, and what to do', () => {
+  const sections = read('docs/troubleshooting.md').split(/^## /m)
+  const about = new Map(sections.map((section) => [section.slice(0, section.indexOf('\n')), section]))
+  const codes = [...about.keys()].filter((title) => /^[A-Z_]+$/.test(title))
+  expect(codes.sort()).toEqual(declaredCodes().sort())
+  for (const code of codes) {
+    expect(about.get(code)).toContain('**It means**')
+    expect(about.get(code)).toContain('**Do** ')
+    if (code !== 'INTERNAL') expect(about.get(code)).toMatch(/\*\*Likely\*\* |\| likely \|/)
+  }
+})
+
+test('docs/api.md has every error code, and every method where its heading says so', () => {
+  const page = read('docs/api.md')
+  for (const code of declaredCodes()) expect(page).toContain(`\`${code}\``)
+  for (const name of Object.keys(outlive)) expect(page).toContain(name)
+})
+
+test('every export and every method has its text for editors', () => {
+  const lines = types.split('\n')
+  const declares = /^export |^ {2}(constructor|\w+|\[Symbol\.\w+\])\(/
+  const bare = lines.filter((line, at) => declares.test(line) && !lines[at - 1]?.trimEnd().endsWith('*/'))
+  // Its two names say it.
+  expect(bare).toEqual(['  [Symbol.dispose](): void'])
+  const exported = lines.filter((line) => declares.test(line) && line.startsWith('export '))
+  expect(exported.length).toBeGreaterThan(Object.keys(outlive).length)
+})
+
+test('every method that can fail says with which codes', () => {
+  const [, members] = /export class TaskRegistry \{\n([\s\S]*?)\n\}\n/.exec(types)!
+  const texts = members!.split(/\n\n/)
+  const silent = texts.filter((text) => !text.includes('@throws')).map((text) => text.split('\n').at(-1)!.trim())
+  expect(silent).toEqual(['detach(): void', '[Symbol.dispose](): void'])
+  const named = texts.flatMap((text) => [...text.matchAll(/`([A-Z]+_[A-Z_]+)`/g)].map((match) => match[1]!))
+  expect(declaredCodes()).toEqual(expect.arrayContaining(named.filter((name) => !name.startsWith('OUTLIVE_'))))
+})
