@@ -3,7 +3,7 @@
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
-const { existsSync, readdirSync, readFileSync, statSync } = require('node:fs')
+const { readdirSync, readFileSync, statSync } = require('node:fs')
 const { dirname, join, relative } = require('node:path')
 const { PLATFORMS } = require('../../tools/release/platforms.js')
 
@@ -14,12 +14,13 @@ function filesOf(directory) {
   return names.filter((name) => statSync(join(directory, name)).isFile()).sort()
 }
 
-/** The files that a file loads, itself included. The addons of the repository are in no tarball. */
+/** The files that a file loads, itself included. The addons beside `native.js` are the repository's, and in no tarball. */
 function loadedBy(file, known = new Set()) {
   known.add(file)
-  for (const [, name] of readFileSync(file, 'utf8').matchAll(/require\('(\.[^']+)'\)/g)) {
+  const text = file.endsWith('.js') ? readFileSync(file, 'utf8') : ''
+  for (const [, name] of text.matchAll(/require\('(\.[^']+)'\)/g)) {
     const path = join(dirname(file), name)
-    if (!known.has(path) && existsSync(path)) loadedBy(path, known)
+    if (!known.has(path) && !path.endsWith('.node')) loadedBy(path, known)
   }
   return known
 }
