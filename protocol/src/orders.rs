@@ -44,6 +44,40 @@ impl Order {
     }
 }
 
+/// What a supervisor has read of `control` since the last newline. A line longer than an order is none.
+#[derive(Debug)]
+pub struct Received {
+    line: [u8; MAX_ORDER],
+    length: usize,
+}
+
+impl Default for Received {
+    fn default() -> Received {
+        Received::new()
+    }
+}
+
+impl Received {
+    /// Nothing yet.
+    pub const fn new() -> Received {
+        Received { line: [0; MAX_ORDER], length: 0 }
+    }
+
+    /// The next byte, and the order that it completes.
+    pub fn take(&mut self, byte: u8) -> Option<Order> {
+        if byte == b'\n' {
+            let order = self.line.get(..self.length).and_then(Order::parse);
+            self.length = 0;
+            return order;
+        }
+        if let Some(slot) = self.line.get_mut(self.length) {
+            *slot = byte;
+        }
+        self.length = self.length.saturating_add(1);
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 
 use outlive_protocol::fds;
 use outlive_protocol::names;
-use outlive_protocol::orders::{MAX_ORDER, Order};
+use outlive_protocol::orders::{Order, Received};
 use outlive_protocol::records::{Cause, Closed, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, Settings};
 
@@ -30,7 +30,7 @@ pub(crate) struct Watch<'a> {
     settings: &'a Settings<'a>,
     signals: File,
     output: Output,
-    orders: Orders,
+    orders: Received,
     ending: Option<Ending>,
     /// Only while the leader runs; [`NEVER`] when there is none or it has passed.
     deadline: u64,
@@ -76,7 +76,7 @@ impl<'a> Watch<'a> {
             settings,
             signals,
             output: Output::new(settings.max_output_bytes),
-            orders: Orders { line: [0; MAX_ORDER], length: 0 },
+            orders: Received::new(),
             ending: None,
             deadline,
             stage: Stage::Running,
@@ -320,26 +320,5 @@ fn count_others() -> (u64, bool) {
             Ok(None) => return (tree::count().max(1), true),
             Err(_) => return (0, false),
         }
-    }
-}
-
-/// The line that is being received. What is longer than an order is none.
-struct Orders {
-    line: [u8; MAX_ORDER],
-    length: usize,
-}
-
-impl Orders {
-    fn take(&mut self, byte: u8) -> Option<Order> {
-        if byte == b'\n' {
-            let order = self.line.get(..self.length).and_then(Order::parse);
-            self.length = 0;
-            return order;
-        }
-        if let Some(slot) = self.line.get_mut(self.length) {
-            *slot = byte;
-        }
-        self.length = self.length.saturating_add(1);
-        None
     }
 }
