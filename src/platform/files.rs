@@ -45,9 +45,15 @@ pub fn create_to_append(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file for appending, made when it is not there. A FIFO in its place does not stop us.
+/// Opens a plain file for appending, made when it is not there. A FIFO in its place does not stop us, and a file with a second
+/// name is left alone: that name may be outside of the store.
 pub fn append(path: &Path) -> io::Result<File> {
-    Ok(owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK, 0o600)?))
+    let file = owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK, 0o600)?);
+    let about = file.metadata()?;
+    if !about.is_file() || about.nlink() > 1 {
+        return Err(io::Error::new(ErrorKind::InvalidData, "not a plain file of one name"));
+    }
+    Ok(file)
 }
 
 /// Makes a directory that was not there, 0700 whatever the umask.
@@ -100,6 +106,39 @@ pub fn reserve(file: &File, length: u64) -> io::Result<()> {
     match check(result) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM)) => Ok(()),
         other => other.map(|_| ()),
+    }
+}
+
+/// The largest range of a file that has no bytes of its own, and reads as zeros.
+pub fn largest_hole(file: &File) -> io::Result<(u64, u64)> {
+    /// A file in more pieces than this was made so by whoever wrote it.
+    const MAX_PIECES: usize = 1024;
+    let (mut largest, mut at) = ((0, 0), 0);
+    for _ in 0..MAX_PIECES {
+        let Some(begin) = seek(file, at, libc::SEEK_HOLE)? else { break };
+        let length = file.metadata()?.len();
+        let end = seek(file, begin, libc::SEEK_DATA)?.unwrap_or(length).max(begin);
+        if end - begin > largest.1 - largest.0 {
+            largest = (begin, end);
+        }
+        if end >= length {
+            break;
+        }
+        at = end;
+    }
+    Ok(largest)
+}
+
+/// Where the next hole or the next data begins, from an offset on; `None` when there is none up to the file's end.
+fn seek(file: &File, from: u64, what: libc::c_int) -> io::Result<Option<u64>> {
+    // SAFETY: a plain system call on a descriptor that we own.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), from as libc::off_t, what) };
+    match u64::try_from(found) {
+        Ok(offset) => Ok(Some(offset)),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            error => Err(error),
+        },
     }
 }
 

@@ -30,7 +30,8 @@ pub struct Look {
 
 /// Reads the supervisor's records, as far as they are complete. An error when one of them is of a newer release, or is no record.
 pub fn look(dir: &TaskDir, this_boot: bool) -> io::Result<Look> {
-    let ended: Option<Ending> = complete(read(&dir.file(names::ENDED)))?.map(|record: EndedRecord| record.into_ending(this_boot));
+    let record: Option<EndedRecord> = complete(read(&dir.file(names::ENDED)))?;
+    let ended = record.map(|record| record.into_ending(this_boot)).transpose()?;
     let empty = match &ended {
         None => false,
         Some(ending) => ending.descendants == 0 || complete(read::<ClosedRecord>(&dir.file(names::CLOSED)))?.is_some(),

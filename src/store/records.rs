@@ -55,15 +55,20 @@ pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Record<T> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Record::Absent,
         Err(error) => return Record::Unreadable(error),
     };
+    parse(&content)
+}
+
+/// What a record's bytes say.
+pub(super) fn parse<T: for<'a> Deserialize<'a>>(content: &[u8]) -> Record<T> {
     if content.last() != Some(&b'\n') {
         return Record::Torn;
     }
-    match serde_json::from_slice::<Versioned>(&content) {
+    match serde_json::from_slice::<Versioned>(content) {
         Ok(record) if record.version > VERSION => return Record::Newer,
         Ok(_) => {}
         Err(error) => return Record::Unreadable(error.into()),
     }
-    match serde_json::from_slice(&content) {
+    match serde_json::from_slice(content) {
         Ok(record) => Record::Complete(record),
         Err(error) => Record::Unreadable(error.into()),
     }
@@ -163,6 +168,9 @@ pub(super) struct StartedRecord {
     pid: u32,
     supervisor_pid: u32,
     started_at: u64,
+    /// Unused: the boot is that of `task.json`. A record without it was not written by a supervisor.
+    #[serde(rename = "bootId")]
+    _boot_id: String,
 }
 
 impl From<StartedRecord> for Run {
@@ -191,9 +199,20 @@ pub(super) struct EndedRecord {
 }
 
 impl EndedRecord {
-    pub(super) fn into_ending(self, this_boot: bool) -> Ending {
+    /// The ending, or an error for one that no supervisor writes.
+    pub(super) fn into_ending(self, this_boot: bool) -> io::Result<Ending> {
+        let is_whole = match self.cause {
+            Cause::Exit => self.exit_code.is_some(),
+            Cause::Signal => self.signal.is_some(),
+            Cause::Kill | Cause::Timeout | Cause::OutputLimit | Cause::SpawnError => true,
+            // Nobody was left to write these.
+            Cause::SupervisorLost | Cause::Reboot => false,
+        };
+        if !is_whole {
+            return Err(io::Error::new(ErrorKind::InvalidData, "its record of the end contradicts itself"));
+        }
         let ran = self.cause != Cause::SpawnError;
-        Ending {
+        Ok(Ending {
             cause: self.cause,
             exit_code: self.exit_code,
             signal: self.signal,
@@ -205,7 +224,7 @@ impl EndedRecord {
             descendants: self.descendants,
             max_rss_bytes: ran.then_some(self.max_rss_bytes),
             cpu_ms: ran.then_some(self.cpu_ms),
-        }
+        })
     }
 }
 
@@ -232,7 +251,11 @@ pub(super) fn refused(source: &io::Error, now: u64) -> records::Ended {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct ClosedRecord {}
+pub(super) struct ClosedRecord {
+    /// Nobody asks when, only whether.
+    #[serde(rename = "closedAt")]
+    _closed_at: u64,
+}
 
 /// What the output limit removed of each file.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

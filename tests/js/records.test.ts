@@ -160,9 +160,11 @@ test('a record with a flipped bit never invents another code, and the others loa
   const { unreadable, of } = await replay(store, sessionId)
   expect(of.get(basename(good))).toMatchObject({ status: 'failed', exitCode: 3 })
   for (const id of ids) {
-    expect(unreadable.has(id)).toBe(!of.has(id))
-    expect([3, null, undefined]).toContain(of.get(id)?.exitCode)
-    expect(of.get(id)?.status).not.toBe('completed')
+    const found = of.get(id)
+    expect(unreadable.has(id)).toBe(!found)
+    // A flipped newline makes a torn record, and nothing else may take the code away.
+    if (found)
+      expect(found).toMatchObject(found.status === 'lost' ? { exitCode: null } : { status: 'failed', exitCode: 3 })
   }
 })
 

@@ -1,0 +1,97 @@
+//! The ends of both streams, for previews.
+
+use std::io;
+
+use super::characters::{leading_continuations, unfinished};
+use super::{Capture, Captured, Stream};
+use crate::error::{Error, Result};
+use crate::platform::clock;
+use crate::store::TaskDir;
+use crate::task::StderrMode;
+
+/// A piece of a file: where it begins, and its bytes.
+type Piece = (u64, Vec<u8>);
+
+/// Counts and tails of both streams, `budget` bytes of them at the most.
+pub fn preview(dir: &TaskDir, mode: StderrMode, budget: u64) -> Result<Captured> {
+    let failed = |error| Error::storage("read", dir.path())(error);
+    let stdout = Capture::open(dir, Stream::Stdout, mode)?;
+    let stderr = Capture::open(dir, Stream::Stderr, mode)?;
+    let length = |capture: &Option<Capture<'_>>| capture.as_ref().map_or(0, Capture::len);
+    let (stdout_bytes, stderr_bytes) = (length(&stdout), length(&stderr));
+    // Each stream may have half, and what the other does not need.
+    let for_stderr = stderr_bytes.min((budget / 2).max(budget.saturating_sub(stdout_bytes)));
+    let for_stdout = stdout_bytes.min(budget - for_stderr);
+    let mut captured = Captured { stdout_bytes, stderr_bytes, ..Captured::default() };
+    for (capture, share) in [(stdout, for_stdout), (stderr, for_stderr)] {
+        let Some(capture) = capture.filter(|capture| capture.len() > 0) else { continue };
+        let (begin, bytes) = if share > 0 { capture.tail(share).map_err(failed)? } else { (capture.len(), Vec::new()) };
+        captured.truncated |= begin > 0;
+        let (from, to) = capture.dropped();
+        captured.dropped_bytes += to - from;
+        if !captured.preview.is_empty() && !captured.preview.ends_with('\n') && !bytes.is_empty() {
+            captured.preview.push('\n');
+        }
+        captured.preview.push_str(&String::from_utf8_lossy(&bytes));
+        captured.last_output_at = captured.last_output_at.max(capture.about.modified().ok().map(clock::to_unix_ms));
+    }
+    Ok(captured)
+}
+
+impl Capture<'_> {
+    /// The last bytes, `budget` at the most, from a character's start and from a line's where one is near.
+    fn tail(&self, budget: u64) -> io::Result<Piece> {
+        // Read first, then ask what was dropped: the record is written before the bytes go.
+        let begin = self.len().saturating_sub(budget);
+        let mut bytes = self.read(begin, self.len())?;
+        let begin_kept = match self.dropped() {
+            (from, to) if from < to => to.max(begin),
+            _ => begin,
+        };
+        bytes.drain(..((begin_kept - begin) as usize).min(bytes.len()));
+        let skip = if begin_kept == 0 { 0 } else { whole_start(&bytes) };
+        bytes.drain(..skip);
+        bytes.truncate(bytes.len() - unfinished(&bytes));
+        Ok((begin_kept + skip as u64, bytes))
+    }
+}
+
+/// Where a tail that begins anywhere should begin: at a character, and at a line when one starts in its first quarter.
+pub(super) fn whole_start(bytes: &[u8]) -> usize {
+    let near = &bytes[..bytes.len() / 4];
+    near.iter().position(|byte| *byte == b'\n').map_or_else(|| leading_continuations(bytes), |newline| newline + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use outlive_protocol::names;
+
+    use super::super::scenes::captured;
+    use super::*;
+
+    #[test]
+    fn neither_stream_hides_the_other_in_a_preview() {
+        // O3
+        let (directory, dir) = captured(&b"o".repeat(1000), (0, 0));
+        fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(1000)).unwrap();
+        let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
+        assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(150), "e".repeat(150)));
+        assert!(shown.truncated);
+        fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(10)).unwrap();
+        let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
+        assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(290), "e".repeat(10)));
+    }
+
+    #[test]
+    fn a_preview_starts_with_a_character_and_with_a_line_when_one_is_near() {
+        // O4
+        let (_directory, dir) = captured("漢字\nsecond line\n".as_bytes(), (0, 0));
+        let shown = |budget| preview(&dir, StderrMode::Separate, budget).unwrap().preview;
+        assert_eq!(shown(13), "second line\n");
+        assert_eq!(shown(15), "second line\n");
+        assert_eq!(shown(5), "line\n");
+        assert_eq!(shown(100), "漢字\nsecond line\n");
+    }
+}
