@@ -15,9 +15,9 @@ test name="":
     cargo test {{name}}
     npx jest {{name}}
 
-# Kills hosts and supervisors at random moments; a failure names the seed that repeats it.
+# Kills hosts, supervisors and workers at random moments; a failure names the seed that repeats it.
 torture minutes="10" seed="1":
-    TORTURE_MINUTES={{minutes}} TORTURE_SEED={{seed}} npx jest torture
+    TORTURE_MINUTES={{minutes}} TORTURE_SEED={{seed}} npx jest torture --maxWorkers=3
 
 # 10 000 tasks under hosts that are killed, 1000 at once, 100 MB/s of output: what it took and what came back.
 load:

@@ -212,6 +212,8 @@ impl Keeper {
                 let attempt = store::attempts(&entry.dir) + 1;
                 if let Some(completion) = self.shared.completion(&entry, attempt) {
                     self.shared.outbox.complete(lease, &completion);
+                    // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.
+                    store::prepare_attempt(&entry.dir);
                     drop(failpoint::pass("host.after_told"));
                 }
             }

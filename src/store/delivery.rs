@@ -36,7 +36,12 @@ pub fn attempts(dir: &TaskDir) -> u32 {
     leases.map_or(0, |about| about.len().min(MAX_ATTEMPTS) as u32)
 }
 
-/// Notes that the completion is about to be handed out.
+/// Makes the file that [`note_attempt`] writes to, which costs more than the writing. That makes it too where it is not there.
+pub fn prepare_attempt(dir: &TaskDir) {
+    drop(files::append(&dir.file(names::LEASES)));
+}
+
+/// Notes that a callback is about to be called with the completion.
 pub fn note_attempt(dir: &TaskDir) {
     // On a full disk the next host may call its attempt the first; that is better than not telling at all.
     drop(
