@@ -26,6 +26,7 @@ const calls = [
   'preadv2',
   'prlimit64',
   'renameat2',
+  'sched_setattr',
   'sched_setscheduler',
   'statx',
 ]

@@ -26,6 +26,8 @@ impl Errno {
     pub(crate) const EIO: Errno = Errno(5);
     /// The arguments are too long.
     pub(crate) const E2BIG: Errno = Errno(7);
+    /// No child.
+    pub(crate) const ECHILD: Errno = Errno(10);
     /// No memory is left.
     pub(crate) const ENOMEM: Errno = Errno(12);
     /// The disk is full.

@@ -2,7 +2,7 @@
 
 use super::files::File;
 use super::machine::number;
-use super::{Result, call, ignore, number, plain};
+use super::{Errno, Result, call, ignore, number, plain};
 
 /// Ends whatever gets it.
 pub(crate) const SIGKILL: u8 = 9;
@@ -106,6 +106,20 @@ pub(crate) fn reap() -> Result<Option<Exit>> {
     }))
 }
 
+/// Does the system let us wait at all? A filter of system calls may not, and then no end and no order would ever be seen.
+/// To be asked before there is a child.
+pub(crate) fn can_wait() -> Result<()> {
+    const P_ALL: usize = 0;
+    const NO_FILE: i32 = -1;
+    for answer in [reap().map(drop), peek(P_ALL, 0).map(drop), poll([NO_FILE; 2], 0).map(drop)] {
+        match answer {
+            Ok(()) | Err(Errno::ECHILD) => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+    Ok(())
+}
+
 /// Has this child ended? It stays where it is. An error: it is no child of ours.
 pub(crate) fn has_ended(pid: u32) -> Result<bool> {
     const P_PID: usize = 1;
@@ -206,14 +220,17 @@ struct Poll {
 
 /// Sleeps until one of two descriptors can be read or the time is over, and tells which can. `u64::MAX`: for ever.
 pub(crate) fn sleep(files: [i32; 2], nanoseconds: u64) -> [bool; 2] {
+    // After an error nothing is ready, and the caller looks again.
+    poll(files, nanoseconds).unwrap_or_default()
+}
+
+fn poll(files: [i32; 2], nanoseconds: u64) -> Result<[bool; 2]> {
     const POLLIN: i16 = 1;
     let mut polls = files.map(|file| Poll { file, events: POLLIN, ready: 0 });
     let time = [nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000];
     let time_address = if nanoseconds == u64::MAX { 0 } else { &raw const time as usize };
     let arguments = [polls.as_mut_ptr() as usize, polls.len(), time_address, 0, 0, 0];
     // SAFETY: the kernel reads and writes two `struct pollfd` and reads one `struct timespec` if there is one.
-    let slept = unsafe { call(number::PPOLL, arguments) };
-    // After an error nothing is ready, and the caller looks again.
-    ignore(slept);
-    polls.map(|poll| poll.ready != 0)
+    unsafe { call(number::PPOLL, arguments) }?;
+    Ok(polls.map(|poll| poll.ready != 0))
 }

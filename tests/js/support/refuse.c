@@ -13,15 +13,40 @@
 static const struct {
   const char *name;
   unsigned number;
+  // Only where this argument, counted from 1, has this value; 0: always.
+  unsigned argument;
+  unsigned value;
 } calls[] = {
-    {"close_range", SYS_close_range},       {"epoll_pwait2", 441},
-    {"execveat", SYS_execveat},             {"faccessat2", 439},
-    {"fallocate", SYS_fallocate},
-    {"memfd_create", SYS_memfd_create},     {"openat2", SYS_openat2},
-    {"pidfd_open", SYS_pidfd_open},         {"pidfd_send_signal", SYS_pidfd_send_signal},
-    {"preadv2", SYS_preadv2},               {"prlimit64", SYS_prlimit64},
-    {"renameat2", SYS_renameat2},           {"sched_setscheduler", SYS_sched_setscheduler},
-    {"statx", SYS_statx},                   {"waitid", SYS_waitid},
+    {"F_NOTIFY", SYS_fcntl, 2, 1026},
+    {"PR_SET_CHILD_SUBREAPER", SYS_prctl, 1, PR_SET_CHILD_SUBREAPER},
+    {"PR_SET_PDEATHSIG", SYS_prctl, 1, PR_SET_PDEATHSIG},
+    {"clone", SYS_clone, 0, 0},
+    {"clone3", 435, 0, 0},
+    {"close_range", 436, 0, 0},
+    {"epoll_pwait2", 441, 0, 0},
+    {"execveat", SYS_execveat, 0, 0},
+    {"faccessat2", 439, 0, 0},
+    {"fallocate", SYS_fallocate, 0, 0},
+    {"fdatasync", SYS_fdatasync, 0, 0},
+    {"getcwd", SYS_getcwd, 0, 0},
+    {"getdents64", SYS_getdents64, 0, 0},
+    {"getpgid", SYS_getpgid, 0, 0},
+    {"memfd_create", SYS_memfd_create, 0, 0},
+    {"openat2", 437, 0, 0},
+    {"pidfd_open", 434, 0, 0},
+    {"pidfd_send_signal", 424, 0, 0},
+    {"ppoll", SYS_ppoll, 0, 0},
+    {"preadv2", SYS_preadv2, 0, 0},
+    {"prlimit64", SYS_prlimit64, 0, 0},
+    {"pwrite64", SYS_pwrite64, 0, 0},
+    {"renameat2", SYS_renameat2, 0, 0},
+    {"sched_setattr", SYS_sched_setattr, 0, 0},
+    {"sched_setscheduler", SYS_sched_setscheduler, 0, 0},
+    {"sched_yield", SYS_sched_yield, 0, 0},
+    {"signalfd4", SYS_signalfd4, 0, 0},
+    {"statx", SYS_statx, 0, 0},
+    {"wait4", SYS_wait4, 0, 0},
+    {"waitid", SYS_waitid, 0, 0},
 };
 
 int main(int count, char **arguments) {
@@ -29,9 +54,14 @@ int main(int count, char **arguments) {
   int error = strcmp(arguments[1], "EPERM") == 0 ? EPERM : ENOSYS;
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
     if (strcmp(calls[i].name, arguments[2]) != 0) continue;
+    // The lower half of an argument comes first: x86-64 and arm64 are little-endian.
+    size_t looked_at = calls[i].argument ? offsetof(struct seccomp_data, args) + 8 * (calls[i].argument - 1)
+                                         : offsetof(struct seccomp_data, nr);
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i].number, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i].number, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, looked_at),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i].argument ? calls[i].value : calls[i].number, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
