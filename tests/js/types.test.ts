@@ -2,7 +2,21 @@
 // `@ts-expect-error` under which there is none.
 
 import * as outlive from 'outlive'
-import { type Completion, type OutputChunk, type SpawnOptions, spawn, TaskRegistry, type TaskSnapshot } from 'outlive'
+import {
+  type Completion,
+  type ErrorCode,
+  type OutliveError,
+  type OutputChunk,
+  type ReplayReport,
+  type SpawnOptions,
+  type Subscription,
+  type sessions,
+  spawn,
+  TaskRegistry,
+  type TaskSnapshot,
+  type TaskStatus,
+  type TerminalStatus,
+} from 'outlive'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <T extends true>(): T | undefined => undefined
@@ -14,6 +28,16 @@ async function uses(tasks: TaskRegistry): Promise<void> {
   holds<Same<ReturnType<typeof tasks.output>, OutputChunk>>()
   holds<Same<ReturnType<typeof tasks.drain>, Completion[]>>()
   holds<Same<typeof spawn, TaskRegistry['spawn']>>()
+  holds<Same<typeof sessions, () => string[]>>()
+  holds<Same<ReturnType<typeof tasks.replay>, Promise<ReplayReport>>>()
+  holds<Same<ReturnType<typeof tasks.kill>, Promise<TaskSnapshot>>>()
+  holds<Same<ReturnType<typeof tasks.wait>, Promise<TaskSnapshot>>>()
+  holds<Same<ReturnType<typeof tasks.shutdown>, Promise<TaskSnapshot[]>>>()
+  holds<Same<ReturnType<typeof tasks.onCompletion>, Subscription>>()
+  holds<Same<Completion['status'], TerminalStatus>>()
+  holds<Same<Exclude<TaskStatus, TerminalStatus>, 'starting' | 'running' | 'killing'>>()
+  // Every function of the package is a method of the same type, and no method is missing.
+  holds<Same<Omit<typeof outlive, 'TaskRegistry'>, Omit<TaskRegistry, typeof Symbol.dispose>>>()
 
   const options: SpawnOptions = { env: { ...process.env, REMOVED: undefined }, metadata: { any: ['thing'] } }
   await tasks.spawn('true', options)
@@ -36,6 +60,18 @@ async function uses(tasks: TaskRegistry): Promise<void> {
   tasks.list({ status: 'done' })
   // @ts-expect-error signals have names
   tasks.kill('id', { signal: 9 })
+  // @ts-expect-error one of two words
+  tasks.spawn('true', { stderr: 'both' })
+  // @ts-expect-error one of two words
+  tasks.onCompletion(() => {}, { ack: 'later' })
+  // @ts-expect-error a callback takes a completion
+  tasks.onCompletion((text: string) => text)
+  // @ts-expect-error the session is no option here
+  tasks.replay({ sessionId: 'a' })
+  // @ts-expect-error it is about no session
+  tasks.sessions('a')
+  // @ts-expect-error a snapshot is not to be waited for
+  tasks.status('id')?.then
   // @ts-expect-error an array of ids
   tasks.ack('id')
   // @ts-expect-error null until it has ended
@@ -45,7 +81,28 @@ async function uses(tasks: TaskRegistry): Promise<void> {
   void finished
 }
 
+/** Never called: what a caller may do with an error. */
+function told(error: OutliveError): string {
+  if (error.code === 'TASK_LIMIT_EXCEEDED') return error.message
+  // @ts-expect-error no such code
+  if (error.code === 'TASK_LIMIT') return error.message
+  const advice: Record<ErrorCode, string> = {
+    INVALID_ARGUMENT: '',
+    CWD_NOT_FOUND: '',
+    SHELL_NOT_FOUND: '',
+    TASK_LIMIT_EXCEEDED: '',
+    TASK_NOT_FOUND: '',
+    SPAWN_FAILED: '',
+    STORAGE_FAILED: '',
+    SUPERVISOR_UNAVAILABLE: '',
+    REGISTRY_CLOSED: '',
+    UNSUPPORTED_PLATFORM: '',
+    INTERNAL: '',
+  }
+  return advice[error.code]
+}
+
 test('what the types declare is there', () => {
-  expect(uses).toBeInstanceOf(Function)
+  expect([uses, told]).toEqual([expect.any(Function), expect.any(Function)])
   expect(outlive).toMatchObject({ TaskRegistry, spawn })
 })
