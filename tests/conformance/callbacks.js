@@ -83,6 +83,7 @@ promise('a callback may detach its registry, at once or on its way: nobody is to
     await own.replay(sessionId) // from here on it is the one that tells, and the other is next in line
     const subscription = tasks.onCompletion(({ taskId }) => next.push(taskId), { sessionId })
     const id = await own.spawn('true', { sessionId })
+    await tasks.wait(id, { sessionId }) // news comes in the order of the ends
     const last = await tasks.spawn('true', { sessionId })
     await isDelivered(last)
     assert.deepEqual([heard, next], [[id], [last]])
