@@ -168,7 +168,9 @@ impl fmt::Display for Error {
                 write!(f, "no copy of the supervisor can be executed.")?;
                 tried.iter().try_for_each(|(way, source)| write!(f, " {way}: {source}."))
             }
-            Error::TaskNotFound { task, session: None } => write!(f, "there is no task {task}"),
+            Error::TaskNotFound { task, session: None } => {
+                write!(f, "there is no task {task} in the sessions that this registry has attached; name its session")
+            }
             Error::TaskNotFound { task, session: Some(session) } => {
                 write!(f, "there is no task {task} in the session {session:?}", session = session.as_str())
             }

@@ -210,7 +210,9 @@ impl NativeRegistry {
     /// Closes the registry; tasks go on. True while callbacks are still at work, whose sessions other hosts are kept from.
     #[napi(catch_unwind)]
     pub fn detach(&self) -> bool {
-        self.registry.detach()
+        let are_at_work = self.registry.detach();
+        self.wake.release();
+        are_at_work
     }
 
     /// Leaves those sessions to other hosts.

@@ -12,35 +12,43 @@ use crate::registry::Wake;
 type Weak = ThreadsafeFunction<(), (), (), Status, false, true>;
 
 pub(super) struct WakeFunction(
-    /// Held for the length of one call into Node-API, which queues and returns.
-    Arc<Mutex<Weak>>,
+    /// Held for the length of one call into Node-API, which queues and returns. None once it was released.
+    Arc<Mutex<Option<Weak>>>,
 );
 
 impl WakeFunction {
     pub(super) fn new(wake: &Function<'_, (), ()>) -> Result<WakeFunction> {
         let weak = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
-        Ok(WakeFunction(Arc::new(Mutex::new(weak))))
+        Ok(WakeFunction(Arc::new(Mutex::new(Some(weak)))))
     }
 
     pub(super) fn caller(&self) -> Wake {
         let function = Arc::clone(&self.0);
         Box::new(move || {
-            // A refusal says that the environment is being torn down: then nobody is there to be told.
-            lock(&function).call((), ThreadsafeFunctionCallMode::NonBlocking);
+            if let Some(function) = lock(&function).as_ref() {
+                // A refusal says that the environment is being torn down: then nobody is there to be told.
+                function.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            }
         })
+    }
+
+    /// Lets go of the JavaScript function. It holds all that is reachable from its realm, a registry that owns this
+    /// included, and no garbage collector sees that circle.
+    pub(super) fn release(&self) {
+        drop(lock(&self.0).take());
     }
 
     #[expect(deprecated, reason = "napi-rs has no other name for napi_ref_threadsafe_function")]
     pub(super) fn keep_alive(&self, env: &Env) -> Result<()> {
-        lock(&self.0).refer(env)
+        lock(&self.0).as_mut().map_or(Ok(()), |function| function.refer(env))
     }
 
     #[expect(deprecated, reason = "napi-rs has no other name for napi_unref_threadsafe_function")]
     pub(super) fn let_exit(&self, env: &Env) -> Result<()> {
-        lock(&self.0).unref(env)
+        lock(&self.0).as_mut().map_or(Ok(()), |function| function.unref(env))
     }
 }
 
-fn lock(function: &Mutex<Weak>) -> MutexGuard<'_, Weak> {
+fn lock(function: &Mutex<Option<Weak>>) -> MutexGuard<'_, Option<Weak>> {
     function.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -163,3 +163,22 @@ test.each([
     expect(code).toBe(0)
   },
 )
+
+test('N2 a test file that keeps a registry in a variable is collected when it is over, detached or not', async () => {
+  const file = (end: string): string => `
+    const { TaskRegistry } = require('outlive')
+    let tasks
+    afterAll(() => { ${end} })
+    test('a subscription and a task', async () => {
+      tasks = new TaskRegistry({ storageDir: ${JSON.stringify(store.dir)} })
+      tasks.onCompletion(() => {}, { sessionId: 'collected' })
+      await tasks.wait(await tasks.spawn('true', { sessionId: 'collected' }))
+    })
+  `
+  const { code, printed } = await runJest(jestProject(['tasks.detach()', ''].map(file)), [
+    '--runInBand',
+    '--detectLeaks',
+  ])
+  expect(printed).toContain('2 passed, 2 total')
+  expect(code).toBe(0)
+})
