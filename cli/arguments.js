@@ -85,7 +85,7 @@ function parse(argv) {
   if (values.version) return { verb: 'version' }
   if (values.help || verb === 'help') return { verb: 'help', about: known(verb) ?? known(id) }
   if (verb === undefined) throw misuse(`a command is missing: ${Object.keys(verbs).join(', ')}`)
-  if (known(verb) === undefined) throw misuse(`there is no command "${verb}"`)
+  if (known(verb) === undefined) throw misuse(`there is no command "${verb}": ${Object.keys(verbs).join(', ')}`)
   const { takesId, options } = verbs[verb]
   typed(argv, { ...common, ...options }, true)
   if (takesId && !id) throw misuse(`the task's id is missing: ${SYNOPSIS[verb]}`)

@@ -2,13 +2,14 @@
 import { TaskRegistry } from 'outlive'
 
 const tasks = new TaskRegistry()
+let id
 const subscription = tasks.onCompletion((done) => {
   console.log(
     `${done.taskId} ${done.status}, exit code ${done.exitCode}, after ${done.durationMs} ms:\n${done.outputPreview}`,
   )
-  subscription.unref()
+  if (done.taskId === id) subscription.unref() // what a host before this one left behind may be told first
 })
 subscription.ref()
 
-const id = await tasks.spawn('for i in 1 2 3; do echo line $i; sleep 1; done')
+id = await tasks.spawn('for i in 1 2 3; do echo line $i; sleep 1; done')
 console.log(`${id} runs; its output goes to ${tasks.status(id).stdoutPath}`)
