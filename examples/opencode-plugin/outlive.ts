@@ -23,18 +23,20 @@ function notice(done: Completion) {
   ].join('\n')
 }
 
-export const OutlivePlugin: Plugin = async ({ client }) => {
+export const OutlivePlugin: Plugin = async ({ client, directory }) => {
   const tasks = new TaskRegistry()
   // A prompt that fails rejects here, and outlive tells it again later.
   tasks.onCompletion(async (done) => {
     const body = { parts: [{ type: 'text' as const, text: notice(done), synthetic: true }] }
     await client.session.promptAsync({ path: { id: done.sessionId }, body, throwOnError: true })
   })
+  // Those of the store: OpenCode itself lists only the newest 100.
+  const attach = async (id: string) => {
+    const { data: session } = await client.session.get({ path: { id } })
+    if (session?.directory === directory) await tasks.replay(id)
+  }
   // Not awaited: the server answers only when all plugins are there.
-  const sessions = client.session.list({ throwOnError: true })
-  sessions
-    .then(({ data }) => Promise.all(data.map(({ id }) => tasks.replay(id))))
-    .catch((error) => console.error(error))
+  for (const id of tasks.sessions()) if (id.startsWith('ses_')) attach(id).catch((error) => console.error(error))
 
   return {
     dispose: async () => tasks.detach(),

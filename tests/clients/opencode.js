@@ -57,7 +57,13 @@ function prepare({ project, home, modelUrl, store }) {
     /** Resolves when the turn has ended. */
     const ask = (text) =>
       call('POST', `/session/${sessionId}/message`, { model: MODEL, parts: [{ type: 'text', text }] })
-    return { ask, kill: server.kill, said: () => server.said }
+    /** Makes so many newer sessions that `GET /session`, which ends after 100, leaves ours out. */
+    const crowd = async () => {
+      await Promise.all(Array.from({ length: 100 }, () => call('POST', '/session', {})))
+      const listed = await call('GET', '/session')
+      if (listed.some(({ id }) => id === sessionId)) throw new Error('our session is still among the newest')
+    }
+    return { ask, crowd, kill: server.kill, said: () => server.said }
   }
   return { example: join(plugins, 'outlive.ts'), start }
 }

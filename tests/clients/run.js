@@ -5,7 +5,8 @@
 //     node tests/clients/run.js opencode pi
 //
 // Clients come from npm, once, into the cache directory. Each has a driver with `prepare`, which makes a project and returns
-// `start`; and a started host can be asked something (`ask` resolves when the turn is over) and killed.
+// `start`; and a started host can be asked something (`ask` resolves when the turn is over) and killed. Where a client looks up
+// its sessions in a list that ends, `crowd` pushes ours out of it.
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
@@ -84,6 +85,7 @@ async function scenario({ client, dir, model, check, onHost }) {
 
   const second = gate(dir, 'second')
   const three = await inBackground(host, `read _ < ${second.path}; echo while nobody was there`)
+  await host.crowd?.()
   await host.kill()
   second.open()
   await eventually(() => aliveMarked(three).length === 0, 'end of the task')
