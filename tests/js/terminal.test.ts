@@ -32,7 +32,8 @@ const shells = ['/bin/bash', '/usr/bin/zsh'].filter((shell) => existsSync(shell)
 // zsh is tried where it is installed.
 test.each(shells)('an interactive %s in a task neither stops its host nor takes its terminal', async (shell) => {
   // P17
-  const { task, before, after } = await inTerminal(`${shell} -ic 'exit 5'`)
+  // One that could open the terminal would also take it for as long as it runs.
+  const { task, before, after } = await inTerminal(`${shell} -ic '{ : < /dev/tty; } 2> /dev/null && exit 6; exit 5'`)
   expect(task).toMatchObject({ status: 'failed', exitCode: 5 })
   expect(before.terminal).not.toBe('0')
   expect(after).toEqual(before)
