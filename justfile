@@ -23,6 +23,10 @@ torture minutes="10" seed="1":
 load:
     LOAD=full npx jest load
 
+# Breaks each promise in a copy of the repository, and sees whether its test notices.
+mutants *names:
+    node tests/mutants/run.js {{names}}
+
 # Puts JavaScript and Rust into their one format.
 format:
     npx biome check --write .

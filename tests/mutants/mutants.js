@@ -1,0 +1,141 @@
+'use strict'
+// Promises, each with the smallest change that breaks it, and the test that must notice. `find` stands in the file exactly
+// once; `test` is a file of tests/js and words of a title, or arguments of `cargo test`.
+
+const jest = (file, title) => ['npx', 'jest', `tests/js/${file}.test.ts`, '-t', title]
+const cargo = (...args) => ['cargo', 'test', '--quiet', ...args]
+
+module.exports = [
+  {
+    promise: 'P7: a task of yesterday that lives is running',
+    file: 'src/store/load.rs',
+    find: 'let is_over = seen.ended.is_some();',
+    replace: `let is_over = seen.ended.is_some();
+    let lives = lives && asked.created_at + 86_400_000 > crate::platform::clock::unix_ms();`,
+    test: jest('endurance', 'P7|25 hours ago'),
+  },
+  {
+    promise: 'P11: a kill goes on when its host is killed',
+    file: 'supervisor/src/watch.rs',
+    find: 'ending.force_at = ending.force_at.min(now.saturating_add(grace));',
+    replace: 'ending.force_at = if grace == 0 { now } else { NEVER };',
+    test: jest('kill', 'Node killed in the middle of a kill'),
+  },
+  {
+    promise: 'P17: a command has no terminal to fight for',
+    file: 'supervisor/src/leader.rs',
+    find: '    process::new_session()?;\n',
+    replace: '',
+    also: { file: 'supervisor/src/main.rs', find: '    ignore(process::new_session());\n', replace: '' },
+    test: jest('terminal', ''),
+  },
+  {
+    promise: 'P29: a tree of many sessions is dead after kill',
+    file: 'supervisor/src/tree.rs',
+    find: '    each_own_child(&mut |child| {\n        // `/proc`',
+    replace:
+      '    each_own_child(&mut |child| {\n        return;\n        #[allow(unreachable_code)]\n        // `/proc`',
+    test: cargo('--test', 'supervisor', 'thousand_sessions'),
+  },
+  {
+    promise: 'P31: a command dies with its supervisor',
+    file: 'supervisor/src/leader.rs',
+    find: '    process::die_with_parent()?;\n',
+    replace: '',
+    test: jest('hostile', 'dies with its supervisor'),
+  },
+  {
+    promise: 'D3: the first subscription hears what ended before it',
+    file: 'src/registry/subscriptions.rs',
+    find: '            Ok(()) => self.deliver(session),',
+    replace: '            Ok(()) => {}',
+    test: jest('delivery', 'while the host was down'),
+  },
+  {
+    promise: 'D6: JavaScript is woken for each end',
+    file: 'src/registry/outbox.rs',
+    find: '            (self.wake)();\n',
+    replace:
+      '            static WOKEN: std::sync::Once = std::sync::Once::new();\n            WOKEN.call_once(|| (self.wake)());\n',
+    test: jest('delivery', '500 ms apart'),
+  },
+  {
+    promise: 'D16: what was accepted is never told again',
+    file: 'src/store/delivery.rs',
+    find: '    fs::symlink_metadata(dir.file(names::DELIVERED)).is_ok()\n',
+    replace: '    fs::symlink_metadata(dir.file(names::DELIVERED)).is_ok() && false\n',
+    test: jest('records', 'delivered'),
+  },
+  {
+    promise: 'D17: the completion is queued when kill resolves',
+    file: 'src/registry/kill.rs',
+    find: '        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });\n',
+    replace: '        self.answer(request, &entry);\n',
+    test: jest('delivery', 'is queued when kill resolves'),
+  },
+  {
+    promise: 'D19: an id that is on disk is not given again',
+    file: 'src/store/create.rs',
+    find: '            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}\n',
+    replace: '            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => break (task, dir),\n',
+    test: cargo('--lib', 'on_disk_is_not_given_again'),
+  },
+  {
+    promise: 'D24: a Jest environment that ends leaves its completions to the next',
+    file: 'environment.js',
+    find: 'function atEndOfJestEnvironment(end) {\n',
+    replace: 'function atEndOfJestEnvironment(end) {\n  return\n',
+    test: jest('workers', 'D24|Jest environment'),
+    alsoTest: jest('exit', 'Jest environment'),
+  },
+  {
+    promise: 'N3: a worker that is terminated leaves its sessions to others',
+    file: 'src/js/mod.rs',
+    find: '                registry.detach();\n            }\n        })?;',
+    replace: '                std::mem::forget(registry);\n            }\n        })?;',
+    test: jest('workers', ''),
+  },
+  {
+    promise: 'N4: no call blocks the event loop',
+    file: 'src/registry/spawn.rs',
+    find: '        let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;\n',
+    replace:
+      '        let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;\n        std::thread::sleep(std::time::Duration::from_millis(40));\n',
+    test: jest('workers', 'N4|event loop'),
+  },
+  {
+    promise: 'N6: subscriptions that are closed leave nothing behind',
+    file: 'src/registry/subscriptions.rs',
+    find: '            ledger.subscriptions.insert(number, session.clone());\n',
+    replace:
+      '            ledger.subscriptions.insert(number, session.clone());\n            std::mem::forget(vec![0u8; 100_000]);\n',
+    test: jest('endurance', 'subscriptions'),
+  },
+  {
+    promise: 'R1: a replay never replaces a task that lives',
+    file: 'src/registry/attach.rs',
+    find: '        if self.shared.lock().knows(id) {\n            return Vec::new();\n        }\n',
+    replace: '',
+    also: {
+      file: 'src/registry/attach.rs',
+      find: '            on_disk.into_iter().filter(|task| !ledger.knows(task)).collect()',
+      replace: '            on_disk.into_iter().collect()',
+    },
+    test: jest('replay', 'replay 100 times'),
+  },
+  {
+    promise: 'R10: a record has all of its fields',
+    file: 'src/store/records.rs',
+    find: '    #[serde(deserialize_with = "stated")]\n    exit_code',
+    replace: '    exit_code',
+    test: jest('spoilt', 'lacks one of its fields'),
+  },
+  {
+    promise: 'R11: an end stays as it was',
+    file: 'src/task/state.rs',
+    find: '            State::Ended(..) => return vec![],\n            State::Starting => None,',
+    replace: '            State::Ended(..) | State::Starting => None,',
+    test: cargo('--lib', 'state'),
+    alsoTest: jest('replay', 'an end stays as it was'),
+  },
+]
