@@ -51,7 +51,8 @@ impl Capture<'_> {
             (from, to) if from < to => (asked, to, total),
             _ => (asked, 0, total),
         };
-        let window_end = part_end.min(begin + request.max_bytes.max(MAX_CHARACTER));
+        // The rest of a character may have to be passed over before the first whole one.
+        let window_end = part_end.min(begin + (MAX_CHARACTER - 1) + request.max_bytes.max(MAX_CHARACTER));
         let look_back = (begin - part_begin).min(MAX_CHARACTER - 1);
         let window = self.read(begin - look_back, window_end)?;
         let (before, bytes) = window.split_at((look_back as usize).min(window.len()));
@@ -151,6 +152,13 @@ mod tests {
         let (_directory, dir) = captured("x漢漢".as_bytes(), (0, 0));
         let text = |from| page(&dir, StderrMode::Separate, PageRequest { from, ..ALL }).unwrap().text;
         assert_eq!([text(-3), text(-4), text(-5), text(-100)], ["漢", "漢", "漢", "x漢漢"]);
+    }
+
+    #[test]
+    fn a_page_from_within_a_character_has_the_next_one_however_small_it_is() {
+        let (_directory, dir) = captured("🦀🦀a".as_bytes(), (0, 0));
+        let chunk = page(&dir, StderrMode::Separate, PageRequest { from: 1, max_bytes: 1, ..ALL }).unwrap();
+        assert_eq!((chunk.text.as_str(), chunk.from, chunk.next_offset), ("🦀", 4, 8));
     }
 
     #[test]
