@@ -80,6 +80,12 @@ impl Received {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -95,6 +101,43 @@ mod tests {
     fn anything_else_is_no_order() {
         for line in ["", "kill", "kill 15", "kill 0 1", "kill 65 1", "kill 15 -1", "kill 15 1 1", "stop 1 1", "kill  15 1"] {
             assert_eq!(Order::parse(line.as_bytes()), None, "{line:?}");
+        }
+    }
+
+    fn order() -> impl Strategy<Value = Order> {
+        (1..=64u8, any::<u64>()).prop_map(|(signal, grace_ms)| Order::Kill { signal, grace_ms })
+    }
+
+    /// What a supervisor makes of these bytes.
+    fn received(bytes: &[u8]) -> Vec<Order> {
+        let mut received = Received::new();
+        bytes.iter().filter_map(|byte| received.take(*byte)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn orders_arrive_whole_and_in_turn_whatever_stands_between_them(
+            parts in prop::collection::vec((order(), prop::collection::vec(any::<u8>(), 0..200)), 0..8),
+        ) {
+            let mut bytes = Vec::new();
+            let mut expected = Vec::new();
+            for (order, noise) in parts {
+                expected.push(order);
+                bytes.extend(order.write(&mut [0; MAX_ORDER]));
+                // A line that is no order, however long.
+                bytes.extend(b"x".iter().chain(noise.iter().filter(|byte| **byte != b'\n')).chain(b"\n"));
+            }
+            prop_assert_eq!(received(&bytes), expected);
+        }
+
+        #[test]
+        fn any_bytes_are_the_orders_that_their_lines_are(
+            lines in prop::collection::vec("(kill [0-9]{1,3} [0-9]{1,70}|kill|[ -~]{0,80}|\\PC{0,30})", 0..8),
+        ) {
+            let bytes = lines.join("\n").into_bytes();
+            let whole: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+            let short = whole[..whole.len() - 1].iter().filter(|line| line.len() <= MAX_ORDER);
+            prop_assert_eq!(received(&bytes), short.filter_map(|line| Order::parse(line)).collect::<Vec<_>>());
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The records as JSON. A record is complete when it ends in a newline and parses; anything else is torn.
 
+#[cfg(test)]
+mod properties;
+
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
