@@ -4,7 +4,7 @@ import { gate, obedient, readyFifo } from './support/guests'
 import { host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
-const root = join(__dirname, '../..')
+const root = join(__dirname, '../../index.js')
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 100 })
 

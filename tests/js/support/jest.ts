@@ -15,6 +15,7 @@ export function jestProject(files: string[]): string {
     testEnvironment: 'node',
     moduleNameMapper: { '^outlive$': join(root, 'index.js') },
     maxWorkers: 2,
+    testTimeout: 60_000,
   }
   writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'plugin', jest: config }))
   mkdirSync(join(dir, 'tests'))
