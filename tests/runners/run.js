@@ -50,20 +50,27 @@ const jest = (tool, { files = 'jest.js', config = {}, flags = ['--runInBand'] } 
   command: [NODE, 'node_modules/jest/bin/jest.js', `--config=${JSON.stringify(config)}`, ...flags],
 })
 
-/** Each: the files that it runs and how. `tool` is installed; the others come with this repository. */
+/**
+ * Each: the files that it runs and how. `tool` is installed; the others come with this repository. `places`: in how many workers
+ * the files run side by side, which only those that run several files each put to the test.
+ */
 const RUNNERS = {
   'Vitest, forks': vitest('forks', '--maxWorkers=1'),
   'Vitest, threads': vitest('threads', '--maxWorkers=1'),
   // A context for each file, and workers that run several files.
-  'Vitest, vmForks': vitest('vmForks', '--maxWorkers=2'),
-  'Vitest, vmThreads': vitest('vmThreads', '--maxWorkers=2'),
+  'Vitest, vmForks': { ...vitest('vmForks', '--maxWorkers=2'), places: 2 },
+  'Vitest, vmThreads': { ...vitest('vmThreads', '--maxWorkers=2'), places: 2 },
   // One context for all files: nobody can see where one ends.
   'Vitest, vmThreads, one': { ...vitest('vmThreads', '--maxWorkers=1'), detaches: true },
   'Vitest, --no-isolate': { ...vitest('threads', '--no-isolate', '--maxWorkers=1'), detaches: true },
   'node --test': { files: 'node.mjs', command: [NODE, '--test', '--test-concurrency=1'] },
   'bun test': { files: 'bun.mjs', command: [BUN, 'test'], detaches: true },
   'Jest 30': jest(JEST_30),
-  'Jest 30, one worker': jest(JEST_30, { flags: ['--maxWorkers=1', '--workerThreads'] }),
+  // In a cache of its own: where Jest remembers that tests are quick it does without workers.
+  'Jest 30, worker threads': {
+    ...jest(JEST_30, { flags: ['--maxWorkers=2', '--workerThreads', '--cacheDirectory=.jest'] }),
+    places: 2,
+  },
   'Jest 30, no clean-up': jest(JEST_30, { config: { testEnvironmentOptions: { globalsCleanup: 'off' } } }),
   'Jest 29': jest(JEST_29),
   'Jest 30, open handles': jest(JEST_30, { flags: ['--detectOpenHandles'] }),
@@ -160,9 +167,12 @@ async function attempt(runner, project) {
     child.once('error', reject).once('close', (code, signal) => resolve({ code, signal }))
   })
   clearTimeout(timer)
+  const places = readdirSync(place).filter((name) => name.endsWith('.left')).length
   await endWhatIsLeft(env.STORE)
   rmSync(place, { recursive: true, force: true })
   if (code !== 0) return `it ended with ${signal ?? code}:\n${said}`
+  const { places: expected = 1 } = runner
+  if (places !== expected) return `files ran in ${places} places, not in ${expected}:\n${said}`
   if (!said.match(PASSED)?.some((line) => line.match(/\d+/)[0] === String(FILES * TESTS)))
     return `not ${FILES * TESTS} tests passed:\n${said}`
   const asExpected = runner.complains === undefined ? !COMPLAINTS.test(said) : runner.complains.test(said)

@@ -4,7 +4,8 @@
 // Each file leaves things behind as tests do: an open registry with a subscription, a running task, a pending promise.
 
 module.exports = ({ test, afterAll, assert, TaskRegistry, fs, detaches, waits }) => {
-  const { STORE, GATES, VITEST_POOL_ID: place = '1' } = process.env
+  const { STORE, GATES, VITEST_POOL_ID, JEST_WORKER_ID } = process.env
+  const place = VITEST_POOL_ID ?? JEST_WORKER_ID ?? '1'
   const sessionId = `shared by the files of place ${place}` // files that run side by side have nothing in common
   const gate = `${GATES}/${place}`
   const left = `${gate}.left`
