@@ -63,3 +63,13 @@ platforms *names:
 # A plugin author's tests under Vitest, Jest, `node --test` and `bun test`; the runners come from npm, into ~/.cache.
 runners *names:
     node tests/runners/run.js {{names}}
+
+# The Rust tests with every memory access looked at: `just sanitize valgrind`, `just sanitize address`, or both.
+sanitize *ways:
+    tools/sanitize.sh {{ways}}
+
+# Licences, sources and duplicates of what we build with, then known vulnerabilities, which are asked of the network.
+audit:
+    cargo deny check licenses bans sources
+    cargo deny check advisories
+    npm audit
