@@ -22,6 +22,8 @@ export interface Player {
   node: Host
   isKilled: boolean
   isStopped: boolean
+  /** Tasks that are being started; it settles when the host dies, too. */
+  pours: Promise<unknown>[]
 }
 
 interface Telling {
@@ -61,12 +63,12 @@ function play({ outlive, say, shared }: HostScope, storageDir: string, sessionId
 export async function newPlayer(store: TemporaryStore): Promise<Player> {
   const node = await host(store)
   await node.call(play, store.dir, SESSION)
-  return { node, isKilled: false, isStopped: false }
+  return { node, isKilled: false, isStopped: false, pours: [] }
 }
 
 /** Starts tasks, without waiting for them: a host that is stopped starts them when it goes on, one that is killed never. */
-export function pour({ node }: Player, count: number): void {
-  void node.call(
+export function pour({ node, pours }: Player, count: number): void {
+  const started = node.call(
     async ({ shared }, count, sessionId) => {
       const words = ['', 'slow', '', 'fails', '']
       const start = (place: number) =>
@@ -80,6 +82,7 @@ export function pour({ node }: Player, count: number): void {
     count,
     SESSION,
   )
+  pours.push(started.catch(() => {}))
 }
 
 export const detachAndPlayOn = ({ node }: Player) =>
@@ -142,6 +145,8 @@ export async function expectToldOnce(players: Player[]): Promise<{ tasks: number
       const all = shared.tasks.list({ sessionId, previewBytes: 0 })
       return all.map((task: TaskSnapshot) => ({ id: task.taskId, isDelivered: task.completionDelivered }))
     }, SESSION) as Promise<{ id: string; isDelivered: boolean }[]>
+  // A host that was stopped goes on with what it was asked to start: until then there is no "all".
+  await Promise.all(players.flatMap(({ pours }) => pours))
   const isAllDelivered = async () => (await list()).every(({ isDelivered }) => isDelivered)
   await eventually(isAllDelivered, 'all is delivered', 60_000)
   // What they said before has arrived when they answer.
