@@ -64,6 +64,10 @@ platforms *names:
 runners *names:
     node tests/runners/run.js {{names}}
 
+# Each fuzz target for so long, from the records in tests/formats on; docs/fuzzing.md says what it needs.
+fuzz seconds="60" *targets:
+    fuzz/run.sh {{seconds}} {{targets}}
+
 # The Rust tests with every memory access looked at: `just sanitize valgrind`, `just sanitize address`, or both.
 sanitize *ways:
     tools/sanitize.sh {{ways}}
