@@ -28,10 +28,11 @@ function shown(value) {
 
 // ---- Kinds of values: each takes the name for messages and the value, and returns what crosses
 
-function isWellFormed(text) {
-  // Under the `u` flag a surrogate matches alone only when it has no partner.
-  return !/\p{Surrogate}/u.test(text)
-}
+// Node 18 has no such method. Under the `u` flag a surrogate matches alone only when it has no partner.
+const isWellFormed =
+  typeof String.prototype.isWellFormed === 'function'
+    ? (text) => text.isWellFormed()
+    : (text) => !/\p{Surrogate}/u.test(text)
 
 function text(name, value, takes, limits = {}) {
   const { min = 0, max = Infinity, nul = false } = limits
@@ -113,11 +114,7 @@ function read(call, options, schema) {
 
 // ---- The environment
 
-function checkedName(name, key) {
-  const fits = key !== '' && !key.includes('=') && !key.includes('\0') && isWellFormed(key)
-  if (!fits) throw misuse(`${name} takes names that are not empty and have neither "=" nor NUL; got ${shown(key)}`)
-  return key
-}
+const isName = (key) => key !== '' && !key.includes('=') && !key.includes('\0') && isWellFormed(key)
 
 /**
  * Whether an object is the process's own environment block, which native code reads in a tenth of the time. Only
@@ -137,23 +134,31 @@ function isProcessBlock(env) {
 
 const processBlock = isProcessBlock(process.env) ? process.env : undefined
 
-/** A command's environment: what native code is to lay over the process's own, or all of it; null takes a name away. */
-function environment(name, overrides) {
-  const inherits = process.env === processBlock
-  // Without a prototype: `__proto__` is a name like any other.
-  const env = Object.assign(Object.create(null), inherits ? undefined : process.env)
-  // Electron hosts set it for themselves; inherited, it turns every Electron program that a task starts into Node.
-  env.ELECTRON_RUN_AS_NODE = null
-  if (overrides === undefined) return { inherits, env }
-  if (typeof overrides !== 'object' || overrides === null || typeof overrides[Symbol.iterator] === 'function') {
-    throw misuse(`${name} takes an object of names and strings; got ${shown(overrides)}`)
+/** What a command inherits where native code cannot read it. What no environment can hold, such as a NUL, is not in it. */
+function ownVariables() {
+  const variables = Object.create(null) // `__proto__` is a name like any other
+  for (const [key, value] of Object.entries(process.env)) {
+    const written = String(value) // Jest's copy takes what is no string
+    if (isName(key) && !written.includes('\0') && isWellFormed(written)) variables[key] = written
   }
-  for (const key of Object.keys(overrides)) {
-    const value = overrides[checkedName(name, key)]
+  return variables
+}
+
+/** What is laid over that; null takes a name away. */
+function overrides(name, value) {
+  if (typeof value !== 'object' || value === null || typeof value[Symbol.iterator] === 'function') {
+    throw misuse(`${name} takes an object of names and strings; got ${shown(value)}`)
+  }
+  const laid = Object.create(null)
+  for (const key of Object.keys(value)) {
+    if (!isName(key)) {
+      throw misuse(`${name} takes names that are not empty and have neither "=" nor NUL; got ${shown(key)}`)
+    }
+    const variable = value[key]
     const takes = 'a string, or undefined to remove it'
-    env[key] = value === undefined ? null : text(`${name}, variable ${shown(key)},`, value, takes)
+    laid[key] = variable === undefined ? null : text(`${name}, variable ${shown(key)},`, variable, takes)
   }
-  return { inherits, env }
+  return laid
 }
 
 // ---- Metadata
@@ -181,7 +186,7 @@ function metadata(name, value) {
 const spawnSchema = {
   sessionId: kinds.sessionId,
   cwd: kinds.directory,
-  env: (name, value) => ({ name, value }),
+  env: overrides,
   timeoutMs: kinds.deadline,
   graceMs: kinds.milliseconds,
   shell: (name, value) => text(name, value, 'an absolute path or a name on PATH', { min: 1 }),
@@ -205,12 +210,13 @@ function currentDirectory() {
 function spawnOrder(command, options) {
   text('spawn: the command', command, 'a non-empty string up to 8 MiB', { min: 1, max: 8 * MIB })
   const found = read('spawn', options, spawnSchema)
-  const { inherits, env } = environment(found.env?.name, found.env?.value)
+  const inherits = process.env === processBlock
   const order = JSON.stringify({
     command,
     sessionId: found.sessionId ?? 'default',
     cwd: found.cwd ?? currentDirectory(),
-    env,
+    inherited: inherits ? null : ownVariables(),
+    env: found.env ?? null,
     timeoutMs: found.timeoutMs ?? 1_800_000,
     graceMs: found.graceMs ?? 2000,
     shell: found.shell ?? null,

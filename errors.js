@@ -35,17 +35,10 @@ function fromThrown(thrown) {
   return failure('INTERNAL', text)
 }
 
-/** Marks the line that made a call, for {@link blame}. Cheap: V8 formats it only when somebody reads it. */
-function callSite(caller) {
-  const site = {}
-  Error.captureStackTrace?.(site, caller)
-  return site
-}
-
-/** Lets an error that comes from nowhere, later, point at the call that it answers. */
+/** Lets an error that comes from nowhere, later, point at the call that it answers: `site` was made by our method that was called. */
 function blame(error, site) {
-  const frames = /\n {4}at [\s\S]*/.exec(site.stack ?? '')
-  if (frames) error.stack = `${error.name}: ${error.message}${frames[0]}`
+  const frames = /\n {4}at .*(\n {4}at [\s\S]*)/.exec(site.stack)
+  if (frames) error.stack = `${error.name}: ${error.message}${frames[1]}`
   return error
 }
 
@@ -66,4 +59,4 @@ function warn(entry, message, error) {
   process.emitWarning(message, { type: 'OutliveWarning', detail: inspect(error) })
 }
 
-module.exports = { failure, fromAnswer, fromThrown, callSite, closedError, blame, aborted, warn }
+module.exports = { failure, fromAnswer, fromThrown, closedError, blame, aborted, warn }

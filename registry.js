@@ -11,7 +11,7 @@ const { performance } = require('node:perf_hooks')
 const { setImmediate, setTimeout } = require('node:timers')
 const checked = require('./arguments.js')
 const { atEndOfTestEnvironment, outOfSight } = require('./environment.js')
-const { aborted, blame, callSite, closedError, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
+const { aborted, blame, closedError, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
 const native = require('./native.js')
 const { Subscription, disposable } = require('./subscription.js')
 
@@ -216,7 +216,7 @@ class TaskRegistry {
   /** A promise for an answer that comes through `take`. It keeps the process alive until then. */
   #request(call, signal) {
     const request = ++this.#lastRequest
-    const site = callSite(this.#request)
+    const site = new Error() // cheap: it is formatted only when somebody reads its stack
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw aborted(signal)
       this.#call((addon) => call(addon, request))

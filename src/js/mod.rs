@@ -6,7 +6,6 @@
 
 mod wake;
 
-use std::env;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
+use crate::platform::environment;
 use crate::registry::{Registry, SpawnOrder};
 use crate::store::{PageRequest, Stream};
 use crate::task::{SessionId, Status, TaskId};
@@ -52,8 +52,8 @@ impl NativeRegistry {
     /// Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that.
     #[napi(catch_unwind)]
     pub fn spawn(&self, request: f64, order: String, inherits: bool) -> Result<()> {
-        let inherited = if inherits { env::vars_os().collect() } else { Vec::new() };
-        thrown(self.registry.spawn(request, SpawnOrder { order, inherited }))
+        let block = if inherits { environment::block() } else { Vec::new() };
+        thrown(self.registry.spawn(request, SpawnOrder { order, block }))
     }
 
     /// The task as it stands, or null. Never changes anything.

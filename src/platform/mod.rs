@@ -3,6 +3,7 @@
 //!
 //! What a port must provide, file by file:
 //! * [`clock`]: Unix milliseconds, and a monotonic clock that the supervisor shares.
+//! * [`environment`]: the variables that a child inherits, in one copy.
 //! * [`errno`]: the system's names for its errors and signals.
 //! * [`failpoint`]: where tests make a host fail; nothing in a release.
 //! * [`fifo`]: FIFOs that wake every watcher on a write, report the last writer's end, and refuse a writer without a reader.
@@ -16,6 +17,7 @@
 //! Only Linux is here; the JavaScript face answers `UNSUPPORTED_PLATFORM` elsewhere.
 
 pub mod clock;
+pub mod environment;
 pub mod errno;
 pub mod failpoint;
 pub mod fifo;

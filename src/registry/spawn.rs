@@ -14,7 +14,7 @@ use super::keeper::{Ear, Job, Keeper, Request, Watch};
 use super::ledger::{Entry, Ledger};
 use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
-use crate::platform::{clock, failpoint, fifo};
+use crate::platform::{clock, environment, failpoint, fifo};
 use crate::store::{self, Created, Order, OwnerBell, Promise, Started, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
@@ -23,8 +23,8 @@ use outlive_protocol::names;
 pub struct SpawnOrder {
     /// [`SpawnOptions`] as JSON.
     pub order: String,
-    /// The variables that the command inherits.
-    pub inherited: Vec<(OsString, OsString)>,
+    /// The environment block of the host, if the command inherits that: see [`platform::environment`](environment).
+    pub block: Vec<u8>,
 }
 
 /// Everything that a task can be asked to be. The face has filled in the defaults.
@@ -34,8 +34,10 @@ struct SpawnOptions {
     command: String,
     session_id: String,
     cwd: PathBuf,
+    /// What the command inherits instead of the host's environment block.
+    inherited: Option<BTreeMap<String, String>>,
     /// Laid over what is inherited; `None` takes a name away.
-    env: BTreeMap<String, Option<String>>,
+    env: Option<BTreeMap<String, Option<String>>>,
     /// 0: no deadline.
     timeout_ms: u64,
     grace_ms: u64,
@@ -138,9 +140,9 @@ impl Keeper {
     }
 
     /// The task with its directory, listened to, and its supervisor not yet running.
-    fn make(&mut self, ear: &mut Ear, SpawnOrder { order, inherited }: SpawnOrder) -> Result<Made> {
+    fn make(&mut self, ear: &mut Ear, SpawnOrder { order, block }: SpawnOrder) -> Result<Made> {
         let options: SpawnOptions = serde_json::from_str(&order).expect("the face sends what we read");
-        let variables = variables(inherited, options.env);
+        let variables = variables(&block, options.inherited.unwrap_or_default(), options.env.unwrap_or_default());
         let session = SessionId::new(&options.session_id);
         if !self.shared.lock().attached.contains(&session) {
             self.attach(ear, &session)?;
@@ -148,7 +150,7 @@ impl Keeper {
         let search_path = variables.get(OsStr::new("PATH")).map_or(OsStr::new(""), OsString::as_os_str);
         let shell = shell::resolve(options.shell.as_deref(), search_path)?;
         let order = Order {
-            environment: environment(variables, &options.cwd),
+            environment: lines(variables, &options.cwd),
             shell,
             max_output_bytes: options.max_output_bytes,
             kill_descendants: options.cleanup == Cleanup::Kill,
@@ -260,9 +262,12 @@ fn new_id(is_known: impl Fn(&TaskId) -> bool) -> Result<TaskId> {
 
 type Variables = BTreeMap<OsString, OsString>;
 
-fn variables(inherited: Vec<(OsString, OsString)>, overrides: BTreeMap<String, Option<String>>) -> Variables {
+fn variables(block: &[u8], inherited: BTreeMap<String, String>, overrides: BTreeMap<String, Option<String>>) -> Variables {
     // Where a block has a name twice, `getenv` finds the first: so the last to be collected is that one.
-    let mut variables: Variables = inherited.into_iter().rev().collect();
+    let mut variables: Variables = environment::variables(block).rev().collect();
+    variables.extend(inherited.into_iter().map(|(name, value)| (name.into(), value.into())));
+    // Electron hosts set it for themselves; inherited, it turns every Electron program that a task starts into Node.
+    variables.remove(OsStr::new("ELECTRON_RUN_AS_NODE"));
     for (name, value) in overrides {
         match value {
             Some(value) => drop(variables.insert(name.into(), value.into())),
@@ -273,7 +278,7 @@ fn variables(inherited: Vec<(OsString, OsString)>, overrides: BTreeMap<String, O
 }
 
 /// The command's variables. `PWD` names the directory as it was asked for; shells would otherwise resolve its links.
-fn environment(mut variables: Variables, cwd: &Path) -> Vec<CString> {
+fn lines(mut variables: Variables, cwd: &Path) -> Vec<CString> {
     variables.remove(OsStr::new(names::TASK_ID_VARIABLE));
     variables.insert("PWD".into(), cwd.into());
     let line = |(name, value): (OsString, OsString)| [name.into_vec(), value.into_vec()].join(&b'=');

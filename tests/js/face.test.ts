@@ -64,6 +64,17 @@ describe('what a command inherits', () => {
     expect(await printed(command, { env })).toBe('old|new=\n😀|gone|')
   })
 
+  test('is text, whatever a copy such as Jest’s holds, without what no environment can hold', async () => {
+    const strange = { FACE_TEST_NUMBER: 5, FACE_TEST_NUL: 'a\0b', FACE_TEST_HALF: '\ud800', 'FACE_TEST=': 'x' }
+    Object.assign(process.env, strange)
+    try {
+      const command = 'printf "%s|%s|%s" "$FACE_TEST_NUMBER" "${FACE_TEST_NUL-unset}" "${FACE_TEST_HALF-unset}"'
+      expect(await printed(command)).toBe('5|unset|unset')
+    } finally {
+      for (const name of Object.keys(strange)) delete process.env[name]
+    }
+  })
+
   test('has ELECTRON_RUN_AS_NODE only when env asks for it', async () => {
     process.env.ELECTRON_RUN_AS_NODE = '1'
     try {
