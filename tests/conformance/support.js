@@ -53,7 +53,9 @@ function aliveMarked(taskId) {
   return readdirSync('/proc').filter((pid) => {
     try {
       const marked = /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(mark)
-      return marked && !readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('outlive-supervisor')
+      const commandLine = marked ? readFileSync(`/proc/${pid}/cmdline`, 'latin1') : ''
+      // It is empty when the process has ended since its environment was read.
+      return commandLine !== '' && !commandLine.startsWith('outlive-supervisor')
     } catch {
       return false // gone, or somebody else's
     }
