@@ -5,7 +5,7 @@ const { execFileSync } = require('node:child_process')
 const { existsSync, readFileSync } = require('node:fs')
 const { GLIBC_FLOOR } = require('./platforms.js')
 
-const LARGEST = 1_500_000
+const LARGEST = 1_300_000
 const MACHINES = { x64: 62, arm64: 183 }
 const EXECUTABLE = 2
 const LIBRARIES = {
