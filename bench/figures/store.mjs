@@ -10,7 +10,8 @@ export async function store(context) {
 }
 
 async function status({ ours, quick }) {
-  const small = await ours.tasks.spawn('head -c 1000 /dev/zero | tr "\\0" x', { notify: false })
+  // The same text in both: what is shown of it has to be escaped.
+  const small = await ours.tasks.spawn('yes | head -c 1000', { notify: false })
   const large = await ours.tasks.spawn(`yes | head -c ${quick ? 1 << 28 : 1 << 30}`, {
     notify: false,
     maxOutputBytes: 0,
