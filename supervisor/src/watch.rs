@@ -23,6 +23,8 @@ const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
 const KILL_AGAIN_NS: u64 = 1_000_000_000;
+/// By then the host has told its news. The disk's work in the kernel would share the processors with it.
+const SYNC_AFTER_NS: u64 = 5 * NS_PER_MS;
 
 /// One task, from its command's exec until its tree is empty.
 pub(crate) struct Watch<'a> {
@@ -289,6 +291,7 @@ impl<'a> Watch<'a> {
             announce();
         }
         ignore(failpoint::pass("supervisor.before_sync"));
+        process::pause(SYNC_AFTER_NS);
         ignore(files::sync(fds::ENDED));
         ignore(failpoint::pass("supervisor.after_sync"));
     }

@@ -224,6 +224,11 @@ pub(crate) fn sleep(files: [i32; 2], nanoseconds: u64) -> [bool; 2] {
     poll(files, nanoseconds).unwrap_or_default()
 }
 
+/// Sleeps.
+pub(crate) fn pause(nanoseconds: u64) {
+    ignore(poll([-1; 2], nanoseconds).map(|_| ()));
+}
+
 fn poll(files: [i32; 2], nanoseconds: u64) -> Result<[bool; 2]> {
     const POLLIN: i16 = 1;
     let mut polls = files.map(|file| Poll { file, events: POLLIN, ready: 0 });
