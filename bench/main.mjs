@@ -13,7 +13,8 @@ import { load } from './figures/load.mjs'
 import { store } from './figures/store.mjs'
 import { throughput } from './figures/throughput.mjs'
 import { outlive } from './peers.mjs'
-import { judged, markdown, svg, table } from './report.mjs'
+import { picture } from './picture.mjs'
+import { judged, markdown, table } from './report.mjs'
 
 const FIGURES = { latency, throughput, kill, idle, store, load, heap }
 
@@ -48,9 +49,10 @@ try {
 console.log(table(rows))
 if (!values.quick && values.only === undefined) {
   writeFileSync(join(here, 'results.json'), `${JSON.stringify({ machine, rows }, null, 2)}\n`)
-  writeFileSync(join(here, 'results.svg'), svg(rows))
+  writeFileSync(join(here, 'results.svg'), picture(rows, machine))
   const words =
-    '# What it costs\n\nThe last full run of `npm run bench`: each row is a ratio to a peer that was measured in the same run, in turn.\n\n'
+    '# What it costs\n\nThe last full run of `npm run bench`: each row is a ratio to a peer that was measured in the same run, in turn.\n\n' +
+    '![The same as a picture](../bench/results.svg)\n\n'
   writeFileSync(join(here, '../docs/performance.md'), words + markdown(rows, machine))
 }
 process.exit(0)

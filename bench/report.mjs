@@ -1,6 +1,7 @@
-// The rows as a table for a terminal and for Markdown, as JSON, and as a picture.
+// The rows as a table, for a terminal and for Markdown.
+import { REASONS } from './reasons.mjs'
 
-const shown = (number) =>
+export const shown = (number) =>
   number === undefined ? '' : number >= 100 ? number.toFixed(0) : number >= 1 ? number.toFixed(2) : number.toFixed(3)
 
 export function judged(row) {
@@ -48,22 +49,11 @@ export function table(rows) {
 
 export function markdown(rows, machine) {
   const lines = [HEAD, HEAD.map(() => '---'), ...rows.map(cells)]
-  return `${machine}\n\n${lines.map((line) => `| ${line.join(' | ')} |`).join('\n')}\n`
+  return `${machine}\n\n${lines.map((line) => `| ${line.join(' | ')} |`).join('\n')}\n\n${misses(rows)}`
 }
 
-/** One pair of bars per figure that has a peer: ours over theirs, theirs being the whole width. */
-export function svg(rows) {
-  const pairs = rows.filter((row) => row.ratio !== undefined && row.at !== 'p99')
-  const [left, width, step] = [420, 360, 26]
-  const widest = Math.max(...pairs.map((row) => Math.min(row.ratio, 4)), 1)
-  const bar = (row, index) => {
-    const y = 40 + index * step
-    const length = (Math.min(row.ratio, 4) / widest) * width
-    const colour = row.verdict === 'misses' ? '#c2410c' : '#0f766e'
-    const label = `${row.title}, against ${row.peer}`.replace(/&/g, '&amp;').replace(/</g, '&lt;')
-    return `<text x="${left - 10}" y="${y + 12}" text-anchor="end">${label}</text><rect x="${left}" y="${y}" width="${length.toFixed(1)}" height="16" fill="${colour}"/><text x="${left + length + 6}" y="${y + 12}">${shown(row.ratio)} ×</text>`
-  }
-  const line = left + width / widest
-  const height = 60 + pairs.length * step
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="860" height="${height}" font-family="sans-serif" font-size="12"><rect width="860" height="${height}" fill="#fff"/><text x="${left}" y="20">outlive as a multiple of its peer (line: the peer; for “/s” more is better)</text><line x1="${line}" x2="${line}" y1="30" y2="${height - 20}" stroke="#999" stroke-dasharray="3"/>${pairs.map(bar).join('')}</svg>\n`
+function misses(rows) {
+  const titles = new Set(rows.filter((row) => row.verdict === 'misses').map((row) => row.title))
+  const lines = [...titles].map((title) => `* **${title}**: ${REASONS[title] ?? 'the reason has not been found yet.'}`)
+  return lines.length === 0 ? '' : `## Goals that this run misses, and why\n\n${lines.join('\n')}\n`
 }
