@@ -34,7 +34,7 @@ function checkMain(directory, manifest) {
 }
 
 function checkPlatform(directory, manifest, { addon, arch, libc }) {
-  assert.deepEqual(filesOf(directory), ['LICENSE', addon, 'package.json'].sort())
+  assert.deepEqual(filesOf(directory), ['LICENSE', 'THIRD-PARTY-LICENSES.txt', addon, 'package.json'].sort())
   const { main, os, cpu, libc: libraries } = manifest
   const libraryNames = [libc === 'gnu' ? 'glibc' : 'musl']
   assert.deepEqual({ main, os, cpu, libraries }, { main: addon, os: ['linux'], cpu: [arch], libraries: libraryNames })

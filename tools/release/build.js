@@ -14,6 +14,7 @@ const { homedir } = require('node:os')
 const { delimiter, join } = require('node:path')
 const { check } = require('./check.js')
 const { unpack } = require('./debian.js')
+const { writeLicences } = require('./licences.js')
 const { GLIBC_FLOOR, ROOT, platformsNamed } = require('./platforms.js')
 
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-release')
@@ -90,6 +91,7 @@ function main(names) {
   mkdirSync(CACHE, { recursive: true })
   for (const platform of platformsNamed(names)) {
     build(platform)
+    writeLicences(platform, join(compiler(), 'usr/lib/rustlib/src/rust'))
     const { bytes, floor } = check(platform)
     console.log(`${platform.name.padEnd(18)} ${String(bytes).padStart(8)} bytes  ${floor}`)
   }

@@ -3,6 +3,8 @@
 
 const { execFileSync } = require('node:child_process')
 const { existsSync, readFileSync } = require('node:fs')
+const { join } = require('node:path')
+const { NAME: LICENCES } = require('./licences.js')
 const { GLIBC_FLOOR } = require('./platforms.js')
 
 const LARGEST = 1_300_000
@@ -44,8 +46,9 @@ function hasSupervisor(content, arch) {
   return false
 }
 
-function faults({ path, arch, libc }, content, symbols) {
+function faults({ path, arch, libc, directory }, content, symbols) {
   const found = []
+  if (!existsSync(join(directory, LICENCES))) found.push(`${LICENCES} is not beside it`)
   const libraries = readelf('-d', path)
     .map((line) => /\(NEEDED\).*\[(.*)\]/.exec(line)?.[1])
     .filter(Boolean)
