@@ -16,8 +16,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
-use crate::platform::environment;
-use crate::registry::{Registry, SpawnOrder};
+use crate::registry::Registry;
 use crate::store::{PageRequest, Stream};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
@@ -52,8 +51,7 @@ impl NativeRegistry {
     /// Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that.
     #[napi(catch_unwind)]
     pub fn spawn(&self, request: f64, order: String, inherits: bool) -> Result<()> {
-        let block = if inherits { environment::block() } else { Vec::new() };
-        thrown(self.registry.spawn(request, SpawnOrder { order, block }))
+        thrown(self.registry.spawn(request, order, inherits))
     }
 
     /// The task as it stands, or null. Never changes anything.

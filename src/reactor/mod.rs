@@ -10,7 +10,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::platform::poll::{Poll, Waker};
 use crate::platform::scheduling;
@@ -161,7 +161,9 @@ fn run<H: Handler>(mut ear: Ear<H::Timer>, mut handler: H, queue: &Queue<H::Job>
                 Ok(Some(job)) => guarded(&mut handler, |handler| handler.on_job(&mut ear, job)),
             }
         }
-        while let Some(timer) = ear.timers.take_due() {
+        // One that a timer sets in its turn comes behind jobs and events.
+        let now = Instant::now();
+        while let Some(timer) = ear.timers.take_due(now) {
             guarded(&mut handler, |handler| handler.on_due(&mut ear, timer));
         }
         let Ok(events) = ear.poll.wait(ear.timers.until_next()) else { return queue.close() };

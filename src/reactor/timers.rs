@@ -39,9 +39,10 @@ impl<T> Timers<T> {
         self.waiting.keys().next().map(|key| key.due.saturating_duration_since(Instant::now()))
     }
 
-    pub(super) fn take_due(&mut self) -> Option<T> {
+    /// The next that was due at `now`.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<T> {
         let next = self.waiting.first_entry()?;
-        (next.key().due <= Instant::now()).then(|| next.remove())
+        (next.key().due <= now).then(|| next.remove())
     }
 }
 
@@ -56,8 +57,18 @@ mod tests {
         timers.set(Duration::MAX, "never");
         timers.set(Duration::ZERO, "first");
         timers.set(Duration::ZERO, "second");
-        assert_eq!([timers.take_due(), timers.take_due(), timers.take_due()], [Some("first"), Some("second"), None]);
+        let now = Instant::now();
+        assert_eq!([(); 3].map(|()| timers.take_due(now)), [Some("first"), Some("second"), None]);
         assert!(timers.until_next().is_some_and(|pause| pause > Duration::from_secs(3000)));
+    }
+
+    #[test]
+    fn one_that_is_set_while_others_fire_waits_for_its_turn() {
+        let mut timers = Timers::new();
+        let now = Instant::now();
+        timers.set(Duration::from_nanos(1), "next");
+        assert_eq!(timers.take_due(now), None);
+        assert_eq!(timers.take_due(now + Duration::from_secs(1)), Some("next"));
     }
 
     #[test]
@@ -66,7 +77,8 @@ mod tests {
         let (first, second) = (timers.set(Duration::ZERO, "first"), timers.set(Duration::ZERO, "second"));
         first.into_iter().for_each(|key| timers.cancel(key));
         assert_eq!(timers.waiting.len(), 1);
-        assert_eq!([timers.take_due(), timers.take_due()], [Some("second"), None]);
+        let now = Instant::now();
+        assert_eq!([(); 2].map(|()| timers.take_due(now)), [Some("second"), None]);
         second.into_iter().for_each(|key| timers.cancel(key));
         assert_eq!(timers.until_next(), None);
     }

@@ -1,16 +1,29 @@
 //! `cleanup`: finished tasks go with their files. One that runs, has live processes, or has news that nobody has accepted and that
 //! is not very old, stays.
 
+use std::time::{Duration, Instant};
+
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request};
+use super::keeper::{Ear, Job, Keeper, Request, Timer};
 use super::ledger::Entry;
 use crate::error::Result;
 use crate::platform::clock;
 use crate::store;
 use crate::task::{Delivery, SessionId, TaskId};
 
-/// One call removes no more than this, so that it ends; the next call goes on.
-const MAX_REMOVED: usize = 10_000;
+/// How long it removes in a row before it is the turn of news and callers.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// A cleanup on its way through the tasks that were known when it was asked for.
+pub(super) struct Cleaning {
+    pub(super) request: Request,
+    asked_at: u64,
+    older_than_ms: u64,
+    undelivered_older_than_ms: u64,
+    tasks: Vec<TaskId>,
+    sessions: Vec<SessionId>,
+    removed: usize,
+}
 
 impl Registry {
     /// Removes finished tasks of all attached sessions; the answer is how many.
@@ -21,23 +34,46 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn cleanup(&mut self, ear: &mut Ear, older_than_ms: u64, undelivered_older_than_ms: u64) -> Result<usize> {
-        let now = clock::unix_ms();
-        let mut removed = 0;
-        for session in self.attach_all(ear, None)? {
-            let entries: Vec<Entry> = self.shared.lock().of_session(&session).cloned().collect();
-            for entry in entries {
-                let told =
-                    matches!(entry.task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(&entry.dir);
-                let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
-                if removed < MAX_REMOVED && is_removable(&entry, now, limit) && store::remove(&entry.dir).is_ok() {
-                    self.shared.lock().remove(&entry.asked.task);
-                    removed += 1;
+    pub(super) fn cleanup(&mut self, ear: &mut Ear, request: Request, older_than_ms: u64, undelivered_older_than_ms: u64) {
+        let sessions = match self.attach_all(ear, None) {
+            Ok(sessions) => sessions,
+            Err(error) => return self.shared.outbox.fail(request, &error),
+        };
+        let tasks = {
+            let ledger = self.shared.lock();
+            sessions.iter().flat_map(|session| ledger.of_session(session)).map(|entry| entry.asked.task.clone()).collect()
+        };
+        let asked_at = clock::unix_ms();
+        let cleaning = Cleaning { request, asked_at, older_than_ms, undelivered_older_than_ms, tasks, sessions, removed: 0 };
+        self.clean_further(ear, cleaning);
+    }
+
+    pub(super) fn clean_further(&mut self, ear: &mut Ear, mut cleaning: Cleaning) {
+        let began = Instant::now();
+        while began.elapsed() < SLICE {
+            if let Some(task) = cleaning.tasks.pop() {
+                cleaning.removed += usize::from(self.remove_if_over(&task, &cleaning));
+            } else if let Some(session) = cleaning.sessions.pop() {
+                if let Err(error) = self.remove_debris(&session) {
+                    return self.shared.outbox.fail(cleaning.request, &error);
                 }
+            } else {
+                return self.shared.outbox.answer(cleaning.request, Ok(cleaning.removed));
             }
-            self.remove_debris(&session)?;
         }
-        Ok(removed)
+        ear.after(Duration::ZERO, Timer::CleanFurther(cleaning));
+    }
+
+    fn remove_if_over(&self, task: &TaskId, cleaning: &Cleaning) -> bool {
+        let Some(entry) = self.shared.lock().find(task, None) else { return false };
+        let told = matches!(entry.task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(&entry.dir);
+        let Cleaning { asked_at, older_than_ms, undelivered_older_than_ms, .. } = *cleaning;
+        let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
+        let goes = is_removable(&entry, asked_at, limit) && store::remove(&entry.dir).is_ok();
+        if goes {
+            self.shared.lock().remove(task);
+        }
+        goes
     }
 
     fn remove_debris(&self, session: &SessionId) -> Result<()> {

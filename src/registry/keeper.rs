@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use super::cleanup::Cleaning;
 use super::spawn::{Spawn, Spawning};
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
@@ -58,6 +59,7 @@ pub(super) enum Timer {
     WaitIsOver { request: Request },
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
+    CleanFurther(Cleaning),
 }
 
 /// What a watched descriptor is.
@@ -216,8 +218,7 @@ impl Keeper {
                 self.shared.outbox.answer(request, replayed);
             }
             Job::Cleanup { request, older_than_ms, undelivered_older_than_ms } => {
-                let removed = self.cleanup(ear, older_than_ms, undelivered_older_than_ms);
-                self.shared.outbox.answer(request, removed);
+                self.cleanup(ear, request, older_than_ms, undelivered_older_than_ms);
             }
             Job::Shutdown { request, grace_ms } => self.shutdown(ear, request, grace_ms),
         }
@@ -255,6 +256,11 @@ impl Handler for Keeper {
             Timer::ListenAgain { session } => {
                 self.listening_again.remove(&session);
                 self.listen(ear, &session);
+            }
+            Timer::CleanFurther(cleaning) => {
+                self.current = Some(cleaning.request);
+                self.clean_further(ear, cleaning);
+                self.current = None;
             }
             Timer::TellAgain { task } => {
                 self.apply(ear, &task, Event::Returned);

@@ -28,7 +28,6 @@ pub use keeper::Request;
 pub use outbox::Wake;
 pub use replay::Replayed;
 pub use snapshot::TaskSnapshot;
-pub use spawn::SpawnOrder;
 
 use std::collections::HashMap;
 use std::path::Path;

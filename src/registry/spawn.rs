@@ -20,11 +20,11 @@ use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
 
 /// A task as the caller's thread hands it over: read on the reactor's thread, for the caller's has an event loop to run.
-pub struct SpawnOrder {
+struct SpawnOrder {
     /// [`SpawnOptions`] as JSON.
-    pub order: String,
+    options: String,
     /// The environment block of the host, if the command inherits that: see [`platform::environment`](environment).
-    pub block: Vec<u8>,
+    block: Vec<u8>,
 }
 
 /// Everything that a task can be asked to be. The face has filled in the defaults.
@@ -116,10 +116,12 @@ struct Made {
 }
 
 impl Registry {
-    /// Starts a task; the answer is its id.
-    pub fn spawn(&self, request: Request, order: SpawnOrder) -> Result<()> {
+    /// Starts a task that is described in JSON; the answer is its id. It gets the host's environment as it is now, if it
+    /// `inherits` that. To be called on the thread that changes the environment: Node's main thread.
+    pub fn spawn(&self, request: Request, options: String, inherits: bool) -> Result<()> {
         let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;
-        self.send(Job::Spawn(Box::new(Spawn { request, order, place })))
+        let block = if inherits { environment::block() } else { Vec::new() };
+        self.send(Job::Spawn(Box::new(Spawn { request, order: SpawnOrder { options, block }, place })))
     }
 }
 
@@ -140,8 +142,8 @@ impl Keeper {
     }
 
     /// The task with its directory, listened to, and its supervisor not yet running.
-    fn make(&mut self, ear: &mut Ear, SpawnOrder { order, block }: SpawnOrder) -> Result<Made> {
-        let options: SpawnOptions = serde_json::from_str(&order).expect("the face sends what we read");
+    fn make(&mut self, ear: &mut Ear, SpawnOrder { options, block }: SpawnOrder) -> Result<Made> {
+        let options: SpawnOptions = serde_json::from_str(&options).expect("the face sends what we read");
         let variables = variables(&block, options.inherited.unwrap_or_default(), options.env.unwrap_or_default());
         let session = SessionId::new(&options.session_id);
         if !self.shared.lock().attached.contains(&session) {

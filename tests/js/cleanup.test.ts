@@ -65,6 +65,21 @@ test('cleanup takes what is finished and never what runs, here or started by ano
   await node.kill()
 })
 
+test('while cleanup goes through many tasks, others are heard and answered', async () => {
+  // R6
+  const sessionId = 'many'
+  const tasks = store.registry({ maxRunning: 1000 })
+  const ids = await Promise.all(Array.from({ length: 200 }, () => tasks.spawn('true', { sessionId, notify: false })))
+  await Promise.all(ids.map((id) => tasks.wait(id)))
+  const order: string[] = []
+  const cleaned = tasks.cleanup(everything).then((removed) => order.push(`cleanup of ${removed}`))
+  // It is asked for behind the cleanup.
+  const answered = tasks.replay(sessionId).then(() => order.push('replay'))
+  await Promise.all([cleaned, answered])
+  expect(order).toEqual(['replay', 'cleanup of 200'])
+  expect(tasks.list({ sessionId })).toEqual([])
+})
+
 test('cleanup never takes a finished task that has live descendants', async () => {
   // R6
   const sessionId = 'inhabited'

@@ -7,6 +7,24 @@ const cargo = (...args) => ['cargo', 'test', '--quiet', ...args]
 
 module.exports = [
   {
+    promise: 'P6: a stranger with a dead supervisor’s process id is left alone',
+    file: 'src/registry/keeper.rs',
+    find: '                    drop(failpoint::pass("host.before_sweep"));\n',
+    replace: `                    let entry = self.shared.lock().find(id, None).expect("it is known");
+                    let record = std::fs::read_to_string(entry.dir.file(outlive_protocol::names::STARTED)).unwrap_or_default();
+                    let pid = record.split("supervisorPid\\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
+                    pid.iter().for_each(|pid| drop(std::process::Command::new("kill").args(["-9", pid]).status()));
+`,
+    test: jest('strangers', ''),
+  },
+  {
+    promise: 'R6: others are answered while cleanup goes on',
+    file: 'src/registry/cleanup.rs',
+    find: 'Duration::from_millis(2)',
+    replace: 'Duration::from_secs(60)',
+    test: jest('cleanup', 'heard and answered'),
+  },
+  {
     promise: 'P7: a task of yesterday that lives is running',
     file: 'src/store/load.rs',
     find: 'let is_over = seen.ended.is_some();',
