@@ -35,7 +35,7 @@ if (!mayUnshare)
     const strangers: ReturnType<typeof spawn>[] = []
     const wanted = () => strangers.find((child) => child.pid === supervisorPid)
     for (let i = 0; i < 2000 && wanted() === undefined; i++) {
-      const child = spawn('sleep', ['1000'], { stdio: 'ignore', detached: true })
+      const child = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'], detached: true })
       await new Promise((resolve) => child.once('spawn', resolve))
       strangers.push(child)
       if (strangers.length > 20 && wanted() === undefined) strangers.shift()?.kill('SIGKILL')
@@ -43,11 +43,13 @@ if (!mayUnshare)
     const stranger = wanted()
     const next = new outlive.TaskRegistry({ storageDir })
     const killed = await next.kill(id)
-    const command = stranger && readFileSync(`/proc/${stranger.pid}/cmdline`, 'utf8')
-    const state = { met: stranger !== undefined, command, exit: stranger?.exitCode, signal: stranger?.signalCode }
+    // One that was killed does not answer any more.
+    const said = new Promise((resolve) => stranger?.once('exit', resolve).stdout?.once('data', resolve))
+    stranger?.stdin?.write('here')
+    const state = { met: stranger !== undefined, said: String(stranger && (await said)) }
     for (const child of strangers) child.kill('SIGKILL')
     return { state, status: killed.status, exitCode: killed.exitCode }
   }, store.dir)
-  expect(outcome.state).toEqual({ met: true, command: 'sleep\x001000\0', exit: null, signal: null })
+  expect(outcome.state).toEqual({ met: true, said: 'here' })
   expect(outcome).toMatchObject({ status: 'lost', exitCode: null })
 })
