@@ -6,7 +6,6 @@ const { parseArgs } = require('node:util')
 const common = {
   store: { type: 'string' },
   session: { type: 'string', multiple: true },
-  all: { type: 'boolean', short: 'a' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'V' },
@@ -44,15 +43,14 @@ const MEANING = {
 -n, --lines <n>  begin with the last n lines of each stream`,
   kill: `Ends a task with all its processes: the signal (default SIGTERM), the grace (default: the task's own), SIGKILL.
 A task that has ended is left as it is; processes that outlived it are ended.`,
-  gc: `Removes finished tasks with their files, of "default" and of the sessions named (or of --all).
+  gc: `Removes finished tasks with their files; with --session those of "default" and of the sessions named.
 --older-than              default 1d: tasks whose completion was taken
 --undelivered-older-than  default 7d: tasks whose completion nobody took`,
 }
 
 const REST = `Of each command:
   --store <dir>     where tasks live; default $OUTLIVE_DIR, else $XDG_STATE_HOME/outlive, else ~/.local/state/outlive
-  --session <name>  look into this session too (repeatable); default: only "default"
-  -a, --all         look into every session of the store
+  --session <name>  look into this session only (repeatable); default: all that the store has
   --json            for scripts: the snapshots of the API; logs: one chunk a line
   -h, --help        this text, or a command's
   -V, --version
@@ -118,8 +116,7 @@ function checked(values) {
   if (lines !== undefined && !/^\d{1,9}$/.test(lines)) throw misuse(`--lines takes a number; got "${lines}"`)
   return {
     store: values.store,
-    sessions: ['default', ...(values.session ?? []).filter((session) => session !== 'default')],
-    all: values.all ?? false,
+    sessions: values.session,
     json: values.json ?? false,
     status: values.status,
     follow: values.follow ?? false,

@@ -13,8 +13,8 @@ const { complain, sayJson } = require('./terminal.js')
 const PAGE_BYTES = 1024 * 1024
 const MAX_TAIL_BYTES = 16 * PAGE_BYTES
 
-async function run(tasks, { follow, lines, stream, json }, typed) {
-  const taskId = find(tasks, typed)
+async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
+  const taskId = find(tasks, sessions, typed)
   const { stderrPath, stdoutPath } = tasks.status(taskId, { previewBytes: 0 })
   // A merged task has one file, which is its stdout.
   const files = { stdout: stdoutPath, ...(stderrPath === null ? {} : { stderr: stderrPath }) }

@@ -3,15 +3,14 @@
 
 const { bytes, duration, moment, onOneLine, paint, paintStatus, say, sayJson, table } = require('./terminal.js')
 
-function run(tasks, { sessions, all, status, json }) {
+function run(tasks, { sessions, status, json }) {
   const options = { previewBytes: json ? undefined : 0 }
-  const found =
-    status === undefined
-      ? tasks.list(options)
-      : status.flatMap((each) => tasks.list({ ...options, status: each })).sort((a, b) => a.startedAt - b.startedAt)
+  const listed = (status ?? [undefined]).flatMap((each) => tasks.list({ ...options, status: each }))
+  const found = listed.filter((task) => sessions.includes(task.sessionId)).sort((a, b) => a.startedAt - b.startedAt)
   if (json) return sayJson(found)
-  if (found.length === 0) return say(paint('dim', nothing(tasks, sessions, status)))
-  const withSession = sessions.length > 1 || all
+  if (found.length === 0) return say(paint('dim', `no tasks${status === undefined ? '' : ' of that status'}`))
+  // An agent names its sessions, and most people who look do not know that.
+  const withSession = new Set(found.map(({ sessionId }) => sessionId)).size > 1
   const head = [
     'ID',
     'STATUS',
@@ -29,13 +28,6 @@ function run(tasks, { sessions, all, status, json }) {
       found.map((task) => row(task, withSession)),
     ),
   )
-}
-
-/** An agent names its sessions, and a person who looks does not know that. */
-function nothing(tasks, sessions, status) {
-  const others = tasks.sessions().filter((session) => !sessions.includes(session)).length
-  const hint = others === 0 ? '' : `; --all looks into ${others} more session${others === 1 ? '' : 's'}`
-  return `no tasks${status === undefined ? '' : ' of that status'}${hint}`
 }
 
 function row(task, withSession) {

@@ -45,15 +45,15 @@ function gone(error) {
   throw error
 }
 
-/** Opens the store, attaches its sessions and runs the verb; a name of an exit code comes back. */
+/** Opens the store, attaches the sessions and runs the verb; a name of an exit code comes back. */
 async function run({ verb, id, options }) {
   const { TaskRegistry } = require('../index.js')
-  const { store, all } = options
+  const { store } = options
   // A registry would make the directory: a mistyped path would then be an empty store for ever.
   if (store !== undefined && !existsSync(store)) throw new Error(`there is no store at ${store}`)
   const tasks = new TaskRegistry({ storageDir: store })
   try {
-    const sessions = all ? tasks.sessions() : options.sessions
+    const sessions = options.sessions ?? tasks.sessions()
     for (const session of sessions) warn(await tasks.replay(session))
     return (await verbs[verb]().run(tasks, { ...options, sessions }, id)) ?? 'done'
   } finally {

@@ -4,8 +4,8 @@
 const { find } = require('./find.js')
 const { bytes, duration, harmless, moment, onOneLine, paint, paintStatus, say, sayJson } = require('./terminal.js')
 
-function run(tasks, { json }, typed) {
-  const task = tasks.status(find(tasks, typed))
+function run(tasks, { sessions, json }, typed) {
+  const task = tasks.status(find(tasks, sessions, typed))
   if (json) return sayJson(task)
   const facts = factsOf(task).filter(([, value]) => value !== null && value !== undefined)
   const width = Math.max(...facts.map(([name]) => name.length))

@@ -52,8 +52,8 @@ describe('ls', () => {
     const { code, stdout, stderr } = await outlive('ls', '--session', sessionId)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const [head, ...rows] = stdout.trimEnd().split('\n')
-    expect(head).toMatch(/^ID +STATUS +EXIT +STARTED +TOOK +OUTPUT +PROCS +SESSION +COMMAND$/)
-    expect(rows[0]).toMatch(new RegExp(`^${failed.taskId} +failed +3 .* 4 B +0 +table +echo out; exit 3$`))
+    expect(head).toMatch(/^ID +STATUS +EXIT +STARTED +TOOK +OUTPUT +PROCS +COMMAND$/)
+    expect(rows[0]).toMatch(new RegExp(`^${failed.taskId} +failed +3 .* 4 B +0 +echo out; exit 3$`))
     expect(rows[1]).toMatch(new RegExp(`^${killed.taskId} +killed +SIGTERM .* a long sleep$`))
     const json = JSON.parse((await outlive('ls', '--json', '--session', sessionId)).stdout)
     expect(json).toEqual(tasks.list({ sessionId }))
@@ -61,15 +61,24 @@ describe('ls', () => {
     expect(JSON.parse(some.stdout).map((task: TaskSnapshot) => task.taskId)).toEqual([killed.taskId])
   })
 
-  test('shows sessions only when they are named, or all of them', async () => {
+  test('shows all sessions of the store, and with --session only those', async () => {
     const { taskId } = await ended('true', { sessionId: 'elsewhere' })
-    expect((await outlive('ls')).stdout).not.toContain(taskId)
-    expect((await outlive('ls', '--session', 'elsewhere')).stdout).toContain(taskId)
-    expect((await outlive('ls', '-a')).stdout).toMatch(new RegExp(`^${taskId} .* elsewhere +true$`, 'm'))
-    expect((await outlive('show', '--all', taskId)).code).toBe(0)
-    const nowhere = await outlive('ls', '--status', 'lost')
-    expect(nowhere.stdout).toMatch(/^no tasks of that status; --all looks into \d+ more sessions?\n$/)
-    expect((await outlive('ls', '--all', '--status', 'lost')).stdout).toBe('no tasks of that status\n')
+    const { taskId: here } = await ended('true')
+    expect((await outlive('ls')).stdout).toMatch(new RegExp(`^${taskId} .* elsewhere +true$`, 'm'))
+    const only = (await outlive('ls', '--session', 'elsewhere')).stdout
+    expect(only).toMatch(new RegExp(`^${taskId} .* 0 +true$`, 'm'))
+    expect(only).not.toContain(here)
+    const ids = async (...names: string[]) =>
+      JSON.parse((await outlive('ls', '--json', ...names.flatMap((name) => ['--session', name]))).stdout)
+        .filter((task: TaskSnapshot) => [here, taskId].includes(task.taskId))
+        .map((task: TaskSnapshot) => task.taskId)
+    expect(await ids('elsewhere', 'default')).toEqual([taskId, here])
+    expect((await outlive('show', taskId)).code).toBe(0)
+    expect(await outlive('show', '--session', 'default', taskId)).toMatchObject({
+      code: 3,
+      stderr: `outlive: no task has the id "${taskId}"\n`,
+    })
+    expect((await outlive('ls', '--status', 'lost')).stdout).toBe('no tasks of that status\n')
   })
 
   test('has colours and the width of the terminal in a terminal, and neither with NO_COLOR or in a pipe', async () => {
@@ -239,9 +248,8 @@ describe('gc', () => {
     expect(await gc()).toMatchObject({ code: 0, stdout: 'removed 0 tasks\n' })
     const elsewhere = await registry.spawn('true', { sessionId: 'elsewhere', notify: false })
     await registry.wait(elsewhere)
-    const removedElsewhere = async () =>
-      (await gc('--all', '--older-than', '0s', '--json')).stdout === '{"removed":1}\n'
-    await eventually(removedElsewhere, 'a task of another session is removed with --all')
+    const removedElsewhere = async () => (await gc('--older-than', '0s', '--json')).stdout === '{"removed":1}\n'
+    await eventually(removedElsewhere, 'the task of another session is removed, which nobody wants to hear of')
     expect((await gc('--older-than', '0s', '--json')).stdout).toBe('{"removed":0}\n')
     registry.drain()
     // A supervisor that still syncs its record keeps its task for a moment.
