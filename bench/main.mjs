@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { growth } from './figures/growth.mjs'
 import { heap } from './figures/heap.mjs'
 import { idle } from './figures/idle.mjs'
 import { kill } from './figures/kill.mjs'
@@ -16,7 +17,7 @@ import { outlive } from './peers.mjs'
 import { picture } from './picture.mjs'
 import { judged, markdown, table } from './report.mjs'
 
-const FIGURES = { latency, throughput, kill, idle, store, load, heap }
+const FIGURES = { latency, throughput, kill, growth, idle, store, load, heap }
 
 const { values } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' } } })
 if (values.only !== undefined && !(values.only in FIGURES)) {

@@ -11,7 +11,7 @@ const escaped = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;')
 /** `{ title, more, bars: [name, value] }` for each figure: we first, then its peers. p99 is in the table. */
 function groups(rows) {
   const found = new Map()
-  for (const row of rows.filter((one) => one.theirs !== undefined && one.at !== 'p99')) {
+  for (const row of rows.filter((one) => one.theirs !== undefined && one.at !== 'p99' && one.drawn !== false)) {
     const group = found.get(row.title) ?? { ...row, bars: [['outlive', row.ours]] }
     group.bars.push([row.peer, row.theirs])
     found.set(row.title, group)
