@@ -56,6 +56,7 @@ async function run(seed: number): Promise<{ tasks: number; again: number; kills:
   const outcome = await expectToldOnce(players)
   const kills = players.length - HOSTS
   await Promise.all(players.map(killPlayer))
+  await store.remove()
   return { ...outcome, kills }
 }
 

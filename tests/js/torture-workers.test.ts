@@ -102,7 +102,10 @@ async function run(seed: number): Promise<{ tasks: number; again: number }> {
   expect(wrong).toEqual([])
   // A callback that was running when its worker was terminated.
   expect(again).toBeLessThanOrEqual(TERMINATIONS + AT_ONCE)
-  return { tasks: list().length, again }
+  const count = list().length
+  tasks.detach()
+  await store.remove()
+  return { tasks: count, again }
 }
 
 test(

@@ -37,6 +37,7 @@ async function run(seed: number): Promise<void> {
   })
   if (brief) await letTimePass(story)
   await expectNothingLost(story, { mayBeLost: victims > 0, allEnded: brief })
+  await story.store.remove()
 }
 
 test(

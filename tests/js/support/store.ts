@@ -22,15 +22,18 @@ export interface TemporaryStore {
   taskDir(taskId: string): string | undefined
   /** The ids of all tasks on disk, of all sessions. */
   taskIds(): string[]
+  /** Takes it away already now. */
+  remove(): Promise<void>
 }
 
 /** An empty storage directory that is gone, with every process of its tasks, after the file's last test. */
 export function temporaryStore(): TemporaryStore {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'outlive-test-')))
-  atTheEnd(async () => {
+  const remove = async (): Promise<void> => {
     await killProcessesOf(taskDirs(dir).map((task) => task.id))
     rmSync(dir, { recursive: true, force: true })
-  })
+  }
+  atTheEnd(remove)
   return {
     dir,
     registry(options) {
@@ -40,6 +43,7 @@ export function temporaryStore(): TemporaryStore {
     },
     taskDir: (taskId) => taskDirs(dir).find((task) => task.id === taskId)?.path,
     taskIds: () => taskDirs(dir).map((task) => task.id),
+    remove,
   }
 }
 
