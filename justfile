@@ -44,8 +44,8 @@ runtimes:
 bundlers *names:
     node tests/bundlers/run.js {{names}}
 
-# Real clients with the plugins of examples/, end to end, then every runtime, bundler and test runner.
-clients *names: && runtimes bundlers runners
+# Real clients with the plugins of examples/, end to end, then every runtime, bundler and test runner. VS Code needs a gigabyte.
+clients *names="all": && runtimes bundlers runners
     node tests/clients/run.js {{names}}
 
 # The addon of every platform, built on this one machine into npm/; what it needs comes into ~/.cache.

@@ -11,27 +11,33 @@ const ROOT = join(__dirname, '../..')
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-clients')
 const LIMIT_MS = 60_000
 
-/** Installs packages once, into the cache; returns their node_modules. */
-function install(name, packages) {
+function npm(args, cwd) {
+  const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
+  execFileSync('npm', [...args, ...quiet], { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+/** Installs packages once, into the cache, and then does the `rest`; returns their node_modules. */
+function install(name, packages, rest = () => {}) {
   const prefix = join(CACHE, `${name}-${packages[0].split('@').at(-1)}`)
   const complete = join(prefix, 'complete')
   if (!existsSync(complete)) {
     mkdirSync(prefix, { recursive: true })
     writeFileSync(join(prefix, 'package.json'), '{ "private": true }')
-    const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...packages]
-    execFileSync('npm', args, { cwd: prefix, stdio: ['ignore', 'ignore', 'inherit'] })
+    npm(['install', '--ignore-scripts', ...packages], prefix)
+    rest(join(prefix, 'node_modules'))
     writeFileSync(complete, '')
   }
   return join(prefix, 'node_modules')
 }
 
-/** Checks the types of an example where it was copied to; throws what the compiler says. */
-function checkTypes(path) {
+/** Checks the types of an example where it was copied to; throws what the compiler says. `types`: packages of global types. */
+function checkTypes(path, types = []) {
   const args = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2023']
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
   const libraries = ['--lib', 'es2023,esnext.disposable,dom', '--ignoreConfig']
+  const globals = types.length > 0 ? ['--types', types.join(',')] : []
   try {
-    execFileSync(process.execPath, [tsc, ...args, ...libraries, path], {
+    execFileSync(process.execPath, [tsc, ...args, ...libraries, ...globals, path], {
       cwd: dirname(path),
       encoding: 'utf8',
       stdio: 'pipe',
@@ -60,11 +66,13 @@ function run(program, args, options) {
     })
   }
   child.stdin.on('error', () => {}) // It was killed, as the scenario asked.
+  // Where it leads a group, with the whole group.
   heard.kill = () => {
-    child.kill('SIGKILL')
+    if (child.exitCode === null && child.signalCode === null)
+      process.kill(options.detached ? -child.pid : child.pid, 'SIGKILL')
     return heard.gone
   }
   return heard
 }
 
-module.exports = { ROOT, checkTypes, eventually, install, run }
+module.exports = { CACHE, ROOT, checkTypes, eventually, install, npm, run }

@@ -1,0 +1,149 @@
+'use strict'
+// VS Code: code-server, which is VS Code's own extension host and window, with examples/vscode-extension packaged by vsce and
+// installed as people do. Chromium shows the window, and the chat in it is VS Code's own, with a model of ours at its end.
+
+const { execFileSync, spawnSync } = require('node:child_process')
+const { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs')
+const { join } = require('node:path')
+const { CACHE, ROOT, eventually, install, npm, run } = require('./support.js')
+const { openWindow } = require('./vscode-window.js')
+
+const VERSION = '4.139.1'
+const SCREENSHOT = join(CACHE, 'vscode-notification.png')
+const PLATFORM = `linux-${process.arch}-gnu`
+const TOOLS = [
+  `node-linux-${process.arch}@24.21.0`,
+  'puppeteer-core@25.16.0',
+  '@vscode/vsce@4.1.0',
+  '@types/node@20.19.43',
+  '@types/vscode@1.104.0',
+  'esbuild@0.28.2',
+]
+
+/** Without its scripts, which fetch VS Code's dependencies with compilers: those that are missing are not needed here. */
+function installDependencies(modules) {
+  npm(['install', '--omit=dev', '--ignore-scripts'], join(modules, 'code-server/lib/vscode'))
+}
+
+const which = () => spawnSync('which', ['chromium'], { encoding: 'utf8' }).stdout.trim()
+
+/** Where Debian's chromium is; root may install it. Empty when there is none. */
+function chromium() {
+  if (which() === '' && process.getuid() === 0 && spawnSync('apt-get', ['--version']).status === 0) {
+    const quiet = { stdio: ['ignore', 'ignore', 'inherit'] }
+    spawnSync('apt-get', ['update', '-qq'], quiet)
+    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet)
+  }
+  return which()
+}
+
+/** The example with its dependencies, as `npm install` gives them to a user who has copied it; returns the packed extension. */
+function packExtension({ dir, modules, script }) {
+  const extension = join(dir, 'vscode-extension')
+  const platform = join(dir, 'platform')
+  cpSync(join(ROOT, 'examples/vscode-extension'), extension, { recursive: true })
+  cpSync(join(ROOT, 'npm', PLATFORM), platform, { recursive: true })
+  copyFileSync(join(ROOT, `outlive.${PLATFORM}.node`), join(platform, `outlive.${PLATFORM}.node`))
+  npm(['pack', ROOT, platform], dir)
+  const packed = readdirSync(dir).filter((name) => name.endsWith('.tgz'))
+  // Of its development dependencies only those that its scripts run, and those are in the cache.
+  symlinkSync(modules, join(dir, 'node_modules'))
+  npm(['install', '--offline', '--omit=dev', ...packed.map((name) => join(dir, name))], extension)
+  npm(['run', script], extension)
+  return { source: join(extension, 'extension.ts'), vsix: join(extension, 'outlive-shell.vsix') }
+}
+
+/** Processes of the group that are still there; its leader is reaped by us, the others by init. */
+function groupMembers(group) {
+  const stats = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ')
+      } catch {
+        return [] // It has ended since.
+      }
+    })
+  return stats.filter(([state, , inGroup]) => Number(inGroup) === group && state !== 'Z').length
+}
+
+function configure(user, modelUrl) {
+  mkdirSync(user, { recursive: true })
+  const model = { id: 'fake-1', name: 'fake-1', url: modelUrl, toolCalling: true, vision: false }
+  const limits = { maxInputTokens: 100_000, maxOutputTokens: 4096 }
+  const provider = { name: 'fake', vendor: 'customendpoint', apiKey: 'none', apiType: 'chat-completions' }
+  writeFileSync(
+    join(user, 'chatLanguageModels.json'),
+    JSON.stringify([{ ...provider, models: [{ ...model, ...limits }] }]),
+  )
+  const settings = { 'telemetry.telemetryLevel': 'off', 'workbench.startupEditor': 'none' }
+  writeFileSync(join(user, 'settings.json'), JSON.stringify(settings))
+}
+
+/** What a person sees and can do, beside the agent. */
+async function people(host, check) {
+  await host.notification('failed, exit code 3')
+  await host.screenshot(SCREENSHOT)
+  check(`a person sees a notification (${SCREENSHOT})`)
+  await host.runCommand('Outlive: Run in Background', 'A command for bash -c', 'echo for people')
+  await host.press('echo for people: completed, exit code 0')
+  await host.output('for people')
+  check('a person runs a command in the background, is notified of its end, and reads its output')
+}
+
+async function peopleAgain(host, check) {
+  await host.notification('while nobody was there: completed, exit code 0')
+  await host.screenshot(SCREENSHOT.replace('notification', 'restart'))
+  check('a person is notified of it too')
+}
+
+function prepare(script, { dir, project, home, modelUrl }) {
+  const browser = chromium()
+  if (browser === '') return { skipped: 'it needs chromium, or root and apt-get to install it' }
+  const modules = install('vscode', [`code-server@${VERSION}`, ...TOOLS], installDependencies)
+  const { source, vsix } = packExtension({ dir, modules, script })
+  const [data, extensions] = ['data', 'extensions'].map((name) => join(dir, name))
+  configure(join(data, 'User'), modelUrl)
+  const node = join(modules, `node-linux-${process.arch}/bin/node`)
+  const program = [join(modules, 'code-server'), '--user-data-dir', data, '--extensions-dir', extensions]
+  const env = { PATH: process.env.PATH, HOME: home }
+  execFileSync(node, [...program, '--install-extension', vsix], { env, stdio: 'pipe' })
+  const options = ['--auth', 'none', '--disable-telemetry', '--disable-update-check', '--disable-workspace-trust']
+  let window
+  let address = '127.0.0.1:0'
+
+  async function start() {
+    const args = [...program, ...options, '--bind-addr', address, project]
+    const server = run(node, args, { env, cwd: project, detached: true })
+    address = await eventually(() => /listening on http:\/\/([\d.:]+)/.exec(server.said)?.[1], 'server that listens')
+    window ??= await openWindow({ modules, home, browser, origin: `http://${address}` })
+    await window.load(project)
+    const kill = async () => {
+      await server.kill()
+      await eventually(() => groupMembers(server.child.pid) === 0, 'end of the extension host')
+    }
+    return { ...window, kill, said: () => `${window.heard()}\n${server.said}` }
+  }
+  // A window whose server was killed may come back with a new chat.
+  const losesConversations = true
+  return {
+    example: source,
+    types: ['node'],
+    losesConversations,
+    start,
+    people,
+    peopleAgain,
+    close: () => window?.close(),
+  }
+}
+
+const client = (name, script) => ({
+  name: `VS Code (${name})`,
+  version: `1.139.1, code-server ${VERSION}`,
+  prepare: (place) => prepare(script, place),
+})
+
+module.exports = {
+  bundled: client('bundled', 'package:bundled'),
+  withDependencies: client('with dependencies', 'package'),
+}
