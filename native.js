@@ -109,8 +109,9 @@ if (addon === undefined && misses.length > 0) {
   const tried = misses.map(({ name, error }) => `  ${name}: ${String(error?.message ?? error).split('\n')[0]}`)
   const isNowhere = misses.every(({ error }) => error?.code === 'MODULE_NOT_FOUND')
   const advice = `\nIt comes as the optional dependency outlive-${platform}: install without leaving those out.`
+  const bundled = '\nIn a bundle: leave "outlive" external, and ship node_modules with it.'
   const message = `outlive: no addon for ${platform} could be loaded. Tried:\n${tried.join('\n')}`
-  throw new Error(isNowhere ? message + advice : message, {
+  throw new Error(message + (isNowhere ? advice : '') + bundled, {
     cause: new AggregateError(misses.map(({ error }) => error)),
   })
 }

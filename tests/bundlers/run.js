@@ -22,17 +22,34 @@ const VERSIONS = {
   'webpack-cli': '7.3.1',
   'node-loader': '2.1.0',
   rolldown: '1.3.2',
+  vite: '8.3.8',
+  rollup: '4.68.7',
+  '@rollup/plugin-commonjs': '29.0.3',
+  '@rollup/plugin-node-resolve': '16.0.3',
   bun: '1.4.5',
   typescript: '5.9.3',
 }
 const PLATFORM = `linux-${process.arch}-gnu`
+const ADDON = new RegExp(`outlive-${PLATFORM}/outlive.${PLATFORM}.node`)
 const TOLD = { isOurs: true, status: 'failed', exitCode: 3, outputPreview: 'from the bundle\n' }
 
 const tool = (name) => join(CACHE, 'node_modules/.bin', name)
 const NODE = process.execPath
 const ESBUILD = [tool('esbuild'), 'plugin.ts', '--bundle', '--platform=node', '--log-level=error']
 
-/** Each: how it bundles `plugin.ts` into `out/`, and how the bundle is run. `says`: what cannot work, and must say so. */
+const ROLLUP = [
+  'plugin.js',
+  '--silent',
+  '--plugin',
+  tool('../@rollup/plugin-node-resolve'),
+  '--plugin',
+  tool('../@rollup/plugin-commonjs'),
+]
+
+/**
+ * Each: how it bundles `plugin.ts` into `out/`, and how the bundle is run. `says`: what cannot work, and must say so; `refuses`:
+ * what the bundler says itself when it will not bundle the addon, which is where docs/troubleshooting.md begins.
+ */
 const BUNDLERS = {
   'esbuild, copy loader': { bundle: [...ESBUILD, '--loader:.node=copy', '--outfile=out/index.js'] },
   'esbuild, external': { bundle: [...ESBUILD, '--external:outlive', '--outfile=out/index.js'], external: true },
@@ -66,6 +83,23 @@ const BUNDLERS = {
     ],
     external: true,
   },
+  'Vite, external': {
+    bundle: [tool('vite'), 'build', '--logLevel', 'error'],
+    external: true,
+    run: [NODE, 'index.mjs'],
+  },
+  'rollup, external': {
+    bundle: [tool('rollup'), ...ROLLUP, '--external', 'outlive', '--format', 'es', '-o', 'out/index.mjs'],
+    external: true,
+    run: [NODE, 'index.mjs'],
+  },
+  'rollup, addon external': {
+    bundle: [tool('rollup'), ...ROLLUP, '--external', `outlive-${PLATFORM}`, '--format', 'es', '-o', 'out/index.mjs'],
+    run: [NODE, 'index.mjs'],
+    says: /leave "outlive" external/,
+  },
+  rollup: { bundle: [tool('rollup'), ...ROLLUP, '--format', 'es', '-o', 'out/index.mjs'], refuses: ADDON },
+  Vite: { bundle: [tool('vite'), 'build', '--logLevel', 'error', '--mode', 'bundled'], refuses: ADDON },
   'bun build': {
     bundle: [tool('bun'), 'build', 'plugin.ts', '--target=node', '--format=cjs', '--outdir=out'],
     run: [NODE, 'plugin.js'],
@@ -88,6 +122,11 @@ const WEBPACK_CONFIG = `module.exports = (env) => ({
   resolveLoader: { modules: [${JSON.stringify(join(CACHE, 'node_modules'))}] },
 })`
 
+const VITE_CONFIG = `export default ({ mode }) => ({
+  build: { ssr: 'plugin.ts', outDir: 'out', rolldownOptions: { output: { entryFileNames: 'index.mjs' } } },
+  ssr: mode === 'bundled' ? { noExternal: true } : { external: ['outlive'] },
+})`
+
 const TRACE = `const { nodeFileTrace } = require(${JSON.stringify(join(CACHE, 'node_modules/@vercel/nft'))})
 const { cpSync } = require('node:fs')
 nodeFileTrace(['plugin.js'], { base: __dirname }).then(({ fileList }) => {
@@ -104,7 +143,7 @@ function npm(args, cwd) {
 
 function installBundlers() {
   const wanted = Object.entries(VERSIONS).map(([name, version]) => `${name}@${version}`)
-  if (existsSync(tool('webpack')) && existsSync(tool('rolldown')) && existsSync(tool('bun'))) return
+  if (['webpack', 'rolldown', 'bun', 'vite', 'rollup'].every((name) => existsSync(tool(name)))) return
   mkdirSync(CACHE, { recursive: true })
   npm(['install', '--prefix', CACHE, ...wanted], CACHE)
 }
@@ -122,17 +161,24 @@ function makeProject(project) {
   copyFileSync(join(__dirname, 'plugin.ts'), join(project, 'plugin.ts'))
   writeFileSync(join(project, 'webpack.config.js'), WEBPACK_CONFIG)
   writeFileSync(join(project, 'trace.js'), TRACE)
+  writeFileSync(join(project, 'vite.config.mjs'), VITE_CONFIG)
   // For those that take JavaScript only.
   execFileSync(tool('esbuild'), ['plugin.ts', '--format=cjs', '--outfile=plugin.js', '--log-level=error'], {
     cwd: project,
   })
 }
 
+function refusal({ status, stdout, stderr }, expected) {
+  if (status === 0) return 'it bundles: then the bundle has to run'
+  return expected.test(`${stdout}${stderr}`) ? undefined : `it does not say ${expected}:\n${stdout}${stderr}`
+}
+
 /** Bundles, moves the bundle away from everything, runs it; undefined, or what is wrong. */
-function attempt({ bundle, run = [NODE, 'index.js'], external, says }, project, place) {
+function attempt({ bundle, run = [NODE, 'index.js'], external, says, refuses }, project, place) {
   rmSync(join(project, 'out'), { recursive: true, force: true })
   const [bundler, ...bundlerArguments] = bundle
   const built = spawnSync(bundler, bundlerArguments, { cwd: project, encoding: 'utf8' })
+  if (refuses !== undefined) return refusal(built, refuses)
   if (built.status !== 0) return `bundling failed:\n${built.error ?? ''}${built.stdout}${built.stderr}`
   cpSync(join(project, 'out'), place, { recursive: true })
   if (external) cpSync(join(project, 'node_modules'), join(place, 'node_modules'), { recursive: true })
@@ -162,7 +208,8 @@ function main(names) {
       if (names.length > 0 && !names.some((part) => name.includes(part))) continue
       const place = mkdtempSync(join(tmpdir(), 'outlive-bundle-'))
       const wrong = attempt(bundler, base, place)
-      const result = bundler.says === undefined ? 'runs' : 'cannot work, and says so'
+      const works = bundler.says === undefined && bundler.refuses === undefined
+      const result = works ? 'runs' : 'cannot work, and says so'
       const size = existsSync(join(base, 'out')) ? `${Math.round(sizeOf(join(base, 'out')) / 1000)} kB` : ''
       console.log(`${name.padEnd(24)} ${wrong === undefined ? `${result} (${size})` : `FAILS\n${wrong}`}`)
       failed ||= wrong !== undefined
