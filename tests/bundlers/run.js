@@ -11,6 +11,7 @@ const { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, r
   require('node:fs')
 const { homedir, tmpdir } = require('node:os')
 const { join } = require('node:path')
+const { row } = require('../table.js')
 
 const ROOT = join(__dirname, '../..')
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-bundlers')
@@ -212,6 +213,7 @@ function main(names) {
       const result = works ? 'runs' : 'cannot work, and says so'
       const size = existsSync(join(base, 'out')) ? `${Math.round(sizeOf(join(base, 'out')) / 1000)} kB` : ''
       console.log(`${name.padEnd(24)} ${wrong === undefined ? `${result} (${size})` : `FAILS\n${wrong}`}`)
+      row(name, 'a bundle in an empty folder', wrong === undefined ? result : 'FAILS')
       failed ||= wrong !== undefined
       rmSync(place, { recursive: true, force: true })
     }

@@ -15,6 +15,7 @@ const { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } = requi
 const { tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { aliveMarked } = require('../conformance/support.js')
+const { row } = require('../table.js')
 const { fakeModel } = require('./fake-model.js')
 const { checkTypes, eventually } = require('./support.js')
 
@@ -160,6 +161,7 @@ async function main(names) {
     const seconds = ((Date.now() - began) / 1000).toFixed(1)
     console.log(`${client.name} ${client.version}: ${skipped ? `SKIPPED, ${skipped}` : outcome} (${seconds} s)`)
     for (const promise of held) console.log(`  ✓ ${promise}`)
+    row(`${client.name} ${client.version}`, 'end to end', skipped ? 'SKIPPED' : outcome)
     if (failure !== undefined) {
       console.log(`  ✗ ${failure}`)
       process.exitCode = 1

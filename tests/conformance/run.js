@@ -12,6 +12,7 @@ const { existsSync, mkdirSync } = require('node:fs')
 const { homedir } = require('node:os')
 const { basename, join } = require('node:path')
 const { createInterface } = require('node:readline')
+const { row } = require('../table.js')
 
 const LIMIT_MS = 300_000
 const ROOT = join(__dirname, '../..')
@@ -105,6 +106,7 @@ async function main(names) {
       console.log(
         `${name.padEnd(12)} ${version.padEnd(10)} ${place.padEnd(8)} ${outcome} (${(ms / 1000).toFixed(1)} s)`,
       )
+      row(`${name} (${version})`, `conformance, ${place} thread`, outcome)
       for (const failure of failures) console.log(`\n${failure}\n`)
       failed ||= failures.length > 0
     }

@@ -23,6 +23,7 @@ const {
 const { homedir, tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { TaskRegistry } = require('../../index.js')
+const { row } = require('../table.js')
 
 const LIMIT_MS = 60_000
 const FILES = 5
@@ -203,6 +204,7 @@ async function main(names) {
       console.log(
         `${name.padEnd(24)} ${wrong === undefined ? `holds (${seconds} s)` : `FAILS (${seconds} s)\n${wrong}`}`,
       )
+      row(name, "a plugin author's tests", wrong === undefined ? 'holds' : 'FAILS')
       failed ||= wrong !== undefined
     }
   } finally {
