@@ -133,7 +133,7 @@ async function run({ prepare }) {
     return host
   }
   try {
-    client = prepare({ dir, project, home, store, modelUrl: model.url })
+    client = prepare({ dir, project, home, store, modelUrl: model.url, seen: model.seen })
     if (client.skipped) return { held, skipped: client.skipped }
     await scenario({ client, dir, model, check: (promise) => held.push(promise), onHost })
     return { held }

@@ -35,7 +35,6 @@ function look() {
       .map((node) => node.textContent)
   return {
     model: texts('.interactive-input-part').join('\n'),
-    requests: texts('.interactive-request').join('\n'),
     isBusy: texts('.chat-response-loading, .interactive-input-part .codicon-stop-circle').length > 0,
     notifications: texts('.notification-toast'),
     output: texts('.editor-instance .view-lines').join('\n').replaceAll('\u00a0', ' '),
@@ -56,7 +55,7 @@ async function shown(page, selector, text) {
 }
 
 /** What a person can do in the window. */
-function hands(page) {
+function hands(page, atModel) {
   const seen = () => page.evaluate(look)
   let turns = 0
 
@@ -73,10 +72,13 @@ function hands(page) {
     await page.focus('.interactive-input-editor :is(textarea, .native-edit-context)')
     await page.keyboard.sendCharacter(`${text}\n${mark}`)
     await page.keyboard.press('Enter')
+    // Asked of the model: the window forgets what has left the screen.
+    const isAnswered = (messages) =>
+      messages.some((message) => message.text.includes(mark)) &&
+      (!text.startsWith('CALL') || messages.at(-1).role === 'tool')
     const isOver = async () => {
       await (await shown(page, 'a.monaco-button', 'Allow in this Session'))?.press('Enter')
-      const { requests, isBusy } = await seen()
-      return requests.includes(mark) && !isBusy
+      return atModel.some(isAnswered) && !(await seen()).isBusy
     }
     await eventually(isOver, `end of turn ${turns}`)
   }
@@ -120,7 +122,7 @@ function hands(page) {
   return { load, ask, notification, runCommand, press, output, screenshot }
 }
 
-async function openWindow({ modules, home, browser, origin }) {
+async function openWindow({ modules, home, browser, seen, origin }) {
   const { default: puppeteer } = await import(pathToFileURL(join(modules, PUPPETEER)).href)
   const chromium = await puppeteer.launch({
     executablePath: browser,
@@ -135,7 +137,7 @@ async function openWindow({ modules, home, browser, origin }) {
   })
   await page.goto(`${origin}/healthz`)
   await page.evaluate(turnChatOn)
-  const { load, ...actions } = hands(page)
+  const { load, ...actions } = hands(page, seen)
   return { ...actions, load: (folder) => load(origin, folder), heard: () => said, close: () => chromium.close() }
 }
 

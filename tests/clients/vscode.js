@@ -97,7 +97,7 @@ async function peopleAgain(host, check) {
   check('a person is notified of it too')
 }
 
-function prepare(script, { dir, project, home, modelUrl }) {
+function prepare(script, { dir, project, home, modelUrl, seen }) {
   const browser = chromium()
   if (browser === '') return { skipped: 'it needs chromium, or root and apt-get to install it' }
   const modules = install('vscode', [`code-server@${VERSION}`, ...TOOLS], installDependencies)
@@ -116,7 +116,7 @@ function prepare(script, { dir, project, home, modelUrl }) {
     const args = [...program, ...options, '--bind-addr', address, project]
     const server = run(node, args, { env, cwd: project, detached: true })
     address = await eventually(() => /listening on http:\/\/([\d.:]+)/.exec(server.said)?.[1], 'server that listens')
-    window ??= await openWindow({ modules, home, browser, origin: `http://${address}` })
+    window ??= await openWindow({ modules, home, browser, seen, origin: `http://${address}` })
     await window.load(project)
     const kill = async () => {
       await server.kill()
