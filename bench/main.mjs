@@ -17,7 +17,7 @@ import { outlive } from './peers.mjs'
 import { picture } from './picture.mjs'
 import { judged, markdown, table } from './report.mjs'
 
-const FIGURES = { latency, throughput, kill, growth, idle, store, load, heap }
+const FIGURES = { latency, throughput, kill, idle, growth, store, load, heap }
 
 const { values } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' } } })
 if (values.only !== undefined && !(values.only in FIGURES)) {

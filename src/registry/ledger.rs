@@ -132,8 +132,8 @@ impl Ledger {
         }
     }
 
-    pub(super) fn running(&self) -> impl Iterator<Item = &TaskId> {
-        self.running.iter()
+    pub(super) fn running(&self) -> &BTreeSet<TaskId> {
+        &self.running
     }
 
     /// The tasks of a session, in no order.

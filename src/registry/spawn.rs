@@ -83,8 +83,8 @@ struct Place {
 impl Place {
     fn reserve(shared: &Arc<Shared>, ledger: &mut Ledger) -> Result<Place> {
         let starting = ledger.reserved;
-        if ledger.running().count() + starting >= shared.max_running {
-            let running = ledger.running().cloned().collect();
+        if ledger.running().len() + starting >= shared.max_running {
+            let running = ledger.running().iter().cloned().collect();
             return Err(Error::TaskLimitExceeded { limit: shared.max_running, running, starting });
         }
         ledger.reserved += 1;
