@@ -1,20 +1,18 @@
 // Running tasks that say nothing: how often anything of ours wakes, and what it weighs.
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { fileURLToPath } from 'node:url'
 
-export async function idle({ ours, quick }) {
+export async function idle({ ours, dir, quick }) {
   const [count, seconds] = quick ? [100, 5] : [1000, 20]
-  const start = () =>
-    Promise.all(
-      Array.from({ length: count / 2 }, () => ours.tasks.spawn('exec sleep 600', { shell: '/bin/sh', notify: false })),
-    )
-  // The first half pays for what JavaScript's heap and the allocators keep for good.
-  const ids = await start()
-  const rss = settledRss()
-  ids.push(...(await start()))
-  const hostBytes = (settledRss() - rss) / (count / 2)
+  const memory = fileURLToPath(new URL('../memory.mjs', import.meta.url))
+  const hostBytes = Number(
+    execFileSync(process.execPath, [memory, join(dir, 'memory'), `${count}`], { encoding: 'utf8' }),
+  )
+  const start = () => ours.tasks.spawn('exec sleep 600', { shell: '/bin/sh', notify: false })
+  const ids = await Promise.all(Array.from({ length: count }, start))
   const supervisors = ids.map((id) => parentOf(ours.tasks.status(id, { previewBytes: 0 }).pid))
   const before = switches(supervisors)
   await pause(seconds * 1000)
@@ -39,13 +37,6 @@ export async function idle({ ours, quick }) {
       absolute: 4,
     },
   ]
-}
-
-/** What this process holds, without what JavaScript has dropped. */
-function settledRss() {
-  setFlagsFromString('--expose-gc')
-  runInNewContext('gc')()
-  return process.memoryUsage.rss()
 }
 
 const stat = (pid) => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
