@@ -115,21 +115,39 @@ fn push(queue: &mut [u32], filled: &mut usize, pid: u32) {
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.
 pub(crate) fn handles(pid: u32, signal: u8) -> bool {
-    let mut buffer = [0; 4096];
-    let Some(status) = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/status"), &mut buffer) else {
+    // What is blocked may be taken from a queue, as tini and systemd do. While `sigwait` waits, the mask does not show it.
+    let mut buffer = [0; 16];
+    let call = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/syscall"), &mut buffer);
+    call.is_some_and(|call| call.starts_with(process::IN_SIGWAIT)) || masks(pid, signal)
+}
+
+/// Is this signal in one of the masks of a process?
+fn masks(pid: u32, signal: u8) -> bool {
+    const MASKS: [[u8; 8]; 3] = [*b"SigBlk:\t", *b"SigIgn:\t", *b"SigCgt:\t"];
+    let Ok(status) = File::open(-1, Path::new().text(b"/proc/").number(pid).text(b"/status").text_with_nul()) else {
         return true;
     };
     let mut found = 0;
-    for line in status.split(|byte| *byte == b'\n') {
-        if let Some(mask) = line.strip_prefix(b"SigIgn:\t").or_else(|| line.strip_prefix(b"SigCgt:\t")) {
-            found += 1;
-            let mask = mask.iter().fold(0u64, |mask, digit| (mask << 4) | u64::from(hexadecimal(*digit)));
-            if mask & process::bit(signal) != 0 {
-                return true;
+    let (mut name, mut column, mut mask) = (0u64, 0, 0u64);
+    let mut buffer = [0; 512];
+    // By pieces: who is in many groups has lines of any length.
+    while let Ok(length @ 1..) = files::read(status.number(), &mut buffer) {
+        for byte in buffer.iter().take(length) {
+            match (*byte, column) {
+                (b'\n', _) => {
+                    let is_mask = MASKS.contains(&name.to_be_bytes());
+                    if is_mask && mask & process::bit(signal) != 0 {
+                        return true;
+                    }
+                    found += usize::from(is_mask);
+                    (name, column, mask) = (0, 0, 0);
+                }
+                (byte, 0..8) => (name, column) = ((name << 8) | u64::from(byte), column + 1),
+                (byte, _) => mask = (mask << 4) | u64::from(hexadecimal(byte)),
             }
         }
     }
-    found < 2
+    found < MASKS.len()
 }
 
 fn hexadecimal(digit: u8) -> u8 {

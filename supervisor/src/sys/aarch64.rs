@@ -40,6 +40,8 @@ pub(super) mod number {
     pub(in crate::sys) const CLOSE_RANGE: usize = 436;
 }
 
+/// How `/proc/<pid>/syscall` begins for who sleeps in rt_sigtimedwait.
+pub(crate) const IN_SIGWAIT: &[u8] = b"137 ";
 pub(super) const O_DIRECTORY: usize = 0o40_000;
 pub(super) const O_NOFOLLOW: usize = 0o100_000;
 

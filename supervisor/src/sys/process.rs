@@ -1,6 +1,7 @@
 //! Processes, signals, clocks, sleep.
 
 use super::files::File;
+pub(crate) use super::machine::IN_SIGWAIT;
 use super::machine::number;
 use super::{Errno, Result, call, ignore, number, plain};
 
