@@ -7,7 +7,12 @@ seconds=${1:-60}
 targets=${2:-orders records}
 export RUSTC_BOOTSTRAP=1
 
-for target in $targets; do mkdir -p "fuzz/corpus/$target" "fuzz/seeds/$target"; done
+# The records stand in memory where there is a file system for that.
+TMPDIR=$(mktemp -d "$([ -d /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")/outlive-fuzz.XXXXXX")
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
+mkdir -p fuzz/seeds/orders fuzz/seeds/records
 printf 'kill 15 2000\n' >fuzz/seeds/orders/kill
 printf 'kill 9 0\nkill 64 18446744073709551615\nstop\n' >fuzz/seeds/orders/several
 for task in tests/formats/*/*/; do
@@ -22,6 +27,7 @@ done
 
 for target in $targets; do
   echo "== $target, $seconds s"
+  mkdir -p "fuzz/corpus/$target"
   cargo fuzz run "$target" --sanitizer "${SANITIZER:-address}" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
     -max_total_time="$seconds" -max_len=8192 -print_final_stats=1
 done

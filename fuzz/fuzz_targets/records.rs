@@ -3,7 +3,6 @@
 #![no_main]
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -20,11 +19,9 @@ struct Place {
     dir: TaskDir,
 }
 
-/// One directory for all inputs, in memory where there is such a file system.
+/// One directory for all inputs of a process.
 static PLACE: LazyLock<Place> = LazyLock::new(|| {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let root: PathBuf = parent.join(format!("outlive-fuzz-{}", std::process::id()));
+    let root = std::env::temp_dir().join(format!("outlive-fuzz-{}", std::process::id()));
     let store = Store::open(&root).expect("the directory takes a store");
     let session = SessionId::default_session();
     let task = TaskId::new(1);
@@ -53,16 +50,17 @@ fuzz_target!(|bytes: &[u8]| {
         let record = fs::read(place.dir.file(names::ENDED)).expect("an ending was read from it");
         assert_eq!(record.last(), Some(&b'\n'), "a torn record was an ending");
     }
-    read_output(&place.dir, i64::from(bytes.first().copied().unwrap_or(0)) - 64);
+    let [first, last] = [bytes.first(), bytes.last()].map(|byte| byte.copied().unwrap_or(0));
+    read_output(&place.dir, i64::from(first) - 64, 16 + 4 * u64::from(last));
 });
 
 /// A preview and every page, from the beginning and from somewhere: each goes on, and none is of more than there is.
-fn read_output(dir: &TaskDir, somewhere: i64) {
+fn read_output(dir: &TaskDir, somewhere: i64, max_bytes: u64) {
     let shown = store::preview(dir, StderrMode::Separate, 100).expect("the output can be read");
     assert!(shown.dropped_bytes <= shown.stdout_bytes);
     for mut from in [0, somewhere] {
         loop {
-            let request = PageRequest { stream: Stream::Stdout, from, max_bytes: 16, whole_lines: false, complete: true };
+            let request = PageRequest { stream: Stream::Stdout, from, max_bytes, whole_lines: false, complete: true };
             let chunk = store::page(dir, StderrMode::Separate, request).expect("the output can be read");
             assert!(chunk.next_offset <= chunk.total_bytes);
             if chunk.eof {
