@@ -1,6 +1,7 @@
 'use strict'
 // Finds the addon of this platform. Each shipped file stands in a `require` of its own, with a literal name, in a `try`
-// of its own: bundlers follow literals only, and outside of a `try` refuse the build over one that is not installed.
+// of its own: bundlers follow literals only, and outside of a `try` refuse the build over one that is not installed. Those
+// that take no addon show the line at which they stop: it says what to do.
 //
 // `NativeRegistry` is undefined on platforms for which nothing is shipped: the package loads there all the same.
 
@@ -61,7 +62,7 @@ function load() {
         miss('./outlive.linux-x64-gnu.node', error)
       }
       try {
-        return require('outlive-linux-x64-gnu')
+        return require('outlive-linux-x64-gnu') // Bundling stops here? Then leave "outlive" external.
       } catch (error) {
         miss('outlive-linux-x64-gnu', error)
       }
@@ -73,7 +74,7 @@ function load() {
         miss('./outlive.linux-arm64-gnu.node', error)
       }
       try {
-        return require('outlive-linux-arm64-gnu')
+        return require('outlive-linux-arm64-gnu') // Bundling stops here? Then leave "outlive" external.
       } catch (error) {
         miss('outlive-linux-arm64-gnu', error)
       }
@@ -85,7 +86,7 @@ function load() {
         miss('./outlive.linux-x64-musl.node', error)
       }
       try {
-        return require('outlive-linux-x64-musl')
+        return require('outlive-linux-x64-musl') // Bundling stops here? Then leave "outlive" external.
       } catch (error) {
         miss('outlive-linux-x64-musl', error)
       }
@@ -97,7 +98,7 @@ function load() {
         miss('./outlive.linux-arm64-musl.node', error)
       }
       try {
-        return require('outlive-linux-arm64-musl')
+        return require('outlive-linux-arm64-musl') // Bundling stops here? Then leave "outlive" external.
       } catch (error) {
         miss('outlive-linux-arm64-musl', error)
       }

@@ -74,6 +74,8 @@ const RUNNERS = {
   },
   'Jest 30, no clean-up': jest(JEST_30, { config: { testEnvironmentOptions: { globalsCleanup: 'off' } } }),
   'Jest 29': jest(JEST_29),
+  // As with jsdom and a mocked network: packages are resolved as if this were no Node.
+  'Jest 29, no conditions': jest(JEST_29, { config: { testEnvironmentOptions: { customExportConditions: [''] } } }),
   'Jest 30, open handles': jest(JEST_30, { flags: ['--detectOpenHandles'] }),
   // It names a handle that napi-rs makes in each addon as it is loaded, and that keeps nothing alive.
   'Jest 29, open handles': {
