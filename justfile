@@ -69,7 +69,7 @@ runners *names:
 fuzz seconds="60" *targets:
     fuzz/run.sh {{seconds}} {{targets}}
 
-# The Rust tests with every memory access looked at: `just sanitize valgrind`, `just sanitize address`, or both.
+# Every memory access looked at: `just sanitize valgrind` and `just sanitize address` the Rust tests, `just sanitize node` Node's.
 sanitize *ways:
     tools/sanitize.sh {{ways}}
 

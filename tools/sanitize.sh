@@ -1,15 +1,38 @@
 #!/usr/bin/env bash
-# sanitize.sh [valgrind] [address]: the Rust tests with each memory access looked at. Under valgrind without properties and pages,
-# which read a file thousands of times. Needs valgrind; AddressSanitizer comes with the compiler, which RUSTC_BOOTSTRAP lets use it.
+# sanitize.sh [valgrind] [address] [node]: the Rust tests, or all promises in Node, with each memory access of ours looked at. Under
+# valgrind without properties and pages, which read a file thousands of times. Needs valgrind; AddressSanitizer comes with the
+# compiler, which RUSTC_BOOTSTRAP lets use it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PROPTEST_CASES=16
-ways=${*:-valgrind address}
+ways=${*:-valgrind address node}
+host=$(rustc -vV | sed -n 's/^host: //p')
+# A target of its own keeps the flags away from build scripts and procedural macros.
+instrumented=(--target "$host" --target-dir "${CARGO_TARGET_DIR:-target}/address")
 
 # The test binaries of the addon's rooms and of the protocol.
 binaries() {
   cargo test --lib --no-run --message-format=json "$@" 2>/dev/null |
     sed -n 's/.*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1/p'
+}
+
+# Node is built without it, so that the sanitizer's own library has to be there first. What Node and the commands do with
+# signals stays theirs.
+under_node() {
+  local archive
+  place=$(mktemp -d)
+  trap 'rm -rf "$place"' EXIT
+  archive=$(find "$(rustc --print sysroot)/lib/rustlib/$host/lib" -name 'librustc*_rt.asan.a')
+  cp "$archive" "$place/asan.a"
+  ar d "$place/asan.a" "$(ar t "$place/asan.a" | grep preinit)" # for executables only
+  cc -shared -o "$place/runtime.so" -Wl,--whole-archive "$place/asan.a" -Wl,--no-whole-archive -lpthread -ldl -lm -lrt
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo build --release --lib "${instrumented[@]}"
+  cp "${CARGO_TARGET_DIR:-target}/address/$host/release/liboutlive.so" "$place/outlive.node"
+  local options=detect_leaks=0:log_path=$place/report signal
+  for signal in segv abort sigbus sigill sigfpe; do options+=:handle_$signal=0; done
+  ASAN_OPTIONS=$options LD_PRELOAD=$place/runtime.so OUTLIVE_NATIVE=$place/outlive.node node tests/conformance/run.js node ||
+    { cat "$place"/report* 2>/dev/null; return 1; }
+  ! compgen -G "$place/report*" >/dev/null || { cat "$place"/report*; return 1; }
 }
 
 for way in $ways; do
@@ -23,10 +46,9 @@ for way in $ways; do
       done
       ;;
     address)
-      # A target of its own keeps the flags away from build scripts and procedural macros.
-      RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
-        cargo test --lib --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir "${CARGO_TARGET_DIR:-target}/address"
+      RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --lib "${instrumented[@]}"
       ;;
-    *) echo "neither valgrind nor address: $way" >&2; exit 2 ;;
+    node) under_node ;;
+    *) echo "neither valgrind, address nor node: $way" >&2; exit 2 ;;
   esac
 done
