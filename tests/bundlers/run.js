@@ -12,9 +12,9 @@ const { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, r
 const { homedir, tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { stripVTControlCharacters } = require('node:util')
+const { PLATFORM, makeProject, npm } = require('../packed.js')
 const { row } = require('../table.js')
 
-const ROOT = join(__dirname, '../..')
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-bundlers')
 const VERSIONS = {
   esbuild: '0.28.2',
@@ -31,7 +31,6 @@ const VERSIONS = {
   bun: '1.4.5',
   typescript: '5.9.3',
 }
-const PLATFORM = `linux-${process.arch}-gnu`
 const TOLD = { isOurs: true, status: 'failed', exitCode: 3, outputPreview: 'from the bundle\n' }
 
 const tool = (name) => join(CACHE, 'node_modules/.bin', name)
@@ -142,13 +141,6 @@ nodeFileTrace(['plugin.js'], { base: __dirname }).then(({ fileList }) => {
   cpSync('plugin.js', 'out/index.js')
 })`
 
-function npm(args, cwd) {
-  execFileSync('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-}
-
 function installBundlers() {
   const wanted = Object.entries(VERSIONS).map(([name, version]) => `${name}@${version}`)
   if (['webpack', 'rolldown', 'bun', 'vite', 'rollup'].every((name) => existsSync(tool(name)))) return
@@ -156,16 +148,9 @@ function installBundlers() {
   npm(['install', '--prefix', CACHE, ...wanted], CACHE)
 }
 
-/** A plugin's project, with the packages as a registry would give them. */
-function makeProject(project) {
-  const platform = join(project, 'platform')
-  const addon = `outlive.${PLATFORM}.node`
-  cpSync(join(ROOT, 'npm', PLATFORM), platform, { recursive: true })
-  copyFileSync(join(ROOT, addon), join(platform, addon))
-  npm(['pack', ROOT, platform], project)
-  const packed = readdirSync(project).filter((name) => name.endsWith('.tgz'))
-  writeFileSync(join(project, 'package.json'), '{ "name": "plugin", "private": true }')
-  npm(['install', '--offline', ...packed.map((name) => `./${name}`)], project)
+/** The plugin's project, with what each bundler reads. */
+function prepare(project) {
+  makeProject(project)
   copyFileSync(join(__dirname, 'plugin.ts'), join(project, 'plugin.ts'))
   writeFileSync(join(project, 'webpack.config.js'), WEBPACK_CONFIG)
   writeFileSync(join(project, 'trace.js'), TRACE)
@@ -212,7 +197,7 @@ function main(names) {
   const base = mkdtempSync(join(tmpdir(), 'outlive-bundlers-'))
   let failed = false
   try {
-    makeProject(base)
+    prepare(base)
     for (const [name, bundler] of Object.entries(BUNDLERS)) {
       if (names.length > 0 && !names.some((part) => name.includes(part))) continue
       const place = mkdtempSync(join(tmpdir(), 'outlive-bundle-'))

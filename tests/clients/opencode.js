@@ -3,7 +3,8 @@
 
 const { copyFileSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
 const { join } = require('node:path')
-const { ROOT, eventually, install, run } = require('./support.js')
+const { ROOT } = require('../packed.js')
+const { eventually, install, run } = require('./support.js')
 
 const VERSION = '1.18.33'
 const MODEL = { providerID: 'fake', modelID: 'fake-1' }

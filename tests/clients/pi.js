@@ -3,7 +3,8 @@
 
 const { cpSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
 const { join } = require('node:path')
-const { ROOT, eventually, install, run } = require('./support.js')
+const { ROOT } = require('../packed.js')
+const { eventually, install, run } = require('./support.js')
 
 const VERSION = '0.87.1'
 const SESSION = '0199c0de-0000-7000-8000-000000000001'

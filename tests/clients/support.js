@@ -6,15 +6,10 @@ const { existsSync, mkdirSync, writeFileSync } = require('node:fs')
 const { homedir } = require('node:os')
 const { dirname, join } = require('node:path')
 const { setTimeout: pause } = require('node:timers/promises')
+const { ROOT, npm } = require('../packed.js')
 
-const ROOT = join(__dirname, '../..')
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-clients')
 const LIMIT_MS = 60_000
-
-function npm(args, cwd) {
-  const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
-  execFileSync('npm', [...args, ...quiet], { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
-}
 
 /** Installs packages once, into the cache, and then does the `rest`; returns their node_modules. */
 function install(name, packages, rest = () => {}) {
@@ -75,4 +70,4 @@ function run(program, args, options) {
   return heard
 }
 
-module.exports = { CACHE, ROOT, checkTypes, eventually, install, npm, run }
+module.exports = { CACHE, checkTypes, eventually, install, run }

@@ -3,14 +3,14 @@
 // installed as people do. Chromium shows the window, and the chat in it is VS Code's own, with a model of ours at its end.
 
 const { execFileSync, spawnSync } = require('node:child_process')
-const { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs')
+const { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs')
 const { join } = require('node:path')
-const { CACHE, ROOT, eventually, install, npm, run } = require('./support.js')
+const { ROOT, npm, pack } = require('../packed.js')
+const { CACHE, eventually, install, run } = require('./support.js')
 const { openWindow } = require('./vscode-window.js')
 
 const VERSION = '4.139.1'
 const SCREENSHOT = join(CACHE, 'vscode-notification.png')
-const PLATFORM = `linux-${process.arch}-gnu`
 const TOOLS = [
   `node-linux-${process.arch}@24.21.0`,
   'puppeteer-core@25.16.0',
@@ -40,15 +40,11 @@ function chromium() {
 /** The example with its dependencies, as `npm install` gives them to a user who has copied it; returns the packed extension. */
 function packExtension({ dir, modules, script }) {
   const extension = join(dir, 'vscode-extension')
-  const platform = join(dir, 'platform')
   cpSync(join(ROOT, 'examples/vscode-extension'), extension, { recursive: true })
-  cpSync(join(ROOT, 'npm', PLATFORM), platform, { recursive: true })
-  copyFileSync(join(ROOT, `outlive.${PLATFORM}.node`), join(platform, `outlive.${PLATFORM}.node`))
-  npm(['pack', ROOT, platform], dir)
-  const packed = readdirSync(dir).filter((name) => name.endsWith('.tgz'))
+  const tarballs = pack(dir)
   // Of its development dependencies only those that its scripts run, and those are in the cache.
   symlinkSync(modules, join(dir, 'node_modules'))
-  npm(['install', '--offline', '--omit=dev', ...packed.map((name) => join(dir, name))], extension)
+  npm(['install', '--offline', '--omit=dev', ...tarballs], extension)
   npm(['run', script], extension)
   return { source: join(extension, 'extension.ts'), vsix: join(extension, 'outlive-shell.vsix') }
 }

@@ -9,8 +9,6 @@
 
 const { execFileSync, spawn } = require('node:child_process')
 const {
-  copyFileSync,
-  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -23,14 +21,13 @@ const {
 const { homedir, tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { TaskRegistry } = require('../../index.js')
+const { ROOT, makeProject, npm } = require('../packed.js')
 const { row } = require('../table.js')
 
 const LIMIT_MS = 60_000
 const FILES = 5
 const TESTS = 3
-const ROOT = join(__dirname, '../..')
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-runners')
-const PLATFORM = `linux-${process.arch}-gnu`
 const NODE = process.execPath
 const BUN = join(ROOT, 'node_modules/bun/bin/bun.exe')
 
@@ -107,11 +104,6 @@ import suite from '../suite.mjs'`
   return `${HEADS[kind]}\n${needs}\n${give('suite')}`
 }
 
-function npm(args, cwd) {
-  const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
-  execFileSync('npm', [...args, ...quiet], { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
-}
-
 /** The folder with the runner's `node_modules`. */
 function installed(tool) {
   const prefix = join(CACHE, tool)
@@ -123,16 +115,9 @@ function installed(tool) {
   return prefix
 }
 
-/** A plugin's project, with the packages as a registry would give them. */
-function makeProject(project) {
-  const platform = join(project, 'platform')
-  const addon = `outlive.${PLATFORM}.node`
-  cpSync(join(ROOT, 'npm', PLATFORM), platform, { recursive: true })
-  copyFileSync(join(ROOT, addon), join(platform, addon))
-  npm(['pack', ROOT, platform], project)
-  const packed = readdirSync(project).filter((name) => name.endsWith('.tgz'))
-  writeFileSync(join(project, 'package.json'), '{ "name": "plugin", "private": true }')
-  npm(['install', '--offline', ...packed.map((name) => `./${name}`)], project)
+/** The plugin's project, with the tests as modules of both kinds. */
+function prepareProject(project) {
+  makeProject(project)
   const suite = readFileSync(join(__dirname, 'suite.js'), 'utf8')
   writeFileSync(join(project, 'suite.js'), suite)
   writeFileSync(join(project, 'suite.mjs'), suite.replace('module.exports =', 'export default'))
@@ -197,7 +182,7 @@ async function main(names) {
   const project = mkdtempSync(join(tmpdir(), 'outlive-runners-'))
   let failed = false
   try {
-    makeProject(project)
+    prepareProject(project)
     for (const [name, runner] of Object.entries(RUNNERS)) {
       if (names.length > 0 && !names.some((part) => name.includes(part))) continue
       const start = Date.now()
