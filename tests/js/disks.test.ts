@@ -155,9 +155,8 @@ test('a record that is spoilt under a running task: the task is lost, and nobody
   expect(await tasks.wait(id)).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null })
 })
 
-test('a store that is removed under running tasks: no crash, and each of them has an end', async () => {
-  // R18
-  const dir = join(store.dir, 'removed')
+/** A host with two tasks that run: the first exits with 5 when `wait` lets it, the second stays. */
+async function hostOfTwo(dir: string) {
   const [ready, wait] = [readyFifo(store), gate(store)]
   const node = await host(store)
   const ids = await node.call(
@@ -170,9 +169,15 @@ test('a store that is removed under running tasks: no crash, and each of them ha
     dir,
     [obedient(ready, wait, 'exit 5'), patient(ready)],
   )
+  for (const _ of ids) await ready.line()
+  return { node, ids, wait }
+}
+
+test('a store that is removed under running tasks: no crash, and each of them has an end', async () => {
+  // R18
+  const dir = join(store.dir, 'removed')
+  const { node, ids, wait } = await hostOfTwo(dir)
   atTheEnd(() => killProcessesOf(ids))
-  await ready.line()
-  await ready.line()
   rmSync(dir, { recursive: true })
   wait.open()
   const ends = await node.call(async ({ shared }, ids) => {
@@ -191,19 +196,7 @@ withDisk(
   async () => {
     // R18
     const dir = join(store.dir, 'read-only')
-    const [ready, wait] = [readyFifo(store), gate(store)]
-    const node = await host(store)
-    const ids = await node.call(
-      async ({ outlive, shared }, storageDir, commands) => {
-        shared.tasks = new outlive.TaskRegistry({ storageDir })
-        const ids: string[] = []
-        for (const command of commands) ids.push(await shared.tasks.spawn(command))
-        return ids
-      },
-      dir,
-      [obedient(ready, wait, 'exit 5'), patient(ready)],
-    )
-    for (const _ of ids) await ready.line()
+    const { node, ids, wait } = await hostOfTwo(dir)
     // The system refuses to remount what is open for writing; a read-only view over it is as read-only for who opens it anew.
     mount('--bind', dir, dir)
     execFileSync('mount', ['-o', 'remount,ro,bind', dir])
