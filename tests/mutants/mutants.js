@@ -18,6 +18,14 @@ module.exports = [
     test: jest('strangers', ''),
   },
   {
+    promise: 'R1: a task that is known is not taken in once more',
+    file: 'src/registry/attach.rs',
+    find: '.filter(|task| !ledger.knows(task))',
+    replace: '',
+    also: { file: 'src/registry/attach.rs', find: 'if self.shared.lock().knows(id) {', replace: 'if false {' },
+    test: jest('replay', 'replay 100 times'),
+  },
+  {
     promise: 'R6: others are answered while cleanup goes on',
     file: 'src/registry/cleanup.rs',
     find: 'Duration::from_millis(2)',
@@ -107,6 +115,13 @@ module.exports = [
     alsoTest: jest('exit', 'Jest environment'),
   },
   {
+    promise: 'N1: a subscription lets the process end',
+    file: 'src/js/wake.rs',
+    find: 'weak::<true>()',
+    replace: 'weak::<false>()',
+    test: jest('exit', 'let the process end'),
+  },
+  {
     promise: 'N3: a worker that is terminated leaves its sessions to others',
     file: 'src/js/mod.rs',
     find: '                registry.detach();\n                registry.let_go();\n',
@@ -120,6 +135,13 @@ module.exports = [
     replace:
       '        let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;\n        std::thread::sleep(std::time::Duration::from_millis(40));\n',
     test: jest('workers', 'N4|event loop'),
+  },
+  {
+    promise: 'N5: a NUL in a string is told as such',
+    file: 'arguments.js',
+    find: "if (!nul && value.includes('\\0'))",
+    replace: 'if (false)',
+    test: jest('arguments', ''),
   },
   {
     promise: 'N6: subscriptions that are closed leave nothing behind',
