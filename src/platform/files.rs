@@ -109,6 +109,13 @@ pub fn reserve(file: &File, length: u64) -> io::Result<()> {
     }
 }
 
+/// What the kernel holds of the file's data is on its way to the disk afterwards; nobody has waited for it.
+pub fn start_writing(file: &File) -> io::Result<()> {
+    const ALL: libc::off64_t = 0;
+    // SAFETY: a plain system call on a descriptor that we own.
+    check(unsafe { libc::sync_file_range(file.as_raw_fd(), 0, ALL, libc::SYNC_FILE_RANGE_WRITE) }).map(|_| ())
+}
+
 /// The largest range of a file that has no bytes of its own, and reads as zeros.
 pub fn largest_hole(file: &File) -> io::Result<(u64, u64)> {
     /// A file in more pieces than this was made so by whoever wrote it.

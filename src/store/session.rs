@@ -27,6 +27,11 @@ pub fn open_session(store: &Store, session: &SessionId) -> Result<bool> {
     let path = dir.join(names::SESSION.as_str());
     match files::read_bounded(&path, MAX_SESSION_BYTES) {
         Ok(id) if id == session.as_str().as_bytes() => Ok(true),
+        Ok(id) if is_torn(&id, session) => {
+            // Only who lists sessions needs it: a store that cannot be written to can be read all the same.
+            drop(write_id(&dir, session));
+            Ok(true)
+        }
         Ok(_) => Err(Error::storage("use", path)(io::Error::new(ErrorKind::InvalidData, "it names another session"))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::storage("read", path)(error)),
@@ -54,13 +59,23 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
     write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION.as_str())))
 }
 
-/// Written aside and renamed: another host reads it whole or not at all.
+/// A power cut leaves a file that the disk has not had yet empty, cut off or zeroed.
+fn is_torn(found: &[u8], session: &SessionId) -> bool {
+    session.as_str().as_bytes().starts_with(found) || found.iter().all(|byte| *byte == 0)
+}
+
+/// Written aside and renamed: another host reads it whole or not at all. The first task of it that ends takes it along to the
+/// disk.
 fn write_id(dir: &Path, session: &SessionId) -> io::Result<()> {
     let draft = dir.join(format!("{}.{}.{}", names::SESSION.as_str(), std::process::id(), clock::monotonic_ns()));
     failpoint::pass("host.before_session_draft")?;
     let renamed = files::create(&draft)
-        .and_then(|mut file| file.write_all(session.as_str().as_bytes()))
-        .and_then(|()| failpoint::pass("host.before_session_rename"))
+        .and_then(|mut file| {
+            file.write_all(session.as_str().as_bytes())?;
+            // If it fails, the kernel does the same later.
+            drop(files::start_writing(&file));
+            failpoint::pass("host.before_session_rename")
+        })
         .and_then(|()| fs::rename(&draft, dir.join(names::SESSION.as_str())));
     renamed.inspect_err(|_| {
         // The draft may never have been made; the cause that is reported is the first one.
@@ -156,5 +171,30 @@ impl OwnerBell {
     pub fn ring(store: &Store, session: &SessionId) {
         // Without the bell the owner finds the task when it next looks at the session.
         drop(fifo::ring(&store.session_dir(session).join(names::OWNER.as_str())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn an_id_that_a_power_cut_has_torn_is_written_anew_and_another_one_is_left() {
+        // R18
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let session = SessionId::new("a session");
+        make(&store, &session).unwrap();
+        let path = store.session_dir(&session).join(names::SESSION.as_str());
+        for torn in ["", "a ses", "\0\0\0\0\0\0\0\0\0"] {
+            fs::write(&path, torn).unwrap();
+            assert!(open_session(&store, &session).unwrap(), "{torn:?}");
+            assert_eq!(fs::read(&path).unwrap(), b"a session");
+            assert_eq!(sessions(&store).unwrap(), std::slice::from_ref(&session));
+        }
+        fs::write(&path, "another").unwrap();
+        open_session(&store, &session).expect_err("it names another session");
+        assert_eq!(fs::read(&path).unwrap(), b"another");
     }
 }

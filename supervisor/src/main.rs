@@ -7,11 +7,13 @@
 //! * `watch`: the loop.
 //! * `tree`: who lives, and how all of it is ended.
 //! * `output`: the limit.
+//! * `durable`: what a power cut must not take.
 //! * `failpoint`: where tests make it fail; nothing in a release.
 //! * `sys`: every system call.
 #![no_std]
 #![no_main]
 
+mod durable;
 mod failpoint;
 mod leader;
 mod output;
@@ -56,6 +58,7 @@ fn main(arguments: &Arguments) -> u8 {
             files::close(fds::CWD);
             announce();
             ignore(failpoint::pass("supervisor.after_start_told"));
+            durable::send_asked();
             Watch::new(leader, &settings, signals).stay();
         }
         Err(errno) => record_failure(errno),
@@ -89,7 +92,7 @@ fn record_failure(errno: Errno) {
     ignore(files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));
     ignore(failpoint::pass("supervisor.after_failure"));
     announce();
-    ignore(files::sync(fds::ENDED));
+    durable::sync_all();
 }
 
 #[panic_handler]

@@ -11,6 +11,7 @@ use outlive_protocol::records::{Cause, Closed, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, Settings};
 
 use crate::announce;
+use crate::durable;
 use crate::failpoint;
 use crate::leader::Leader;
 use crate::output::{NEVER, Output};
@@ -23,10 +24,6 @@ const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
 const KILL_AGAIN_NS: u64 = 1_000_000_000;
-/// By then the host has told its news. The disk's work in the kernel would share the processors with it.
-const SYNC_AFTER_NS: u64 = 5 * NS_PER_MS;
-/// The clock's beat on which records are synced: for all that end in one beat the disk writes its journal once.
-const SYNC_BEAT_NS: u64 = 25 * NS_PER_MS;
 
 /// One task, from its command's exec until its tree is empty.
 pub(crate) struct Watch<'a> {
@@ -215,8 +212,8 @@ impl<'a> Watch<'a> {
             self.end_tree(Cause::Exit, SIGTERM, self.settings.grace_ms);
         }
         if self.ending.is_none() {
-            // They may live for days; nobody waits for us now.
-            ignore(files::sync(fds::ENDED));
+            // They may live for days.
+            durable::send_end();
         }
     }
 
@@ -292,12 +289,7 @@ impl<'a> Watch<'a> {
             ignore(failpoint::pass("supervisor.after_closed_json"));
             announce();
         }
-        ignore(failpoint::pass("supervisor.before_sync"));
-        let now = process::monotonic_ns();
-        let beat = now.saturating_add(SYNC_AFTER_NS).next_multiple_of(SYNC_BEAT_NS);
-        process::pause(beat.saturating_sub(now));
-        ignore(files::sync(fds::ENDED));
-        ignore(failpoint::pass("supervisor.after_sync"));
+        durable::sync_all();
     }
 }
 

@@ -1,41 +1,14 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { disk, mount, testOn } from './support/disk'
 import { gate, killProcessesOf, obedient, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
 import { atTheEnd, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
-/** Root in a container may not be allowed to mount. */
-function canMount(): boolean {
-  const probe = join(store.dir, 'probe')
-  mkdirSync(probe)
-  if (spawnSync('mount', ['-t', 'tmpfs', 'outlive-test', probe]).status !== 0) return false
-  return spawnSync('umount', [probe]).status === 0
-}
-
-const mounts = canMount()
-if (!mounts) console.warn('SKIPPED: tests of full and of read-only disks, which take the right to mount')
-const withDisk = mounts ? test : test.skip
-
-/** A small file system of its own, gone at the end with every process of its tasks. */
-function disk(name: string, options: string): string {
-  const dir = join(store.dir, name)
-  mkdirSync(dir, { mode: 0o700 })
-  mount('-t', 'tmpfs', '-o', `mode=700,${options}`, 'outlive-test', dir)
-  return dir
-}
-
-function mount(...args: string[]): void {
-  execFileSync('mount', args)
-  const dir = args.at(-1)!
-  atTheEnd(async () => {
-    const ids = everythingIn(dir).map((path) => basename(path))
-    await killProcessesOf(ids.filter((id) => id.startsWith('bash-')))
-    execFileSync('umount', ['-l', dir])
-  })
-}
+const withDisk = testOn(store, ['tmpfs', 'ext4'], 'full and read-only disks')
 
 /** Leaves not one byte free; returns how to free them. */
 function fillBytes(dir: string): () => void {
@@ -52,8 +25,8 @@ function fillBytes(dir: string): () => void {
   return () => unlinkSync(path)
 }
 
-/** Leaves not one inode free. */
-function fillInodes(dir: string): () => void {
+/** Leaves not one inode free, or so many. */
+function fillInodes(dir: string, free = 0): () => void {
   const filler = join(dir, 'inodes')
   mkdirSync(filler)
   let made = 0
@@ -62,14 +35,15 @@ function fillInodes(dir: string): () => void {
   } catch (error) {
     expect(error).toMatchObject({ code: 'ENOSPC' })
   }
+  for (; free > 0; free--) unlinkSync(join(filler, `${--made}`))
   return () => rmSync(filler, { recursive: true })
 }
 
-withDisk('a full disk at a start is a clear rejection that leaves nothing behind', async () => {
+withDisk('a full %s at a start is a clear rejection that leaves nothing behind', async (kind) => {
   // R17
-  const fillers = { bytes: fillBytes, inodes: fillInodes }
+  const fillers = { bytes: fillBytes, inodes: (dir: string) => fillInodes(dir) }
   for (const [name, fill] of Object.entries(fillers)) {
-    const dir = disk(`full-${name}`, 'size=4m,nr_inodes=200')
+    const dir = disk(store, `full-${name}-${kind}`, kind)
     const tasks = registryAt(dir)
     await tasks.wait(await tasks.spawn('true'))
     const empty = fill(dir)
@@ -91,9 +65,9 @@ withDisk('a full disk at a start is a clear rejection that leaves nothing behind
   }
 })
 
-withDisk('a read-only disk is refused with path and cause, and what was recorded on it can be read', async () => {
+withDisk('a read-only %s is refused with path and cause, and what was recorded on it can be read', async (kind) => {
   // R17
-  const dir = disk('read-only-from-the-start', 'size=4m')
+  const dir = disk(store, `read-only-from-the-start-${kind}`, kind)
   const [used, fresh, absent] = [join(dir, 'used'), join(dir, 'fresh'), join(dir, 'absent')]
   mkdirSync(fresh, { mode: 0o700 })
   const first = registryAt(used)
@@ -116,9 +90,9 @@ withDisk('a read-only disk is refused with path and cause, and what was recorded
   expect(everythingIn(dir)).toEqual(before)
 })
 
-withDisk('on a disk that is full at the end, how a task ended is recorded whole', async () => {
+withDisk('on a full %s, how a task ended is recorded whole', async (kind) => {
   // R17
-  const dir = disk('full-at-the-end', 'size=4m,nr_inodes=200')
+  const dir = disk(store, `full-at-the-end-${kind}`, kind)
   const [ready, wait] = [readyFifo(store), gate(store)]
   const first = registryAt(dir)
   const ids = []
@@ -126,7 +100,8 @@ withDisk('on a disk that is full at the end, how a task ended is recorded whole'
     ids.push(await first.spawn(obedient(ready, wait, end), { notify: false }))
     await ready.line()
   }
-  const frees = [fillBytes(dir), fillInodes(dir)]
+  // The file that takes the bytes takes the last inode.
+  const frees = [fillInodes(dir, 1), fillBytes(dir)]
   wait.open(3)
   const ends = [{ status: 'failed', exitCode: 5 }, { status: 'failed', signal: 'SIGSEGV' }, { cause: 'exit' }]
   for (const [at, id] of ids.entries()) expect(await first.wait(id)).toMatchObject(ends[at]!)
@@ -192,10 +167,10 @@ test('a store that is removed under running tasks: no crash, and each of them ha
 })
 
 withDisk(
-  'a store that becomes read-only under running tasks: no crash, and what cannot be recorded is lost',
-  async () => {
+  'a store on %s that becomes read-only under running tasks: no crash, and what cannot be recorded is lost',
+  async (kind) => {
     // R18
-    const dir = join(store.dir, 'read-only')
+    const dir = join(disk(store, `read-only-${kind}`, kind), 'store')
     const { node, ids, wait } = await hostOfTwo(dir)
     // The system refuses to remount what is open for writing; a read-only view over it is as read-only for who opens it anew.
     mount('--bind', dir, dir)

@@ -34,8 +34,14 @@ function checkMain(directory, manifest) {
 }
 
 function checkPlatform(directory, manifest, { addon, arch, libc }) {
-  assert.deepEqual(filesOf(directory), ['LICENSE', 'THIRD-PARTY-LICENSES.txt', 'addon.js', addon, 'package.json'].sort())
-  assert.ok(readFileSync(join(directory, 'addon.js'), 'utf8').includes(`'./${addon}'`), 'addon.js is of another platform')
+  assert.deepEqual(
+    filesOf(directory),
+    ['LICENSE', 'THIRD-PARTY-LICENSES.txt', 'addon.js', addon, 'package.json'].sort(),
+  )
+  assert.ok(
+    readFileSync(join(directory, 'addon.js'), 'utf8').includes(`'./${addon}'`),
+    'addon.js is of another platform',
+  )
   const { main, exports: entries, os, cpu, libc: libraries } = manifest
   assert.deepEqual(entries['.'], { node: `./${addon}`, default: './addon.js' })
   const libraryNames = [libc === 'gnu' ? 'glibc' : 'musl']

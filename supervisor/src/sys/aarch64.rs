@@ -19,6 +19,7 @@ pub(super) mod number {
     pub(in crate::sys) const SIGNALFD4: usize = 74;
     pub(in crate::sys) const FSTAT: usize = 80;
     pub(in crate::sys) const FDATASYNC: usize = 83;
+    pub(in crate::sys) const SYNC_FILE_RANGE: usize = 84;
     pub(in crate::sys) const EXIT_GROUP: usize = 94;
     pub(in crate::sys) const WAITID: usize = 95;
     pub(in crate::sys) const SCHED_YIELD: usize = 124;

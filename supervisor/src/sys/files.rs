@@ -110,6 +110,13 @@ pub(crate) fn sync(file: i32) -> Result<()> {
     plain(number::FDATASYNC, [number(file), 0, 0, 0]).map(drop)
 }
 
+/// What the kernel holds of the file's data is on its way to the disk afterwards; nobody has waited for it.
+pub(crate) fn start_writing(file: i32) -> Result<()> {
+    const WRITE: usize = 2;
+    const ALL: usize = 0;
+    plain(number::SYNC_FILE_RANGE, [number(file), 0, ALL, WRITE]).map(drop)
+}
+
 /// Removes a name.
 pub(crate) fn unlink(directory: i32, path: &CStr) -> Result<()> {
     // SAFETY: the kernel reads the path up to its NUL.

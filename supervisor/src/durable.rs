@@ -1,0 +1,56 @@
+//! What a power cut must not take. What a process has written survives the end of every process, but the disk has it up to half
+//! a minute later: until then a file is there and empty.
+//!
+//! As long as something of the task lives an order can come, and nobody waits for the disk: what is written is only sent on its
+//! way. The journal's next write takes it along, another task's or the one that the file system makes every few seconds. When
+//! nothing is left to do, all of it has to arrive.
+
+use core::ffi::CStr;
+
+use outlive_protocol::fds;
+use outlive_protocol::names;
+
+use crate::failpoint;
+use crate::sys::files::{self, File};
+use crate::sys::{Result, ignore, process};
+
+/// Without these nobody knows whose end `ended.json` tells.
+const ASKED: [&CStr; 2] = [names::TASK.as_c_str(), names::COMMAND.as_c_str()];
+
+const NS_PER_MS: u64 = 1_000_000;
+/// By then the host has told its news. The disk's work in the kernel would share the processors with it.
+const AFTER_NS: u64 = 5 * NS_PER_MS;
+/// The clock's beat on which all supervisors sync: for what ends in one beat the disk writes its journal once.
+const BEAT_NS: u64 = 25 * NS_PER_MS;
+
+/// What was asked.
+pub(crate) fn send_asked() {
+    for name in ASKED {
+        // If it fails, the kernel does the same later.
+        ignore(open(name).and_then(|file| files::start_writing(file.number())));
+    }
+}
+
+/// How the command ended, while others of the task live.
+pub(crate) fn send_end() {
+    // The same.
+    ignore(files::start_writing(fds::ENDED));
+}
+
+/// All of it is on the disk when this returns.
+pub(crate) fn sync_all() {
+    ignore(failpoint::pass("supervisor.before_sync"));
+    let now = process::monotonic_ns();
+    let beat = now.saturating_add(AFTER_NS).next_multiple_of(BEAT_NS);
+    process::pause(beat.saturating_sub(now));
+    // A disk that refuses has refused more than this, and nobody is left to be told.
+    ignore(files::sync(fds::ENDED));
+    for name in ASKED {
+        ignore(open(name).and_then(|file| files::sync(file.number())));
+    }
+    ignore(failpoint::pass("supervisor.after_sync"));
+}
+
+fn open(name: &CStr) -> Result<File> {
+    File::open(fds::TASK_DIR, name)
+}
