@@ -246,7 +246,9 @@ impl<'a> Watch<'a> {
         if running && process::has_ended(self.leader.pid).unwrap_or(true) {
             self.reap();
         }
-        if matches!(self.stage, Stage::Empty { .. }) {
+        // The deadline is the leader's. It came in time after all, and whom it has left behind nobody wants to end.
+        let in_time = matches!(cause, Cause::Timeout) && self.stage != Stage::Running;
+        if in_time || matches!(self.stage, Stage::Empty { .. }) {
             return;
         }
         let now = process::monotonic_ns();

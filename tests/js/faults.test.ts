@@ -1,9 +1,10 @@
 /** Steps that the system refuses, one after the other: what could not be done is said, and nothing is left half done. */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { addonWithFailpoints, failpoints } from './support/failpoints'
+import { gate, processesOf, statOf } from './support/guests'
 import { type HostScope, host } from './support/host'
-import { temporaryStore } from './support/store'
+import { eventually, temporaryStore } from './support/store'
 
 let addon: string
 
@@ -76,6 +77,29 @@ test('what a supervisor cannot record is lost or known from its end, and never m
   expect(await end('sleep 1000 & exit 3', 'before_closed_json', 'ENOSPC')).toEqual({ end: 'failed exit 3', told: 1 })
   const flood = 'head -c 400000 /dev/zero; exit 4'
   expect(await end(flood, 'before_dropped_json', 'ENOSPC')).toEqual({ end: 'failed exit 4', told: 1 })
+})
+
+test('what a command leaves behind in time may stay, however late its supervisor looks at the deadline', async () => {
+  // P8 P14
+  const store = temporaryStore()
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
+  const go = gate(store)
+  const end = node.call(
+    async ({ tasks }, command, plan) => {
+      const id = await tasks.spawn(command, { env: { OUTLIVE_FAILPOINTS: plan }, timeoutMs: 200 })
+      const { status, exitCode } = await tasks.wait(id)
+      return { id, status, exitCode }
+    },
+    `read _ < ${go.path} && echo stayed & exit 3`,
+    'supervisor.after_start_told=delay(1000ms)',
+  )
+  const { id, ...seen } = await end
+  expect(seen).toEqual({ status: 'failed', exitCode: 3 })
+  const { supervisorPid } = JSON.parse(readFileSync(join(store.taskDir(id)!, 'started.json'), 'utf8'))
+  await eventually(() => statOf(supervisorPid)?.state === 'S', 'its supervisor has done what it had to')
+  go.open()
+  await eventually(() => processesOf(id).length === 0, 'an end of what was left behind')
+  expect(await node.call(({ tasks }, id) => tasks.output(id).text, id)).toBe('stayed\n')
 })
 
 /** Runs in a host: how a task ends under a plan for its supervisor, how often that is told; its tree is gone then. */
