@@ -48,7 +48,7 @@ fn main(arguments: &Arguments) -> u8 {
         return NOT_STARTED_BY_A_HOST;
     }
     // First what can fail, so that a command that runs is also watched.
-    let started = process::can_wait()
+    let started = process::can_watch()
         .and_then(|()| process::signal_file())
         .and_then(|signals| Ok((leader::start(shell, arguments.environment(), &settings)?, signals)));
     ignore(failpoint::pass("supervisor.after_leader"));

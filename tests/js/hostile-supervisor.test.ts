@@ -123,7 +123,7 @@ describe.each(['ENOSYS', 'EPERM'])('a kernel that answers a supervisor %s to', (
     await expectNothingLeft(node, ids, sessionId)
   })
 
-  test.each(['PR_SET_PDEATHSIG', 'clone', 'getcwd', 'ppoll', 'signalfd4', 'wait4', 'waitid'])(
+  test.each(['PR_SET_PDEATHSIG', 'clock_gettime', 'clone', 'getcwd', 'kill', 'ppoll', 'signalfd4', 'wait4', 'waitid'])(
     '%s: the command does not run, and its task says why at once',
     async (call) => {
       // P30

@@ -107,9 +107,9 @@ pub(crate) fn reap() -> Result<Option<Exit>> {
     }))
 }
 
-/// Does the system let us wait at all? A filter of system calls may not, and then no end and no order would ever be seen.
-/// To be asked before there is a child.
-pub(crate) fn can_wait() -> Result<()> {
+/// Does the system let us wait, signal and read the clock at all? A filter of system calls may not, and then some end, order
+/// or deadline would never come. To be asked before there is a child.
+pub(crate) fn can_watch() -> Result<()> {
     const P_ALL: usize = 0;
     const NO_FILE: i32 = -1;
     for answer in [reap().map(drop), peek(P_ALL, 0).map(drop), poll([NO_FILE; 2], 0).map(drop)] {
@@ -118,7 +118,9 @@ pub(crate) fn can_wait() -> Result<()> {
             Err(refused) => return Err(refused),
         }
     }
-    Ok(())
+    clock(CLOCK_MONOTONIC)?;
+    // Nothing is sent with number 0, and nobody is refused himself.
+    plain(number::KILL, [id() as usize, 0, 0, 0]).map(drop)
 }
 
 /// Has this child ended? It stays where it is. An error: it is no child of ours.
@@ -189,27 +191,27 @@ pub(crate) fn bit(signal: u8) -> u64 {
     1u64.checked_shl(u32::from(signal).wrapping_sub(1)).unwrap_or(0)
 }
 
+const CLOCK_REALTIME: usize = 0;
+const CLOCK_MONOTONIC: usize = 1;
+
 /// Nanoseconds since some moment before, unmoved by steps of the wall clock.
 pub(crate) fn monotonic_ns() -> u64 {
-    const CLOCK_MONOTONIC: usize = 1;
-    let [seconds, nanoseconds] = clock(CLOCK_MONOTONIC);
+    let [seconds, nanoseconds] = clock(CLOCK_MONOTONIC).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// Milliseconds since 1970 by the wall clock.
 pub(crate) fn unix_ms() -> u64 {
-    const CLOCK_REALTIME: usize = 0;
-    let [seconds, nanoseconds] = clock(CLOCK_REALTIME);
+    let [seconds, nanoseconds] = clock(CLOCK_REALTIME).unwrap_or_default();
     seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
 }
 
-fn clock(which: usize) -> [u64; 2] {
+/// Both clocks always exist; only a filter of system calls can refuse them.
+fn clock(which: usize) -> Result<[u64; 2]> {
     let mut time = [0i64; 2];
     // SAFETY: the kernel writes one `struct timespec`, two 64-bit numbers.
-    let read = unsafe { call(number::CLOCK_GETTIME, [which, time.as_mut_ptr() as usize, 0, 0, 0, 0]) };
-    // Both clocks always exist.
-    ignore(read);
-    time.map(|part| part.max(0) as u64)
+    unsafe { call(number::CLOCK_GETTIME, [which, time.as_mut_ptr() as usize, 0, 0, 0, 0]) }?;
+    Ok(time.map(|part| part.max(0) as u64))
 }
 
 #[repr(C)]
