@@ -24,6 +24,8 @@ const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
 const KILL_AGAIN_NS: u64 = 1_000_000_000;
+/// How often is looked for whom nobody has told yet: an orphan becomes ours without a word when its parent was not our child.
+const TELL_AGAIN_NS: u64 = 100_000_000;
 
 /// One task, from its command's exec until its tree is empty.
 pub(crate) struct Watch<'a> {
@@ -59,6 +61,8 @@ struct Ending {
     /// The leader did something of its own with one of them, so what it does now is our doing.
     handled: bool,
     told: Told,
+    /// When to look for others that are to be told.
+    tell_at: u64,
     /// SIGKILL has been sent.
     forced: bool,
     /// When it is sent (again).
@@ -104,14 +108,17 @@ impl<'a> Watch<'a> {
         if self.ending.as_ref().is_some_and(|ending| now >= ending.force_at) {
             self.force(now);
         }
+        if self.ending.as_ref().is_some_and(|ending| now >= ending.tell_at) {
+            self.look_again(now);
+        }
         if now >= self.output.due() && self.output.check(now).is_err() {
             self.end_tree(Cause::OutputLimit, SIGTERM, self.settings.grace_ms);
         }
     }
 
     fn sleep(&mut self, now: u64) {
-        let force_at = self.ending.as_ref().map_or(NEVER, |ending| ending.force_at);
-        let due = self.deadline.min(force_at).min(self.output.due());
+        let ending = self.ending.as_ref().map_or(NEVER, |ending| ending.force_at.min(ending.tell_at));
+        let due = self.deadline.min(ending).min(self.output.due());
         let time = if due == NEVER { NEVER } else { due.saturating_sub(now) };
         let [signals, orders] = process::sleep([self.signals.number(), fds::CONTROL], time);
         if signals {
@@ -137,13 +144,19 @@ impl<'a> Watch<'a> {
 
     fn child_ended(&mut self) {
         self.reap();
-        if matches!(self.stage, Stage::Empty { .. }) {
-            return;
+        if !matches!(self.stage, Stage::Empty { .. }) {
+            // The children of who died are ours now and have not been told.
+            self.look_again(process::monotonic_ns());
         }
-        // The children of who died are ours now and have not been told.
+    }
+
+    fn look_again(&mut self, now: u64) {
         match &mut self.ending {
             Some(ending) if ending.forced => tree::kill(self.leader.pid),
-            Some(ending) => tree::tell(self.leader.pid, ending.signal, &mut ending.told),
+            Some(ending) => {
+                ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
+                tree::tell(self.leader.pid, ending.signal, &mut ending.told);
+            }
             None => {}
         }
     }
@@ -263,6 +276,7 @@ impl<'a> Watch<'a> {
             ending.sent |= process::bit(signal);
             ending.signal = signal;
             ending.told.clear();
+            ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
             ignore(failpoint::pass("supervisor.before_signal"));
             tree::tell(self.leader.pid, signal, &mut ending.told);
             ignore(failpoint::pass("supervisor.after_signal"));
@@ -272,6 +286,7 @@ impl<'a> Watch<'a> {
     fn force(&mut self, now: u64) {
         if let Some(ending) = &mut self.ending {
             ending.forced = true;
+            ending.tell_at = NEVER;
             ending.sent |= process::bit(SIGKILL);
             ending.force_at = now.saturating_add(KILL_AGAIN_NS);
             ignore(failpoint::pass("supervisor.before_force"));
@@ -297,7 +312,16 @@ impl<'a> Watch<'a> {
 
 impl Ending {
     fn new(cause: Cause) -> Ending {
-        Ending { cause, signal: 0, sent: 0, handled: false, told: Told::default(), forced: false, force_at: NEVER }
+        Ending {
+            cause,
+            signal: 0,
+            sent: 0,
+            handled: false,
+            told: Told::default(),
+            tell_at: NEVER,
+            forced: false,
+            force_at: NEVER,
+        }
     }
 }
 

@@ -182,6 +182,22 @@ fn only_whole_and_known_lines_are_orders() {
 }
 
 #[test]
+fn who_becomes_an_orphan_after_the_first_signal_gets_it_too() {
+    // P1 P29
+    // The signal ends the subshell; its child, in a session of its own, is ours then, and only the leader is told of the
+    // death. The leader and `cat` wait for that child, as `npm` waits for a closed pipe.
+    let mut task = Asked::new(
+        "exec 9>alive; trap : TERM; mkfifo pipe; (setsid sh -c 'exec 8>pipe; echo x >ready; exec sleep 300' & wait) & \
+         (trap '' TERM; exec cat pipe); exit 5",
+    )
+    .start();
+    task.line();
+    task.kill(libc::SIGTERM, 20_000);
+    is_over(&mut task, "kill");
+    assert_eq!(how(&task.ended()), ("kill", Some(5), None));
+}
+
+#[test]
 fn a_fork_storm_of_a_thousand_is_dead_at_once() {
     // P29
     let mut task = Asked::new(
