@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -173,6 +174,19 @@ pub fn check_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether nobody but this machine can have the file system: one of those that live on disks of their own.
+pub fn is_local(path: &Path) -> io::Result<bool> {
+    // ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs: the numbers of `man 2 statfs`.
+    const LOCAL: [u32; 8] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x0102_1994, 0x794c_7630];
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut about = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` is a C string that lives across the call, and the kernel writes one `struct statfs`.
+    check(unsafe { libc::statfs(path.as_ptr(), about.as_mut_ptr()) })?;
+    // SAFETY: the call has succeeded, and so has filled it.
+    let about = unsafe { about.assume_init() };
+    Ok(LOCAL.contains(&(about.f_type as u32)))
+}
+
 pub(super) fn open_raw(path: &Path, flags: libc::c_int, mode: libc::mode_t) -> io::Result<libc::c_int> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     loop {
@@ -187,4 +201,15 @@ pub(super) fn open_raw(path: &Path, flags: libc::c_int, mode: libc::mode_t) -> i
 fn owned(fd: libc::c_int) -> File {
     // SAFETY: callers pass a descriptor that was just opened and that nobody else owns.
     unsafe { File::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lives_on_no_disk_of_its_own_is_not_local() {
+        assert!(is_local(&std::env::temp_dir()).unwrap());
+        assert!(!is_local(Path::new("/proc")).unwrap());
+    }
 }

@@ -34,7 +34,7 @@ impl Store {
         // Links on the way are resolved once, so that the same store has one name for as long as it is open.
         let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;
         files::check_private(&root).map_err(Error::storage("use the storage directory", &root))?;
-        let here = Here::now().map_err(Error::storage("read this boot's id for", &root))?;
+        let here = Here::at(&root).map_err(Error::storage("read this boot's id for", &root))?;
         Ok(Store { executable: Executable::new(&root), root, here })
     }
 

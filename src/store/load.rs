@@ -112,3 +112,35 @@ fn replay(
     }
     Ok(Some((task, events, effects)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn a_task_of_a_machine_with_another_name_is_ours_unless_that_machine_can_have_the_store() {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1/failed");
+        let scratch = Scratch::new();
+        let mut store = Store::open(scratch.path()).unwrap();
+        let record = fs::read_to_string(from.join("task.json")).unwrap();
+        let name = |key: &str| serde_json::from_str::<serde_json::Value>(&record).unwrap()[key].as_str().unwrap().to_owned();
+        let (session, id) = (SessionId::new(name("sessionId").as_str()), name("taskId").parse().unwrap());
+        let dir = store.task_dir(&session, &id);
+        fs::create_dir_all(dir.path()).unwrap();
+        for file in ["task.json", "started.json", "ended.json", "command"] {
+            fs::copy(from.join(file), dir.path().join(file)).unwrap();
+        }
+        let mut load_where = |alone, machine: String| {
+            (store.here.alone, store.here.machine) = (alone, machine);
+            load(&store, &session, &id, |_| Ok(()))
+        };
+        let ended = |loaded| matches!(loaded, Loaded::Task { task, .. } if task.is_gone());
+        assert!(ended(load_where(true, "new".to_owned())));
+        assert!(ended(load_where(false, name("machine"))));
+        assert!(matches!(load_where(false, "new".to_owned()), Loaded::Unreadable(_)));
+    }
+}

@@ -23,11 +23,15 @@ pub struct Here {
     pub boot_id: String,
     /// The machine id.
     pub machine: String,
+    /// No other machine can have the store.
+    pub alone: bool,
 }
 
 impl Here {
-    pub(super) fn now() -> io::Result<Here> {
-        Ok(Here { boot_id: identity::boot_id()?, machine: identity::machine_id() })
+    pub(super) fn at(root: &Path) -> io::Result<Here> {
+        // One that does not say what it is may be shared.
+        let alone = files::is_local(root).unwrap_or(false);
+        Ok(Here { boot_id: identity::boot_id()?, machine: identity::machine_id(), alone })
     }
 }
 
@@ -140,8 +144,9 @@ impl TaskRecord {
         self.task_id == task.as_str() && self.session_id == session.as_str()
     }
 
+    /// Containers and workspaces in a cloud have another name each time that they are made, and keep their disk.
     pub(super) fn is_of_this_machine(&self, here: &Here) -> bool {
-        self.machine == here.machine || self.boot_id == here.boot_id
+        here.alone || self.machine == here.machine || self.boot_id == here.boot_id
     }
 
     pub(super) fn is_of_this_boot(&self, here: &Here) -> bool {

@@ -1,5 +1,5 @@
 // R18: what a power cut leaves of a store. The disk is a real ext4 that from one moment on writes nothing more; what it had
-// written by then is mounted anew, under another boot id.
+// written by then is mounted anew, in another boot of a machine with another name: a workspace in a cloud that goes on elsewhere.
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,10 +26,12 @@ async function cut(on: ReturnType<typeof storeOn>, node: Host): Promise<Host> {
   cutPower(store, on.dir)
   await node.kill()
   await powerOn(on.dir)
-  const boot = join(store.dir, `boot-${randomUUID()}`)
-  writeFileSync(boot, `${randomUUID()}\n`)
-  const script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"'
-  return host(on.store, { under: ['unshare', '--mount', 'sh', '-c', script, boot] })
+  const id = join(store.dir, `id-${randomUUID()}`)
+  writeFileSync(id, `${randomUUID()}\n`)
+  const script = `hostname new
+for file in /proc/sys/kernel/random/boot_id /etc/machine-id; do [ ! -e $file ] || mount --bind "$0" $file; done
+exec "$@"`
+  return host(on.store, { under: ['unshare', '--mount', '--uts', 'sh', '-e', '-c', script, id] })
 }
 
 const isSynced = (id: string): boolean => processesOf(id).length === 0
