@@ -37,6 +37,8 @@ pub(crate) struct Watch<'a> {
     ending: Option<Ending>,
     /// Only while the leader runs; [`NEVER`] when there is none or it has passed.
     deadline: u64,
+    /// What the alarm is set to.
+    alarm: u64,
     stage: Stage,
 }
 
@@ -84,6 +86,7 @@ impl<'a> Watch<'a> {
             orders: Received::new(),
             ending: None,
             deadline,
+            alarm: NEVER,
             stage: Stage::Running,
         }
     }
@@ -117,8 +120,13 @@ impl<'a> Watch<'a> {
     }
 
     fn sleep(&mut self, now: u64) {
-        let ending = self.ending.as_ref().map_or(NEVER, |ending| ending.force_at.min(ending.tell_at));
-        let due = self.deadline.min(ending).min(self.output.due());
+        let (force_at, tell_at) = self.ending.as_ref().map_or((NEVER, NEVER), |ending| (ending.force_at, ending.tell_at));
+        let promised = self.deadline.min(force_at);
+        if promised != self.alarm {
+            self.alarm = promised;
+            process::alarm(if promised == NEVER { NEVER } else { promised.saturating_sub(now) });
+        }
+        let due = promised.min(tell_at).min(self.output.due());
         let time = if due == NEVER { NEVER } else { due.saturating_sub(now) };
         let [signals, orders] = process::sleep([self.signals.number(), fds::CONTROL], time);
         if signals {
@@ -130,8 +138,8 @@ impl<'a> Watch<'a> {
     }
 
     fn take_signals(&mut self) {
-        // Two signals are waited for and each is pending once at most; a `struct signalfd_siginfo` has 128 bytes.
-        let mut buffer = [0; 256];
+        // Three signals are waited for and each is pending once at most; a `struct signalfd_siginfo` has 128 bytes.
+        let mut buffer = [0; 384];
         let length = files::read(self.signals.number(), &mut buffer).unwrap_or(0);
         for info in buffer.get(..length).unwrap_or_default().chunks(128) {
             match info.first() {

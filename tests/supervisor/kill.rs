@@ -42,6 +42,26 @@ fn who_ignores_sigterm_is_dead_soon_after_the_deadline_and_its_grace() {
 }
 
 #[test]
+fn a_deadline_that_passes_while_the_supervisor_is_stopped_holds_as_soon_as_it_goes_on() {
+    // P14
+    let timeout = Duration::from_millis(3000);
+    let mut asked = Asked::new("exec 9>alive; echo x >ready; exec sleep 300");
+    asked.settings.timeout_ms = timeout.as_millis() as u64;
+    let mut task = asked.start();
+    let start = Instant::now();
+    task.line();
+    let is = |task: &Task, state: &str| task.status("State").contains(state);
+    eventually("the supervisor sleeps", || is(&task, "S (sleeping)"));
+    task.signal_supervisor(libc::SIGSTOP);
+    eventually("it is stopped", || is(&task, "T (stopped)"));
+    std::thread::sleep(timeout - start.elapsed());
+    task.signal_supervisor(libc::SIGCONT);
+    is_over(&mut task, "timeout");
+    let took = task.ended()["durationMs"].as_u64().expect("a number");
+    assert!((2999..4000).contains(&took), "{took}");
+}
+
+#[test]
 fn a_plain_command_ends_at_the_first_signal() {
     // P1
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGKILL] {

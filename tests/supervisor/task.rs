@@ -223,6 +223,12 @@ impl Task {
         self.record(names::STARTED.as_str()).expect("started.json")["pid"].as_u64().expect("pid")
     }
 
+    /// Signals the supervisor itself, which has not been waited for.
+    pub(crate) fn signal_supervisor(&self, signal: i32) {
+        // SAFETY: the call takes numbers only.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    }
+
     /// A line of the supervisor's `/proc/<pid>/status`.
     pub(crate) fn status(&self, key: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");

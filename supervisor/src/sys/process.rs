@@ -7,6 +7,8 @@ use super::{Errno, Result, call, ignore, number, plain};
 
 /// Ends whatever gets it.
 pub(crate) const SIGKILL: u8 = 9;
+/// The time of [`alarm`] has come.
+const SIGALRM: u8 = 14;
 /// Please end.
 pub(crate) const SIGTERM: u8 = 15;
 /// A child changed its state.
@@ -177,10 +179,10 @@ fn set_mask(mask: u64) {
     ignore(set);
 }
 
-/// A descriptor from which SIGCHLD and SIGIO are read.
+/// A descriptor from which SIGCHLD, SIGIO and SIGALRM are read.
 pub(crate) fn signal_file() -> Result<File> {
     const CLOSE_ON_EXEC_NON_BLOCKING: usize = 0x8_0800;
-    let mask = bit(SIGCHLD) | bit(SIGIO);
+    let mask = bit(SIGCHLD) | bit(SIGIO) | bit(SIGALRM);
     let arguments = [usize::MAX, &raw const mask as usize, size_of::<u64>(), CLOSE_ON_EXEC_NON_BLOCKING, 0, 0];
     // SAFETY: the kernel reads one 64-bit mask.
     unsafe { call(number::SIGNALFD4, arguments) }.map(|file| File::owning(file as i32))
@@ -214,6 +216,18 @@ fn clock(which: usize) -> Result<[u64; 2]> {
     Ok(time.map(|part| part.max(0) as u64))
 }
 
+/// Ends a sleep at this distance, also one in which this process was stopped or frozen: the kernel then goes on with the
+/// rest of a sleep, whatever time has passed. In place of the alarm before; `u64::MAX`: none.
+pub(crate) fn alarm(nanoseconds: u64) {
+    const ITIMER_REAL: usize = 0;
+    let microseconds = if nanoseconds == u64::MAX { 0 } else { nanoseconds / 1000 + 1 };
+    let once = [0, 0, microseconds / 1_000_000, microseconds % 1_000_000];
+    // SAFETY: the kernel reads one `struct itimerval`, four 64-bit numbers.
+    let set = unsafe { call(number::SETITIMER, [ITIMER_REAL, once.as_ptr() as usize, 0, 0, 0, 0]) };
+    // Without it a sleep is as long as what is left of it.
+    ignore(set);
+}
+
 #[repr(C)]
 struct Poll {
     file: i32,
@@ -235,10 +249,10 @@ pub(crate) fn pause(nanoseconds: u64) {
 fn poll(files: [i32; 2], nanoseconds: u64) -> Result<[bool; 2]> {
     const POLLIN: i16 = 1;
     let mut polls = files.map(|file| Poll { file, events: POLLIN, ready: 0 });
-    let time = [nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000];
-    let time_address = if nanoseconds == u64::MAX { 0 } else { &raw const time as usize };
+    let mut time = [nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000];
+    let time_address = if nanoseconds == u64::MAX { 0 } else { &raw mut time as usize };
     let arguments = [polls.as_mut_ptr() as usize, polls.len(), time_address, 0, 0, 0];
-    // SAFETY: the kernel reads and writes two `struct pollfd` and reads one `struct timespec` if there is one.
+    // SAFETY: the kernel reads and writes two `struct pollfd`, and one `struct timespec` if there is one.
     unsafe { call(number::PPOLL, arguments) }?;
     Ok(polls.map(|poll| poll.ready != 0))
 }

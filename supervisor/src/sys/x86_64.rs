@@ -13,6 +13,7 @@ pub(super) mod number {
     pub(in crate::sys) const RT_SIGPROCMASK: usize = 14;
     pub(in crate::sys) const PREAD: usize = 17;
     pub(in crate::sys) const PWRITE: usize = 18;
+    pub(in crate::sys) const SETITIMER: usize = 38;
     pub(in crate::sys) const GETPID: usize = 39;
     pub(in crate::sys) const EXECVE: usize = 59;
     pub(in crate::sys) const WAIT4: usize = 61;
