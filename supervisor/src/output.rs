@@ -35,7 +35,8 @@ pub(crate) struct Output {
     /// Empty for ever when merged.
     stderr: Capture,
     record: Option<File>,
-    recorded: Dropped,
+    /// What the file says; none while it is empty.
+    recorded: Option<Dropped>,
     told: bool,
     pause: u64,
     due: u64,
@@ -84,6 +85,11 @@ fn slack(limit: u64) -> u64 {
     (limit / 8).max(BLOCK)
 }
 
+/// Of something that there may be more of later.
+fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM)
+}
+
 impl Output {
     /// The files behind the descriptors that the command writes to.
     pub(crate) fn new(limit: u64) -> Output {
@@ -95,7 +101,7 @@ impl Output {
             stdout: Capture::new(Some(fds::STDOUT)),
             stderr: Capture::new(if merged { None } else { Some(fds::STDERR) }),
             record: None,
-            recorded: Dropped::default(),
+            recorded: None,
             told: true,
             pause: SHORTEST_NS,
             due: if limit == 0 { NEVER } else { 0 },
@@ -125,8 +131,11 @@ impl Output {
         // What was written before the kernel was asked it does not tell, so the sizes are read after that.
         let growing = self.measure();
         let over = [&self.stdout, &self.stderr].iter().any(|capture| capture.excess(self.limit).is_some());
-        let pause = if growing || over {
+        let pause = if growing {
             self.interval()
+        } else if over {
+            // It could not be cut: the disk is full.
+            LONGEST_NS
         } else if self.told {
             NEVER
         } else {
@@ -144,14 +153,14 @@ impl Output {
             return Ok(());
         }
         self.measure();
-        match self.write_record().and_then(|()| self.trim()) {
+        match self.write_record().or_else(|errno| self.unless_empty(errno)).and_then(|()| self.trim()) {
             // A disk that is full grows no file either; there will be room again.
-            Ok(()) | Err(Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM) => Ok(()),
-            Err(errno) => {
+            Err(errno) if !is_shortage(errno) => {
                 self.limit = 0;
                 self.due = NEVER;
                 Err(errno)
             }
+            _ => Ok(()),
         }
     }
 
@@ -183,6 +192,7 @@ impl Output {
             let before = core::mem::replace(&mut capture.dropped, (head, end));
             let punched = self
                 .write_record()
+                .or_else(|errno| self.unless_empty(errno))
                 .and_then(|()| failpoint::pass("supervisor.before_punch"))
                 .and_then(|()| files::punch(stream, before.1.max(head), end));
             if punched.is_err() {
@@ -190,14 +200,21 @@ impl Output {
                 self.write_record()?;
                 return punched;
             }
+            self.write_record()?;
         }
         Ok(())
+    }
+
+    /// A disk can be full of just the bytes that are to go. While the record is empty readers go by the hole itself, so there
+    /// it may be written when they are gone.
+    fn unless_empty(&self, errno: Errno) -> Result<()> {
+        if is_shortage(errno) && self.record.is_some() && self.recorded.is_none() { Ok(()) } else { Err(errno) }
     }
 
     /// What is dropped, if the file does not say so already. Without any there is no file.
     fn write_record(&mut self) -> Result<()> {
         let dropped = Dropped { stdout: self.stdout.dropped, stderr: self.stderr.dropped };
-        if dropped == self.recorded {
+        if dropped == self.recorded.unwrap_or_default() {
             return Ok(());
         }
         if self.record.is_none() {
@@ -207,7 +224,7 @@ impl Output {
         }
         let file = self.record.as_ref().ok_or(Errno::EIO)?;
         files::write_at_start(file.number(), dropped.write(&mut [0; MAX_RECORD]))?;
-        self.recorded = dropped;
+        self.recorded = Some(dropped);
         Ok(())
     }
 }

@@ -1,10 +1,20 @@
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { disk, mount, testOn } from './support/disk'
-import { gate, killProcessesOf, obedient, patient, readyFifo } from './support/guests'
+import { gate, killProcessesOf, obedient, patient, readyFifo, statOf } from './support/guests'
 import { host } from './support/host'
-import { atTheEnd, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
+import { atTheEnd, eventually, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
@@ -115,6 +125,48 @@ withDisk('on a full %s, how a task ended is recorded whole', async (kind) => {
     expect(JSON.parse(record)).toMatchObject({ version: 1 })
   }
   for (const free of frees.reverse()) free()
+})
+
+withDisk('output over its limit that has filled a %s gives its middle back', async (kind) => {
+  // O1
+  for (const inodes of ['free', 'taken']) {
+    const dir = disk(store, `full-of-output-${inodes}-${kind}`, kind)
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const tasks = registryAt(dir)
+    const flood = `yes 2> /dev/null; ${patient(ready)}`
+    const id = await tasks.spawn(obedient(ready, wait, flood), { maxOutputBytes: 65_536 })
+    await ready.line()
+    const path = tasks.status(id)!.stdoutPath
+    const { supervisorPid } = JSON.parse(readFileSync(join(dirname(path), 'started.json'), 'utf8'))
+    // Slower than its command, as on a machine that has other things to do.
+    process.kill(supervisorPid, 'SIGSTOP')
+    await eventually(() => statOf(supervisorPid)?.state === 'T', 'the supervisor is stopped')
+    const free = inodes === 'taken' ? fillInodes(dir) : () => {}
+    wait.open()
+    await ready.line('the disk is full', 30_000)
+    process.kill(supervisorPid, 'SIGCONT')
+
+    if (inodes === 'taken') {
+      // Without a record nothing may go; until there is room it is tried now and then, and not all the time.
+      const wakes = () => {
+        const status = readFileSync(`/proc/${supervisorPid}/status`, 'utf8')
+        return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)![1])
+      }
+      const from = [wakes(), performance.now()] as const
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      expect((wakes() - from[0]) / (performance.now() - from[1])).toBeLessThan(0.1)
+      expect(tasks.status(id)).toMatchObject({ droppedBytes: 0 })
+      free()
+    }
+    await eventually(() => tasks.status(id)!.droppedBytes > 0, 'the middle is dropped')
+    await eventually(() => statSync(path).blocks * 512 < 131_072, 'the disk has it back')
+    const { text } = tasks.output(id, { maxBytes: 131_072 })
+    expect(text).toBe('y\n'.repeat(text.length / 2))
+    expect(await tasks.kill(id)).toMatchObject({ status: 'killed' })
+    const { version } = JSON.parse(readFileSync(join(dirname(path), 'dropped.json'), 'utf8'))
+    expect(version).toBe(1)
+    tasks.detach()
+  }
 })
 
 test('a record that is spoilt under a running task: the task is lost, and nobody waits for ever', async () => {
