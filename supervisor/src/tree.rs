@@ -157,13 +157,17 @@ fn hexadecimal(digit: u8) -> u8 {
     }
 }
 
-/// False for a zombie and for who is gone.
+/// False for a zombie and for who is gone. A process whose first thread has ended shows as a zombie with others.
 fn lives(pid: u32) -> bool {
-    let mut buffer = [0; 128];
+    let mut buffer = [0; 512];
     let stat = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/stat"), &mut buffer).unwrap_or_default();
     // The name stands in parentheses and may hold any character, so the last one closes it.
-    let state = stat.iter().rposition(|byte| *byte == b')').and_then(|close| stat.get(close + 2));
-    !matches!(state, None | Some(b'Z' | b'X'))
+    let mut fields = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default().split(|byte| *byte == b' ').skip(1);
+    match fields.next() {
+        // The number of threads stands 17 fields behind the state.
+        Some(b"Z") => fields.nth(16).is_some_and(|threads| !matches!(threads, b"0" | b"1")),
+        state => !matches!(state, None | Some(b"" | b"X")),
+    }
 }
 
 fn read_start<'a>(path: &Path, buffer: &'a mut [u8]) -> Option<&'a [u8]> {

@@ -154,6 +154,32 @@ fn a_thousand_kills_that_race_an_exit_never_lose_its_code() {
 }
 
 #[test]
+fn a_process_that_lives_on_in_its_other_threads_is_a_descendant() {
+    // P8
+    // Its first thread is a zombie to `/proc`, and the child belongs to the second.
+    let threads = "cat >threads.c <<'END'\n\
+        #include <pthread.h>\n\
+        #include <stdlib.h>\n\
+        #include <unistd.h>\n\
+        static void *second(void *nothing) {\n\
+          if (fork() == 0) execlp(\"sleep\", \"sleep\", \"300\", NULL);\n\
+          pause(); return nothing;\n\
+        }\n\
+        int main(void) {\n\
+          pthread_t thread;\n\
+          if (pthread_create(&thread, NULL, second, NULL)) abort();\n\
+          pthread_exit(NULL);\n\
+        }\n\
+        END\n\
+        cc -pthread -o threads threads.c\n\
+        for i in 1 2; do ./threads & until grep -qs ') Z' /proc/$!/stat && grep -qs . /proc/$!/task/*/children; do :; done; done; exit 5";
+    let mut task = Asked::new(threads).start();
+    assert_eq!(task.ended()["descendants"], 4);
+    task.kill(libc::SIGKILL, 0);
+    assert!(task.gone().success());
+}
+
+#[test]
 fn zombies_are_not_counted_as_descendants() {
     // P8
     // The lingering process becomes a program that never waits for the child that its shell has started.
