@@ -45,7 +45,7 @@ impl Told {
 
 /// Sends a signal to every group that has not got it yet, and wakes what was stopped so that it can act on it.
 pub(crate) fn tell(leader: u32, signal: u8, told: &mut Told) {
-    each_target(leader, &mut |target| {
+    each_target(leader, &mut |target, _| {
         if told.add(target) {
             process::signal(target, signal);
             process::signal(target, process::SIGCONT);
@@ -53,31 +53,34 @@ pub(crate) fn tell(leader: u32, signal: u8, told: &mut Told) {
     });
 }
 
-/// Sends SIGKILL to everything in reach. To be repeated after each death until there are no children.
-pub(crate) fn kill(leader: u32) {
+/// Sends SIGKILL to everything in reach; false when no child lives. To be repeated after each death until then.
+pub(crate) fn kill(leader: u32) -> bool {
     let mut last = 0;
-    each_target(leader, &mut |target| {
-        if target != last {
+    let mut lives = false;
+    each_target(leader, &mut |target, ended| {
+        lives |= !ended;
+        // There may be many of the dead; who lives in their groups is in reach when those above have died.
+        if target != last && (!ended || target == -(leader as i32)) {
             process::signal(target, process::SIGKILL);
             last = target;
         }
     });
+    lives
 }
 
-/// The leader's group and the group of every direct child, each proven to be ours at that moment.
-fn each_target(leader: u32, act: &mut dyn FnMut(i32)) {
+/// The leader's group and the group of every direct child, each proven to be ours at that moment, and whether that child
+/// has ended.
+fn each_target(leader: u32, act: &mut dyn FnMut(i32, bool)) {
     let own_group = process::group_of(0).unwrap_or(0);
-    if leader > 1 && process::holds_group(leader) {
-        act(-(leader as i32));
+    if let Ok(ended) = process::group_has_ended(leader) {
+        act(-(leader as i32), ended);
     }
     each_own_child(&mut |child| {
         // `/proc` may be another namespace's; only a child of ours answers here.
-        if process::has_ended(child).is_err() {
-            return;
-        }
+        let Ok(ended) = process::has_ended(child) else { return };
         match process::group_of(child as i32) {
-            Ok(group) if group > 1 && group != own_group => act(-group),
-            _ => act(child as i32),
+            Ok(group) if group > 1 && group != own_group => act(-group, ended),
+            _ => act(child as i32, ended),
         }
     });
 }

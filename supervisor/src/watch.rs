@@ -109,6 +109,10 @@ impl<'a> Watch<'a> {
             self.end_tree(Cause::Timeout, SIGTERM, self.settings.grace_ms);
         }
         if self.ending.as_ref().is_some_and(|ending| now >= ending.force_at) {
+            if self.is_forced() {
+                // Somebody is stuck, and may be for long.
+                self.reap();
+            }
             self.force(now);
         }
         if self.ending.as_ref().is_some_and(|ending| now >= ending.tell_at) {
@@ -151,6 +155,14 @@ impl<'a> Watch<'a> {
     }
 
     fn child_ended(&mut self) {
+        // Until nobody lives the dead keep their places in whatever limits the number of processes, so that who forks faster
+        // than we can kill runs out of them.
+        if let Some(ending) = self.ending.as_mut().filter(|ending| ending.forced)
+            && tree::kill(self.leader.pid)
+        {
+            ending.force_at = process::monotonic_ns().saturating_add(KILL_AGAIN_NS);
+            return self.reap_leader();
+        }
         self.reap();
         if !matches!(self.stage, Stage::Empty { .. }) {
             // The children of who died are ours now and have not been told.
@@ -158,14 +170,22 @@ impl<'a> Watch<'a> {
         }
     }
 
+    fn is_forced(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.forced)
+    }
+
+    fn reap_leader(&mut self) {
+        if self.stage == Stage::Running
+            && let Ok(Some(exit)) = process::reap_one(self.leader.pid as i32)
+        {
+            self.leader_ended(exit, true);
+        }
+    }
+
     fn look_again(&mut self, now: u64) {
-        match &mut self.ending {
-            Some(ending) if ending.forced => tree::kill(self.leader.pid),
-            Some(ending) => {
-                ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
-                tree::tell(self.leader.pid, ending.signal, &mut ending.told);
-            }
-            None => {}
+        if let Some(ending) = self.ending.as_mut().filter(|ending| !ending.forced) {
+            ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
+            tree::tell(self.leader.pid, ending.signal, &mut ending.told);
         }
     }
 

@@ -229,6 +229,30 @@ fn a_fork_storm_of_a_thousand_is_dead_at_once() {
     is_over(&mut task, "kill");
 }
 
+/// Everybody forks all the time into a session of its own; the first says when there is no more room. Only root can give it a
+/// user of its own with so few processes; for others this is a command like any.
+const BOMB: &str = "exec 9>alive; cat >bomb.c <<'END'\n\
+    #include <unistd.h>\n\
+    int main(void) {\n\
+      for (int first = 1;;) {\n\
+        int child = fork();\n\
+        if (child == 0) first = setsid() < 0;\n\
+        if (child < 0 && first) first = write(1, \"x\\n\", 2) < 0;\n\
+      }\n\
+    }\n\
+    END\n\
+    [ $(id -u) = 0 ] || { echo x >ready; exec sleep 300; }\n\
+    cc -o bomb bomb.c && exec setpriv --reuid=54321 --clear-groups prlimit --nproc=100 ./bomb >ready";
+
+#[test]
+fn who_forks_faster_than_it_can_be_killed_runs_out_of_places() {
+    // P29
+    let mut task = Asked::new(BOMB).start();
+    task.line();
+    task.kill(libc::SIGKILL, 0);
+    is_over(&mut task, "kill");
+}
+
 #[test]
 fn a_thousand_sessions_are_dead_at_once() {
     // P29

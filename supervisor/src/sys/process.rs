@@ -93,10 +93,15 @@ pub(crate) enum How {
 
 /// Takes one child that has ended. `None`: all children live; an error: there are no children.
 pub(crate) fn reap() -> Result<Option<Exit>> {
+    reap_one(-1)
+}
+
+/// Takes this child if it has ended. An error: it is no child of ours.
+pub(crate) fn reap_one(pid: i32) -> Result<Option<Exit>> {
     let mut status = 0i32;
     // Seconds and microseconds of user time, the same of system time, the largest resident set in KiB, and more.
     let mut usage = [0u64; 18];
-    let arguments = [usize::MAX, &raw mut status as usize, WNOHANG | WALL, usage.as_mut_ptr() as usize, 0, 0];
+    let arguments = [number(pid), &raw mut status as usize, WNOHANG | WALL, usage.as_mut_ptr() as usize, 0, 0];
     // SAFETY: the kernel writes one int and one `struct rusage`, for which there is room.
     let pid = unsafe { call(number::WAIT4, arguments) }?;
     let signal = (status & 0x7f) as u8;
@@ -131,10 +136,11 @@ pub(crate) fn has_ended(pid: u32) -> Result<bool> {
     peek(P_PID, pid)
 }
 
-/// Does this group have a member that is an unreaped child of ours? Then the group's number belongs to nobody else.
-pub(crate) fn holds_group(group: u32) -> bool {
+/// Does this group have a member that is an unreaped child of ours? Then the group's number belongs to nobody else. True when
+/// such a child has ended; an error: there is none.
+pub(crate) fn group_has_ended(group: u32) -> Result<bool> {
     const P_PGID: usize = 2;
-    peek(P_PGID, group).is_ok()
+    peek(P_PGID, group)
 }
 
 fn peek(kind: usize, id: u32) -> Result<bool> {
