@@ -2,8 +2,18 @@
 // What the conformance suite stands on: gates, processes and workers that play a scene, and waiting with a limit.
 
 const { execFileSync, spawn } = require('node:child_process')
-const { closeSync, constants, mkdtempSync, openSync, readdirSync, readFileSync, realpathSync, rmSync, writeSync } =
-  require('node:fs')
+const {
+  closeSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeSync,
+} = require('node:fs')
 const { tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { setTimeout: pause } = require('node:timers/promises')
@@ -134,14 +144,20 @@ function hostScene(scene, order) {
 
 /** A worker of this process that plays a scene. */
 function workerScene(scene, order) {
-  const worker = new Worker(join(__dirname, 'worker.js'), { workerData: { scene, order } })
+  const thread = new Int32Array(new SharedArrayBuffer(4))
+  const worker = new Worker(join(__dirname, 'worker.js'), { workerData: { scene, order, thread } })
   const { put, said } = mailbox(`the worker of scene ${scene}`)
   worker.on('message', put)
   worker.on('error', (error) => put({ error: String(error?.stack ?? error) }))
   const exit = new Promise((resolve) => worker.once('exit', resolve))
   const ended = within(exit, `the worker of scene ${scene} ends`)
   ended.catch(() => {})
-  return { said, ended, terminate: () => worker.terminate() }
+  const terminate = async () => {
+    await worker.terminate()
+    // Deno resolves that at once, while the thread is still in the middle of a call.
+    await eventually(() => !existsSync(`/proc/self/task/${thread[0]}`), 'the thread of the terminated worker ends')
+  }
+  return { said, ended, terminate }
 }
 
 module.exports = { aliveMarked, eventually, finishAll, gate, hostScene, temporaryDirectory, workerScene }

@@ -1,10 +1,12 @@
 'use strict'
 // A worker thread of the suite. It plays one scene and posts what it saw.
 
+const { readlinkSync } = require('node:fs')
 const { parentPort, workerData } = require('node:worker_threads')
 const { TaskRegistry } = require('outlive')
 
-const { scene, order } = workerData
+const { scene, order, thread } = workerData
+thread[0] = Number(readlinkSync('/proc/thread-self').split('/').at(-1))
 const { storageDir, sessionId, command } = order
 const tasks = new TaskRegistry({ storageDir, maxRunning: 100 })
 
