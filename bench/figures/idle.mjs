@@ -14,6 +14,8 @@ export async function idle({ ours, dir, quick }) {
   const start = () => ours.tasks.spawn('exec sleep 600', { shell: '/bin/sh', notify: false })
   const ids = await Promise.all(Array.from({ length: count }, start))
   const supervisors = ids.map((id) => parentOf(ours.tasks.status(id, { previewBytes: 0 }).pid))
+  // Each wakes once in its second second, to send what was asked to the disk.
+  await pause(3000)
   const before = switches(supervisors)
   await pause(seconds * 1000)
   const after = switches(supervisors)

@@ -18,6 +18,9 @@ use crate::sys::{Result, ignore, process};
 const ASKED: [&CStr; 2] = [names::TASK.as_c_str(), names::COMMAND.as_c_str()];
 
 const NS_PER_MS: u64 = 1_000_000;
+/// How old a command is when what was asked is sent off. At once it would delay what the command and its host do first, and most
+/// have ended by then.
+pub(crate) const SEND_AFTER_NS: u64 = 1000 * NS_PER_MS;
 /// By then the host has told its news. The disk's work in the kernel would share the processors with it.
 const AFTER_NS: u64 = 5 * NS_PER_MS;
 /// The clock's beat on which all supervisors sync: for what ends in one beat the disk writes its journal once.

@@ -58,7 +58,6 @@ fn main(arguments: &Arguments) -> u8 {
             files::close(fds::CWD);
             announce();
             ignore(failpoint::pass("supervisor.after_start_told"));
-            durable::send_asked();
             Watch::new(leader, &settings, signals).stay();
         }
         Err(errno) => record_failure(errno),

@@ -39,6 +39,8 @@ pub(crate) struct Watch<'a> {
     deadline: u64,
     /// What the alarm is set to.
     alarm: u64,
+    /// When what was asked is sent to the disk; [`NEVER`] when it has been.
+    send_at: u64,
     stage: Stage,
 }
 
@@ -78,6 +80,7 @@ impl<'a> Watch<'a> {
             0 => NEVER,
             timeout => leader.started_ns.saturating_add(timeout.saturating_mul(NS_PER_MS)),
         };
+        let send_at = leader.started_ns.saturating_add(durable::SEND_AFTER_NS);
         Watch {
             leader,
             settings,
@@ -87,6 +90,7 @@ impl<'a> Watch<'a> {
             ending: None,
             deadline,
             alarm: NEVER,
+            send_at,
             stage: Stage::Running,
         }
     }
@@ -118,6 +122,10 @@ impl<'a> Watch<'a> {
         if self.ending.as_ref().is_some_and(|ending| now >= ending.tell_at) {
             self.look_again(now);
         }
+        if now >= self.send_at {
+            self.send_at = NEVER;
+            durable::send_asked();
+        }
         if now >= self.output.due() && self.output.check(now).is_err() {
             self.end_tree(Cause::OutputLimit, SIGTERM, self.settings.grace_ms);
         }
@@ -130,7 +138,7 @@ impl<'a> Watch<'a> {
             self.alarm = promised;
             process::alarm(if promised == NEVER { NEVER } else { promised.saturating_sub(now) });
         }
-        let due = promised.min(tell_at).min(self.output.due());
+        let due = promised.min(tell_at).min(self.send_at).min(self.output.due());
         let time = if due == NEVER { NEVER } else { due.saturating_sub(now) };
         let [signals, orders] = process::sleep([self.signals.number(), fds::CONTROL], time);
         if signals {

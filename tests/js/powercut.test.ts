@@ -1,11 +1,11 @@
 // R18: what a power cut leaves of a store. The disk is a real ext4 that from one moment on writes nothing more; what it had
 // written by then is mounted anew, in another boot of a machine with another name: a workspace in a cloud that goes on elsewhere.
 import { randomUUID } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Completion } from 'outlive'
 import { cutPower, disk, powerOn, testOn } from './support/disk'
-import { patient, processesOf, readyFifo, statOf } from './support/guests'
+import { patient, processesOf, readyFifo, statOf, treeOf } from './support/guests'
 import { type Host, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -50,9 +50,13 @@ withPower('on %s: what had ended is told as it ended, and what ran is lost', asy
   const commands = [patient(ready), 'echo out; exit 3', 'kill -SEGV $$', 'exit 0']
   const running = await start(commands[0]!)
   await ready.line()
-  // The supervisor sleeps once it has sent off what was asked.
-  const sleeps = (pid: number) => statOf(pid)?.state === 'S'
-  await eventually(() => processesOf(running).every(sleeps), 'the command and its supervisor sleep')
+  // It wakes once, a second after the start, to send off what was asked.
+  const [supervisor] = processesOf(running).filter((pid) => !treeOf(running).includes(pid))
+  const sleeps = () => statOf(supervisor!)?.state === 'S'
+  const wakes = () => /^voluntary_ctxt_switches:\t(\d+)/m.exec(readFileSync(`/proc/${supervisor}/status`, 'utf8'))![1]
+  await eventually(sleeps, 'the supervisor sleeps')
+  const asleep = wakes()
+  await eventually(() => wakes() !== asleep && sleeps(), 'the supervisor has been awake')
   const ended: string[] = []
   for (const command of commands.slice(1)) ended.push(await start(command))
   await node.call(
