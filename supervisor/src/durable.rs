@@ -46,6 +46,9 @@ pub(crate) fn sync_all() {
     let now = process::monotonic_ns();
     let beat = now.saturating_add(AFTER_NS).next_multiple_of(BEAT_NS);
     process::pause(beat.saturating_sub(now));
+    // All of it before any of it is waited for: the disk writes its journal once.
+    send_asked();
+    send_end();
     // A disk that refuses has refused more than this, and nobody is left to be told.
     ignore(files::sync(fds::ENDED));
     for name in ASKED {
