@@ -168,11 +168,12 @@ const resetInFlight = (path: string, file: string): string => `
     jest.isolateModules(() => { isolated = require('outlive') })
     const ours = require('outlive')
     expect(isolated.TaskRegistry).not.toBe(ours.TaskRegistry)
-    const id = await isolated.spawn('exit 4')
-    expect((await ours.wait(id)).exitCode).toBe(4)
+    const sessionId = 'isolated ${file}' // the other file's drain must not take it
+    const id = await isolated.spawn('exit 4', { sessionId })
+    expect((await ours.wait(id, { sessionId })).exitCode).toBe(4)
     isolated.detach()
     await expect(isolated.spawn('true')).rejects.toMatchObject({ code: 'REGISTRY_CLOSED' })
-    expect(ours.drain().map(({ taskId }) => taskId)).toContain(id)
+    expect(ours.drain({ sessionId }).map(({ taskId }) => taskId)).toEqual([id])
   })
 
   test('twenty resets with a subscription, a promise and a callback open', async () => {
