@@ -68,8 +68,20 @@ const kinds = {
   milliseconds: (name, value) => whole(name, value, 'a whole number of milliseconds', 0),
   deadline: (name, value) => whole(name, value, 'a whole number of milliseconds, 0 for no deadline', 0),
   previewBytes: (name, value) => whole(name, value, 'a whole number of bytes up to 1048576', 0, MIB),
-  directory: (name, value) => path.resolve(text(name, value, 'the path of a directory', { min: 1 })),
 }
+
+/** An absolute path. A relative one is taken from the host's own directory, and that may be gone. */
+function absolute(code, name, given) {
+  try {
+    return path.resolve(given)
+  } catch (error) {
+    throw failure(code, `${name} is relative, and the host's own working directory is gone: ${error.message}`, error)
+  }
+}
+
+/** A kind: the path of a directory; `code` is of the error when it cannot be made absolute. */
+const directory = (code) => (name, value) =>
+  absolute(code, name, text(name, value, 'the path of a directory', { min: 1 }))
 
 // ---- Options objects
 
@@ -87,9 +99,11 @@ function distance(from, to) {
   return row[to.length]
 }
 
+/** The option that was probably meant, if one is like it: who is sent to a stranger is sent astray. */
 function nearest(key, known) {
   const short = key.slice(0, 64)
-  return known.reduce((best, name) => (distance(short, name) < distance(short, best) ? name : best))
+  const best = known.reduce((best, name) => (distance(short, name) < distance(short, best) ? name : best))
+  return distance(short, best) <= Math.max(key.length, best.length) / 2 ? best : undefined
 }
 
 /** Reads the options that `schema` knows, each through its kind; an option that is undefined is not there. */
@@ -102,7 +116,8 @@ function read(call, options, schema) {
   const stranger = Object.keys(options).find((key) => !known.includes(key))
   if (stranger !== undefined) {
     const guess = nearest(stranger, known)
-    throw misuse(`${call}: there is no option ${shown(stranger)}; the nearest is "${guess}" (of ${known.join(', ')})`)
+    const hint = guess === undefined ? 'it takes' : `the nearest is "${guess}" of`
+    throw misuse(`${call}: there is no option ${shown(stranger)}; ${hint} ${known.join(', ')}`)
   }
   const found = {}
   for (const key of known) {
@@ -185,7 +200,7 @@ function metadata(name, value) {
 
 const spawnSchema = {
   sessionId: kinds.sessionId,
-  cwd: kinds.directory,
+  cwd: directory('CWD_NOT_FOUND'),
   env: overrides,
   timeoutMs: kinds.deadline,
   graceMs: kinds.milliseconds,
@@ -259,7 +274,7 @@ function abortSignal(name, value) {
 
 const schemas = {
   registry: {
-    storageDir: kinds.directory,
+    storageDir: directory('STORAGE_FAILED'),
     maxRunning: (name, value) => whole(name, value, 'a whole number from 1 to 2147483647', 1, 0x7fffffff),
   },
   session: { sessionId: kinds.sessionId },
@@ -283,22 +298,25 @@ const schemas = {
   shutdown: { graceMs: kinds.milliseconds },
 }
 
+const HOMELESS = 'there is no home directory for the store; say storageDir or set OUTLIVE_DIR'
+
+/** The user's own, where $HOME is empty or relative: the store would lie in whatever folder the host was started in. */
 function home() {
   try {
-    return os.homedir()
+    const found = os.homedir()
+    if (path.isAbsolute(found)) return found
+    const { homedir } = os.userInfo()
+    if (path.isAbsolute(homedir)) return homedir
   } catch (error) {
-    throw failure(
-      'STORAGE_FAILED',
-      'there is no home directory for the store; say storageDir or set OUTLIVE_DIR',
-      error,
-    )
+    throw failure('STORAGE_FAILED', HOMELESS, error)
   }
+  throw failure('STORAGE_FAILED', HOMELESS)
 }
 
 /** Where tasks live when nobody says so. */
 function defaultStorageDir() {
   const { OUTLIVE_DIR, XDG_STATE_HOME } = process.env
-  if (OUTLIVE_DIR) return path.resolve(OUTLIVE_DIR)
+  if (OUTLIVE_DIR) return absolute('STORAGE_FAILED', 'OUTLIVE_DIR', OUTLIVE_DIR)
   // The specification of XDG says that a relative path in it counts as none.
   if (XDG_STATE_HOME && path.isAbsolute(XDG_STATE_HOME)) return path.join(XDG_STATE_HOME, 'outlive')
   return path.join(home(), '.local', 'state', 'outlive')

@@ -134,6 +134,13 @@ test.each(Object.keys(calls))(
   },
 )
 
+test('an option that is like none is not sent to a stranger', async () => {
+  const error = await failureOf('spawn', () => tasks.spawn('true', { abort: 1 } as never))
+  expect(error.message).toMatch(/^spawn: there is no option "abort"; it takes sessionId, cwd, /)
+  const near = await failureOf('spawn', () => tasks.spawn('true', { timeout: 1 } as never))
+  expect(near.message).toMatch(/^spawn: there is no option "timeout"; the nearest is "timeoutMs" of sessionId, cwd, /)
+})
+
 test('a message says the option, what it takes and what it got', async () => {
   const error = await failureOf('spawn', () => tasks.spawn('true', { timeoutMs: '5s' as never }))
   expect(error.message).toBe(

@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { atTheEnd, temporaryStore } from './support/store'
@@ -135,6 +135,32 @@ describe('the default registry', () => {
     const script = `${print} print(require(${JSON.stringify(root)}).list())`
     expect(await run(script, { cwd: home, env: env(home) })).toEqual([])
     expect(existsSync(join(home, place))).toBe(true)
+  })
+
+  test.each(['', 'relative'])('keeps no store in the folder of the host when $HOME is "%s"', async (HOME) => {
+    const cwd = folder()
+    const { homedir } = userInfo()
+    const script = `${print} const { defaultStorageDir } = require(${JSON.stringify(join(root, 'arguments.js'))})
+      print(defaultStorageDir())`
+    const env = { ...inHome(HOME) }
+    expect(await run(script, { cwd, env })).toBe(join(homedir, '.local/state/outlive'))
+    expect(readdirSync(cwd)).toEqual([])
+  })
+
+  test('and another one say so when the folder of the host is gone, and a relative path leads nowhere', async () => {
+    const script = `${print} const { mkdtempSync, rmdirSync } = require('node:fs'); const { TaskRegistry, list } = require(${JSON.stringify(root)})
+      const gone = mkdtempSync('gone-'); process.chdir(gone); rmdirSync('../' + gone)
+      const tasks = new TaskRegistry({ storageDir: process.env.STORE })
+      const fails = async (call) => { try { await call() } catch ({ code, cause }) { return [code, cause.code] } }
+      const calls = [list, () => new TaskRegistry({ storageDir: 'a' }), () => tasks.spawn('true', { cwd: 'b' }), () => tasks.spawn('true')]
+      Promise.all(calls.map(fails)).then(print)`
+    const { dir } = temporaryStore()
+    expect(await run(script, { cwd: folder(), env: { OUTLIVE_DIR: 'x', STORE: dir } })).toEqual([
+      ['STORAGE_FAILED', 'ENOENT'],
+      ['STORAGE_FAILED', 'ENOENT'],
+      ['CWD_NOT_FOUND', 'ENOENT'],
+      ['CWD_NOT_FOUND', 'ENOENT'],
+    ])
   })
 
   test.each(['detach()', 'await shutdown()'])('stays closed after %s', async (end) => {
