@@ -5,8 +5,8 @@
 export declare class NativeRegistry {
   /** Opens a registry. `wake` is called when `take` has something, and keeps the event loop alive only between `ref` and `unref`. */
   constructor(storageDir: string, maxRunning: number, wake: () => void)
-  /** Starts a task; settles with its id. */
-  spawn(request: number, options: string): void
+  /** Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that. */
+  spawn(request: number, order: string, inherits: boolean): void
   /** The task as it stands, or null. Never changes anything. */
   status(taskId: string, sessionId: string | undefined | null, previewBytes: number): string | null
   /** The tasks as they stand, in the order of their start. */
