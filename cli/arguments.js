@@ -1,6 +1,7 @@
 'use strict'
 // What was typed, checked: a verb, an id where the verb takes one, and options with their defaults filled in.
 
+const { constants } = require('node:os')
 const { parseArgs } = require('node:util')
 
 const common = {
@@ -122,17 +123,21 @@ function checked(values) {
     follow: values.follow ?? false,
     lines: lines === undefined ? undefined : Number(lines),
     stream,
-    signal: values.signal && signalName(values.signal),
+    signal: values.signal === undefined ? undefined : signalName(values.signal),
     graceMs: duration('--grace', values.grace),
     olderThanMs: duration('--older-than', values['older-than']),
     undeliveredOlderThanMs: duration('--undelivered-older-than', values['undelivered-older-than']),
   }
 }
 
-/** As people write signals: `KILL`, `sigkill`. */
-function signalName(name) {
-  const upper = name.toUpperCase()
-  return upper.startsWith('SIG') ? upper : `SIG${upper}`
+/** As people write signals: `KILL`, `sigkill`, `9`. */
+function signalName(written) {
+  const { signals } = constants
+  const upper = written.toUpperCase()
+  const names = [upper, `SIG${upper}`, ...Object.keys(signals).filter((name) => String(signals[name]) === written)]
+  const name = names.find((each) => Object.hasOwn(signals, each))
+  if (name === undefined) throw misuse(`--signal takes a signal's name or number, such as TERM or 15; got "${written}"`)
+  return name
 }
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }

@@ -1,7 +1,11 @@
 'use strict'
 // `ls`: the tasks, oldest first.
 
-const { bytes, duration, moment, onOneLine, paint, paintStatus, say, sayJson, table } = require('./terminal.js')
+const { bytes, duration, moment, onOneLine, paint, paintStatus, say, sayJson } = require('./terminal.js')
+const { table } = require('./table.js')
+
+/** What a narrow terminal does without, the first of them first. */
+const SPARE = ['STARTED', 'OUTPUT', 'SESSION', 'TOOK', 'PROCS', 'EXIT']
 
 function run(tasks, { sessions, status, json }) {
   const options = { previewBytes: json ? undefined : 0 }
@@ -26,6 +30,7 @@ function run(tasks, { sessions, status, json }) {
     table(
       head,
       found.map((task) => row(task, withSession)),
+      SPARE,
     ),
   )
 }

@@ -42,7 +42,8 @@ function exitOf(code) {
 
 function gone(error) {
   if (error.code === 'EPIPE') process.exit(EXIT.done)
-  throw error
+  complain(`cannot write: ${error.message}`)
+  process.exit(EXIT.failed)
 }
 
 /** Opens the store, attaches the sessions and runs the verb; a name of an exit code comes back. */

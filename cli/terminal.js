@@ -44,47 +44,17 @@ function complain(message) {
   process.stderr.write(`outlive: ${message}\n`)
 }
 
-/** Without anything that would move the cursor, change a colour or set a title. Lines stay lines. */
+// Those of the last two ranges turn the direction of writing round, and a command would read as another one.
+const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+
+/** Without anything that would move the cursor, change a colour or a direction, or set a title. Lines stay lines. */
 function harmless(text) {
-  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\u{fffd}')
+  return stripVTControlCharacters(text).replace(STEERING, '\u{fffd}')
 }
 
 /** On one line, for a table. */
 function onOneLine(text) {
   return harmless(text.replace(/\s+/g, ' ').trim())
-}
-
-/** As columns, the last one cut to the width of the terminal. A cell is a text, or `{ text, paint, right }`. */
-function table(head, rows) {
-  const cells = [head.map((text) => ({ text, paint: (padded) => paint('bold', padded) })), ...rows.map(asCells)]
-  const widths = head.map((_, column) => Math.max(...cells.map((row) => width(row[column].text))))
-  const room = (process.stdout.isTTY && process.stdout.columns) || Number.POSITIVE_INFINITY
-  return cells.map((row) => lineOf(row, widths, room)).join('\n')
-}
-
-function asCells(row) {
-  return row.map((cell) => (typeof cell === 'string' ? { text: cell } : cell))
-}
-
-function lineOf(row, widths, room) {
-  let left = room
-  const parts = row.map(({ text, paint: colour = (plain) => plain, right }, column) => {
-    if (column === row.length - 1) return colour(cut(text, left))
-    left -= widths[column] + 2
-    const padding = ' '.repeat(widths[column] - width(text))
-    return colour(right ? padding + text : text + padding)
-  })
-  return parts.join('  ')
-}
-
-function width(text) {
-  return Array.from(text).length
-}
-
-function cut(text, room) {
-  if (width(text) <= room) return text
-  const kept = Array.from(text).slice(0, Math.max(room - 1, 0))
-  return `${kept.join('')}…`
 }
 
 function bytes(count) {
@@ -120,4 +90,4 @@ function moment(unixMs) {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
-module.exports = { paint, paintStatus, say, sayJson, complain, harmless, onOneLine, table, bytes, duration, moment }
+module.exports = { paint, paintStatus, say, sayJson, complain, harmless, onOneLine, bytes, duration, moment }

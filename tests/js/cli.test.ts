@@ -36,9 +36,9 @@ async function ended(command: string, options: object = {}): Promise<TaskSnapsho
   return tasks.wait(await tasks.spawn(command, options))
 }
 
-/** What a terminal of 100 columns gets to see. */
-function inTerminal(args: string, env: Record<string, string> = {}): string {
-  const line = `stty cols 100; exec '${process.execPath}' '${CLI}' ${args}`
+/** What a terminal of 100 columns, or so many, gets to see. */
+function inTerminal(args: string, env: Record<string, string> = {}, columns = 100): string {
+  const line = `stty cols ${columns}; exec '${process.execPath}' '${CLI}' ${args}`
   const { NO_COLOR: _, ...rest } = process.env
   const colours = { ...rest, TERM: 'xterm', OUTLIVE_DIR: store.dir, ...env }
   return execFileSync('script', ['-qec', line, '/dev/null'], { env: colours, encoding: 'utf8', stdio: 'pipe' })
@@ -96,11 +96,34 @@ describe('ls', () => {
     expect(piped).not.toContain('\u001b')
   })
 
+  test.each([20, 40, 60, 80, 120])(
+    'fits into a terminal of %d columns, whatever its tasks are called',
+    async (columns) => {
+      const ids = [
+        await ended(`exit 7 # ${'long '.repeat(40)}`, { sessionId: 'narrow 1' }),
+        await ended('true', { sessionId: 'narrow 2', description: '日本語の説明'.repeat(20) }),
+      ].map(({ taskId }) => taskId)
+      const rows = inTerminal('ls --session "narrow 1" --session "narrow 2"', { NO_COLOR: '1' }, columns)
+        .trimEnd()
+        .split('\r\n')
+      const cells = (row: string) =>
+        Array.from(row).reduce((sum, letter) => sum + (/\p{Script=Han}|\p{Script=Hiragana}/u.test(letter) ? 2 : 1), 0)
+      for (const row of rows) expect(cells(row)).toBeLessThanOrEqual(columns)
+      for (const id of ids) expect(rows.filter((row) => row.startsWith(id.slice(0, 19)))).not.toEqual([])
+      const [head] = rows
+      if (columns === 80) expect(head).toMatch(/^ID +STATUS +EXIT +TOOK +PROCS +SESSION +COMMAND$/)
+      if (columns >= 60) expect(rows.join('\n')).toMatch(/ exit 7.*…$/m)
+    },
+  )
+
   test('lets no command and no description steer the terminal', async () => {
-    const { taskId } = await ended('true', { sessionId: 'evil', description: 'a\u001b[2J\u0007b\rc\nd\u009b31m' })
+    const { taskId } = await ended('true', {
+      sessionId: 'evil',
+      description: 'a\u001b[2J\u0007b\rc\nd\u009b31m\u202ee',
+    })
     await ended("printf '\\033]0;title\\007x'; # \u001b[8m", { sessionId: 'evil' })
     const shown = inTerminal('ls --session evil') + inTerminal(`show --session evil ${taskId}`)
-    expect(shown.replace(/\u001b\[\d+m/g, '')).not.toMatch(/[\u001b\u0007\u009b]|\r(?!\n)/)
+    expect(shown.replace(/\u001b\[\d+m/g, '')).not.toMatch(/[\u001b\u0007\u009b\u202e]|\r(?!\n)/)
     expect(shown).not.toContain('\u001b[8m')
   })
 })
@@ -226,13 +249,25 @@ describe('kill', () => {
     expect(JSON.parse(stdout)).toMatchObject({ taskId, status: 'killed', exitCode: 5 })
   })
 
+  test.each([
+    ['int', 'SIGINT'],
+    ['SIGUSR1', 'SIGUSR1'],
+    ['9', 'SIGKILL'],
+  ])('knows the signal %s', async (written, signal) => {
+    const taskId = await tasks.spawn('exec sleep 1000')
+    expect(await outlive('kill', '-s', written, taskId)).toMatchObject({
+      code: 0,
+      stdout: `${taskId} killed (${signal})\n`,
+    })
+  })
+
   test('of an unknown task ends with 3, with an unknown signal it is misuse', async () => {
     expect(await outlive('kill', 'bash-0000000000000000')).toMatchObject({ code: 3 })
     const { taskId } = await ended('true')
-    expect(await outlive('kill', '-s', 'NOPE', taskId)).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining('NOPE'),
-    })
+    for (const signal of ['NOPE', '999', '']) {
+      const refused = await outlive('kill', '-s', signal, taskId)
+      expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining(`such as TERM or 15; got "${signal}"`) })
+    }
   })
 })
 
@@ -256,6 +291,16 @@ describe('gc', () => {
     const removed = async () => (await gc('--older-than', '0s', '--json')).stdout === '{"removed":1}\n'
     await eventually(removed, 'the finished task is removed')
     expect(other.taskIds()).toEqual([running])
+  })
+})
+
+test.each(['ls', 'logs'])('what %s cannot write, it says in a line', async (verb) => {
+  const { taskId } = await ended('echo out')
+  const shell = ['sh', '-c', 'exec "$@" > /dev/full', 'sh']
+  const { code, stderr } = await start(verb === 'ls' ? [verb] : [verb, taskId], shell).ended
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^outlive: cannot write: ENOSPC[^\n]*\n$/),
   })
 })
 
