@@ -376,7 +376,8 @@ export class TaskRegistry {
 
   /**
    * Removes finished tasks with their files and resolves with their number. Never one that runs, has live descendants,
-   * or whose completion is undelivered and younger than `undeliveredOlderThanMs`.
+   * or whose completion is undelivered and younger than `undeliveredOlderThanMs`. What cannot be removed stays; it rejects
+   * when that is all there was to remove.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   cleanup(options?: CleanupOptions): Promise<number>

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Registry;
 use super::keeper::{Ear, Job, Keeper, Request, Timer};
 use super::ledger::Entry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::platform::clock;
 use crate::store;
 use crate::task::{Delivery, SessionId, TaskId};
@@ -23,6 +23,18 @@ pub(super) struct Cleaning {
     tasks: Vec<TaskId>,
     sessions: Vec<SessionId>,
     removed: usize,
+    /// Why the first of those that were to go is still there.
+    failed: Option<Error>,
+}
+
+impl Cleaning {
+    /// How many went; an error when there were some to go and not one could.
+    fn outcome(self) -> Result<usize> {
+        match self.failed {
+            Some(error) if self.removed == 0 => Err(error),
+            _ => Ok(self.removed),
+        }
+    }
 }
 
 impl Registry {
@@ -44,7 +56,8 @@ impl Keeper {
             sessions.iter().flat_map(|session| ledger.of_session(session)).map(|entry| entry.asked.task.clone()).collect()
         };
         let asked_at = clock::unix_ms();
-        let cleaning = Cleaning { request, asked_at, older_than_ms, undelivered_older_than_ms, tasks, sessions, removed: 0 };
+        let cleaning =
+            Cleaning { request, asked_at, older_than_ms, undelivered_older_than_ms, tasks, sessions, removed: 0, failed: None };
         self.clean_further(ear, cleaning);
     }
 
@@ -52,28 +65,36 @@ impl Keeper {
         let began = Instant::now();
         while began.elapsed() < SLICE {
             if let Some(task) = cleaning.tasks.pop() {
-                cleaning.removed += usize::from(self.remove_if_over(&task, &cleaning));
+                self.remove_if_over(&task, &mut cleaning);
             } else if let Some(session) = cleaning.sessions.pop() {
                 if let Err(error) = self.remove_debris(&session) {
                     return self.shared.outbox.fail(cleaning.request, &error);
                 }
             } else {
-                return self.shared.outbox.answer(cleaning.request, Ok(cleaning.removed));
+                return self.shared.outbox.answer(cleaning.request, cleaning.outcome());
             }
         }
         ear.after(Duration::ZERO, Timer::CleanFurther(cleaning));
     }
 
-    fn remove_if_over(&self, task: &TaskId, cleaning: &Cleaning) -> bool {
-        let Some(entry) = self.shared.lock().find(task, None) else { return false };
+    fn remove_if_over(&self, task: &TaskId, cleaning: &mut Cleaning) {
+        let Some(entry) = self.shared.lock().find(task, None) else { return };
         let told = matches!(entry.task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(&entry.dir);
         let Cleaning { asked_at, older_than_ms, undelivered_older_than_ms, .. } = *cleaning;
         let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
-        let goes = is_removable(&entry, asked_at, limit) && store::remove(&entry.dir).is_ok();
-        if goes {
-            self.shared.lock().remove(task);
+        if !is_removable(&entry, asked_at, limit) {
+            return;
         }
-        goes
+        match store::remove(&entry.dir) {
+            Ok(()) => {
+                self.shared.lock().remove(task);
+                cleaning.removed += 1;
+            }
+            // The others need not stay for its sake.
+            Err(source) => {
+                cleaning.failed.get_or_insert_with(|| Error::storage("remove", entry.dir.path())(source));
+            }
+        }
     }
 
     fn remove_debris(&self, session: &SessionId) -> Result<()> {

@@ -133,7 +133,7 @@ test('cleanup leaves a completion that a callback is holding', async () => {
   expect(await tasks.cleanup(everything)).toBe(1)
 })
 
-test('cleanup goes on past a task that it cannot delete', async () => {
+test('cleanup goes on past a task that it cannot delete, and says why where it could delete none', async () => {
   // R6
   const sessionId = 'immovable'
   const tasks = store.registry()
@@ -155,6 +155,8 @@ test('cleanup goes on past a task that it cannot delete', async () => {
   // The one that could not be begun is there as before, for every host.
   expect(tasks.status(ids[2]!)).toMatchObject({ status: 'completed', outputPreview: 'done\n' })
   expect(await store.registry().replay(sessionId)).toMatchObject({ finished: 1, unreadable: [] })
+  // When nothing is left but such, their owner hears why.
+  await expect(tasks.cleanup(everything)).rejects.toMatchObject({ code: 'STORAGE_FAILED', cause: { code: 'EPERM' } })
   release()
   expect(await tasks.cleanup(everything)).toBe(2)
   expect(ids.map((id) => store.taskDir(id))).toEqual([undefined, undefined, undefined, undefined, undefined])

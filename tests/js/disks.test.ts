@@ -97,6 +97,10 @@ withDisk('a read-only %s is refused with path and cause, and what was recorded o
   expect(tasks.status(id)).toMatchObject({ status: 'failed', exitCode: 3, outputPreview: 'recorded\n' })
   expect(() => tasks.drain()).toThrow(expect.objectContaining({ code: 'STORAGE_FAILED' }))
   expect(tasks.pending()).toMatchObject([{ taskId: id }])
+  expect(await tasks.cleanup()).toBe(0)
+  const stays = await rejectionOf(tasks.cleanup({ olderThanMs: 0, undeliveredOlderThanMs: 0 }))
+  expect(stays).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(id) })
+  expect(stays.cause).toMatchObject({ code: 'EROFS' })
   expect(everythingIn(dir)).toEqual(before)
 })
 
