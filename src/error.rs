@@ -169,6 +169,11 @@ impl fmt::Display for Error {
                 write!(f, "no copy of the supervisor can be executed.")?;
                 tried.iter().try_for_each(|(way, source)| write!(f, " {way}: {source}."))
             }
+            Error::TaskNotFound { task, .. } if task.parse::<TaskId>().is_err() => {
+                let start: String = task.chars().take(60).collect();
+                let more = if start.len() < task.len() { "…" } else { "" };
+                write!(f, "there is no task {start:?}{more}: a task id is \"bash-\" and 16 hexadecimal digits, in full")
+            }
             Error::TaskNotFound { task, session: None } => {
                 write!(f, "there is no task {task} in the sessions that this registry has attached; name its session")
             }

@@ -65,7 +65,11 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 
 /// Refuses what stands in a directory's place and is none, a link to one included.
 pub fn check_directory(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(io::Error::new(ErrorKind::NotADirectory, "not a directory")) }
+    if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(not_a_directory()) }
+}
+
+fn not_a_directory() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENOTDIR)
 }
 
 /// Opens a directory to hand it on; it need not be readable.
@@ -160,7 +164,7 @@ pub fn starting_with(directory: &Path, start: &str) -> Vec<PathBuf> {
 pub fn check_private(path: &Path) -> io::Result<()> {
     let about = fs::metadata(path)?;
     if !about.is_dir() {
-        return Err(io::Error::new(ErrorKind::NotADirectory, "not a directory"));
+        return Err(not_a_directory());
     }
     let me = super::identity::user();
     if about.uid() != me {

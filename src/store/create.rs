@@ -69,8 +69,9 @@ pub fn create(
     cwd: &Path,
     mut new_id: impl FnMut() -> Result<TaskId>,
 ) -> Result<(TaskId, Created)> {
-    let cwd = files::may_execute(cwd)
-        .and_then(|()| files::open_directory(cwd))
+    // A file is no directory before it is one that may not be entered.
+    let cwd = files::open_directory(cwd)
+        .and_then(|opened| files::may_execute(cwd).map(|()| opened))
         .map_err(|source| Error::CwdNotFound { path: cwd.to_owned(), source })?;
     session::make(store, session)?;
     let (task, dir) = loop {

@@ -186,13 +186,27 @@ test('task ids of the wrong type are refused, strange ones are unknown', async (
     await expectMisuse('wait', () => tasks.wait(id as never), 'wait: the task id')
     await expectMisuse('ack', () => tasks.ack([id as never]), 'ack: the task id')
   }
-  for (const id of ['', '../../etc', '/', 'bash-', 'BASH-0123456789ABCDEF', '😀', 'x'.repeat(1_000_000)]) {
+  for (const id of [
+    '',
+    'bash-0123456789abcde',
+    '\u001b[31m\n',
+    '../../etc',
+    '/',
+    'bash-',
+    'BASH-0123456789ABCDEF',
+    '😀',
+    'x'.repeat(1_000_000),
+  ]) {
     expect(tasks.status(id)).toBeNull()
     expect(tasks.ack([id])).toBe(0)
     expect(tasks.release([id])).toBe(0)
-    await expect(tasks.kill(id)).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
-    await expect(tasks.wait(id)).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
-    expect(await failureOf('output', () => tasks.output(id))).toMatchObject({ code: 'TASK_NOT_FOUND' })
+    const message = expect.stringMatching(
+      /^there is no task ".{0,60}"…?: a task id is "bash-" and 16 hexadecimal digits/u,
+    )
+    const unknown = { code: 'TASK_NOT_FOUND', message }
+    await expect(tasks.kill(id)).rejects.toMatchObject(unknown)
+    await expect(tasks.wait(id)).rejects.toMatchObject(unknown)
+    expect(await failureOf('output', () => tasks.output(id))).toMatchObject(unknown)
   }
 })
 

@@ -105,8 +105,11 @@ describe('a spawn that cannot work', () => {
     // P20
     const missing = join(scratch(), 'not', 'there')
     await refused({ cwd: missing }, 'CWD_NOT_FOUND', missing)
-    const file = script('')
-    await refused({ cwd: file }, 'CWD_NOT_FOUND', file)
+    for (const mode of [0o644, 0o755]) {
+      const file = script('', mode)
+      await refused({ cwd: file }, 'CWD_NOT_FOUND', file)
+      await expect(tasks.spawn('true', { cwd: file })).rejects.toMatchObject({ cause: { code: 'ENOTDIR' } })
+    }
   })
 
   test('rejects with the name of a shell that is missing, no file, or not executable, and leaves nothing', async () => {

@@ -117,6 +117,7 @@ test('a storage directory that others can write to, or that is a file, is refuse
     const error = await refusal(path)
     expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(path) })
     expect(error.cause).toBeInstanceOf(Error)
+    expect(error.cause).toMatchObject({ code: path === dangling ? 'ENOENT' : 'ENOTDIR' })
   }
   expect(readFileSync(file, 'utf8')).toBe('mine')
 })
