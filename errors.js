@@ -52,10 +52,10 @@ function aborted(signal) {
   return error
 }
 
-/** Tells a developer about a callback that fails, once per subscription. */
-function warn(entry, message, error) {
-  if (entry.warned) return
-  entry.warned = true
+/** Tells a developer about a callback that fails: of each `kind` of failure the first in a subscription. */
+function warn({ warned }, kind, message, error) {
+  if (warned.has(kind)) return
+  warned.add(kind)
   process.emitWarning(message, { type: 'OutliveWarning', detail: inspect(error) })
 }
 

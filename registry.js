@@ -117,7 +117,7 @@ class TaskRegistry {
     checked.callback(callback)
     const { sessionId = null, ack = 'auto' } = read('onCompletion', options, schemas.onCompletion)
     const id = this.#call((addon) => addon.subscribe(sessionId))
-    this.#subscriptions.set(id, { callback, auto: ack === 'auto', refd: false, warned: false })
+    this.#subscriptions.set(id, { callback, auto: ack === 'auto', refd: false, warned: new Set() })
     inUse.add(this)
     return new Subscription(
       () => this.#unsubscribe(id),
@@ -331,8 +331,9 @@ class TaskRegistry {
     if (!this.#addon.begin(taskId, lease, entry.auto)) return
     const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId))
     const failed = (error) => {
-      warn(entry, `the callback of onCompletion failed on ${taskId}, which is pending again`, error)
-      this.#settle(entry, taskId, (addon) => addon.refuse(taskId, lease))
+      warn(entry, 'failed', `the callback of onCompletion failed on ${taskId}, which is pending again`, error)
+      const givenUp = `the callback of onCompletion failed on ${taskId} five times: it is left to drain`
+      this.#settle(entry, taskId, (addon) => addon.refuse(taskId, lease) && warn(entry, 'givenUp', givenUp, error))
     }
     try {
       const { callback } = entry
@@ -350,7 +351,8 @@ class TaskRegistry {
       settle(this.#addon)
     } catch (thrown) {
       const error = fromThrown(thrown)
-      if (error.code !== 'REGISTRY_CLOSED') warn(entry, `the delivery of ${taskId} could not be recorded`, error)
+      if (error.code !== 'REGISTRY_CLOSED')
+        warn(entry, 'unrecorded', `the delivery of ${taskId} could not be recorded`, error)
     }
   }
 

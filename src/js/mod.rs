@@ -150,10 +150,10 @@ impl NativeRegistry {
         thrown(self.registry.take_delivery(&task))
     }
 
-    /// A callback has failed on a completion: it is tried again later.
+    /// A callback has failed on a completion: it is tried again later. `true` when it is not, and is left to `drain`.
     #[napi(catch_unwind)]
-    pub fn refuse(&self, task_id: String, lease: u32) -> Result<()> {
-        let Ok(task) = task_id.parse::<TaskId>() else { return Ok(()) };
+    pub fn refuse(&self, task_id: String, lease: u32) -> Result<bool> {
+        let Ok(task) = task_id.parse::<TaskId>() else { return Ok(false) };
         thrown(self.registry.refuse(&task, lease))
     }
 

@@ -179,11 +179,12 @@ impl Registry {
     }
 
     /// A callback has failed on a completion: it is tried again later, by this host or, once this registry is closed, by the
-    /// next.
-    pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<()> {
+    /// next. `true` when this host does not try again and leaves it to `drain`.
+    pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<bool> {
         let refused = self.shared.lock().set_in_callback(task, lease, false);
         refused.iter().for_each(|entry| self.shared.let_go(&entry.asked.session));
-        self.send(Job::Refuse { task: task.clone(), lease })
+        self.send(Job::Refuse { task: task.clone(), lease })?;
+        Ok(refused.is_some_and(|entry| entry.task.is_last_attempt()))
     }
 
     /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.

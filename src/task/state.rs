@@ -152,6 +152,11 @@ impl Task {
         self.delivery == Delivery::Pending && self.failures < MAX_ATTEMPTS
     }
 
+    /// Whether one more failure leaves it to `drain`.
+    pub fn is_last_attempt(&self) -> bool {
+        self.failures + 1 >= MAX_ATTEMPTS
+    }
+
     /// Moves the task and returns what must follow, in order.
     pub fn on(&mut self, event: Event) -> Vec<Effect> {
         match event {

@@ -109,6 +109,30 @@ describe('a callback of onCompletion', () => {
     },
   )
 
+  test('that fails five times leaves its completion to drain, and a second warning says so', async () => {
+    // D9
+    const sessionId = session()
+    const node = await host(store)
+    await node.call(({ tasks, say }, sessionId) => {
+      process.on('warning', ({ name, message }) => say({ name, message }))
+      const fail = () => {
+        throw new Error('always')
+      }
+      tasks.onCompletion(fail, { sessionId })
+    }, sessionId)
+    const id = await node.call(({ tasks }, sessionId) => tasks.spawn('true', { sessionId }), sessionId)
+    const name = 'OutliveWarning'
+    const failed = `the callback of onCompletion failed on ${id}`
+    expect(await node.heard()).toEqual({ name, message: `${failed}, which is pending again` })
+    expect(await node.heard()).toEqual({ name, message: `${failed} five times: it is left to drain` })
+    await eventually(async () => {
+      const drained = await node.call(({ tasks }, sessionId) => tasks.drain({ sessionId }), sessionId)
+      return drained.length === 1
+    }, 'drain has it')
+    expect(node.untaken()).toEqual([])
+    await node.kill()
+  })
+
   test('gets a completion that is its own: changing it changes nothing', async () => {
     const sessionId = session()
     const { times, heard } = listen(tasks, sessionId, (completion) => {
