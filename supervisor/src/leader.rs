@@ -1,7 +1,6 @@
 //! The command's first process: a shell that is given the command's text. `started.json` is complete before its exec, so
 //! that no command ever runs unrecorded; a failure up to and including the exec comes back as the system's error number.
 
-use core::cell::Cell;
 use core::ffi::CStr;
 
 use outlive_protocol::fds;
@@ -66,13 +65,9 @@ pub(crate) fn start(shell: &CStr, environment: Environment, settings: &Settings<
         boot_id: settings.boot_id,
     };
     let started_ns = process::monotonic_ns();
-    let failure = Cell::new(None);
     failpoint::pass("supervisor.before_leader")?;
-    let pid = launch::spawn(&|| failure.set(Some(become_command(&plan))), stack)?;
-    match failure.get() {
-        None => Ok(Leader { pid, started_at: plan.started_at, started_ns }),
-        Some(errno) => Err(errno),
-    }
+    let pid = launch::spawn(&|| become_command(&plan), stack)?;
+    Ok(Leader { pid, started_at: plan.started_at, started_ns })
 }
 
 /// The whole file with a NUL behind it. What follows a NUL in the text itself cannot be said in an argument and is cut.
@@ -131,7 +126,8 @@ fn prepare(plan: &Plan<'_>) -> Result<()> {
     failpoint::pass("supervisor.before_exec")?;
     files::set_umask(plan.umask);
     process::default_signals();
-    files::close_from(fds::STDERR + 1);
+    // All that the supervisor has opened itself closes at the exec.
+    files::close_range(fds::STDERR + 1, fds::FIRST_UNEXPECTED - 1);
     Ok(())
 }
 

@@ -43,7 +43,7 @@ fn main(arguments: &Arguments) -> u8 {
     ignore(process::new_session());
     // Without it (before Linux 3.4) an orphan leaves the tree, and everything else still holds.
     ignore(process::adopt_orphans());
-    files::close_from(fds::FIRST_UNEXPECTED);
+    files::close_range(fds::FIRST_UNEXPECTED, i32::MAX);
     if files::change_directory(fds::TASK_DIR).is_err() {
         return NOT_STARTED_BY_A_HOST;
     }

@@ -10,6 +10,7 @@ pub(super) mod number {
     pub(in crate::sys) const FCHDIR: usize = 50;
     pub(in crate::sys) const OPENAT: usize = 56;
     pub(in crate::sys) const CLOSE: usize = 57;
+    pub(in crate::sys) const PIPE2: usize = 59;
     pub(in crate::sys) const GETDENTS64: usize = 61;
     pub(in crate::sys) const READ: usize = 63;
     pub(in crate::sys) const WRITE: usize = 64;

@@ -58,13 +58,12 @@ pub(crate) fn close(file: i32) {
     ignore(plain(number::CLOSE, [number(file), 0, 0, 0]));
 }
 
-/// Closes this descriptor and all above.
-pub(crate) fn close_from(first: i32) {
-    const LARGEST: usize = u32::MAX as usize;
+/// Closes all descriptors from the first to the last.
+pub(crate) fn close_range(first: i32, last: i32) {
     const WITHOUT_CLOSE_RANGE: usize = 65_536;
-    if plain(number::CLOSE_RANGE, [number(first), LARGEST, 0, 0]).is_err() {
+    if plain(number::CLOSE_RANGE, [number(first), number(last), 0, 0]).is_err() {
         // Before Linux 5.9, and under filters that do not know the call.
-        for file in number(first)..open_file_limit().min(WITHOUT_CLOSE_RANGE) {
+        for file in number(first)..open_file_limit().min(WITHOUT_CLOSE_RANGE).min(number(last).saturating_add(1)) {
             close(file as i32);
         }
     }
@@ -76,6 +75,14 @@ fn open_file_limit() -> usize {
     // SAFETY: the kernel writes two 64-bit numbers, the size of `limits`.
     let read = unsafe { call(number::PRLIMIT64, [0, RLIMIT_NOFILE, 0, limits.as_mut_ptr() as usize, 0, 0]) };
     if read.is_ok() { limits[0] as usize } else { 1024 }
+}
+
+/// The reading and the writing end of a pipe. Both close at an exec.
+pub(crate) fn pipe() -> Result<[File; 2]> {
+    let mut ends = [0i32; 2];
+    // SAFETY: the kernel writes two numbers of 32 bits, the size of `ends`.
+    unsafe { call(number::PIPE2, [ends.as_mut_ptr() as usize, O_CLOEXEC, 0, 0, 0, 0]) }?;
+    Ok(ends.map(File::owning))
 }
 
 /// Bytes from where the descriptor stands; 0 at the end.

@@ -1,11 +1,11 @@
 //! The way in: the arguments as the kernel left them on the stack. The way out: a child that shares our memory until its
-//! exec, so that nothing is copied and it can tell us why the exec failed.
+//! exec, so that nothing is copied.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
 
 use super::machine::number;
-use super::{Errno, Result, call, process};
+use super::{Errno, Result, call, files, ignore, process};
 
 /// The arguments and the environment of this process.
 pub(crate) struct Arguments {
@@ -119,9 +119,24 @@ unsafe extern "C" {
     fn outlive_vfork(function: unsafe extern "C" fn(*const c_void) -> !, argument: *const c_void, stack_top: *mut u8) -> isize;
 }
 
-/// Starts a child that runs `child` on a stack of its own and in our memory, and ends when `child` returns. We sleep until
-/// its exec or its end, so nothing runs at the same time; what it changes must be behind a `Cell` or an atomic.
-pub(crate) fn spawn(child: &dyn Fn(), stack: &mut [u8]) -> Result<u32> {
+/// Starts a child that runs `child` on a stack of its own and in our memory, and ends when `child` returns: the reason why it
+/// became no other program, which we return. We sleep until its exec or its end, so nothing runs at the same time; what it
+/// changes must be behind a `Cell` or an atomic.
+///
+/// The reason comes through a pipe that an exec closes, and not through the memory: an emulator of single processes makes
+/// a copy of us instead, and does not let us sleep.
+pub(crate) fn spawn(child: &dyn Fn() -> Errno, stack: &mut [u8]) -> Result<u32> {
+    let [told, tell] = files::pipe()?;
+    let pid = vfork(&|| ignore(files::write(tell.number(), &child().0.to_ne_bytes())), stack)?;
+    drop(tell);
+    let mut reason = [0; size_of::<u32>()];
+    match files::read(told.number(), &mut reason)? {
+        0 => Ok(pid),
+        _ => Err(Errno(u32::from_ne_bytes(reason))),
+    }
+}
+
+fn vfork(child: &dyn Fn(), stack: &mut [u8]) -> Result<u32> {
     let end = stack.as_mut_ptr_range().end;
     let top = end.map_addr(|address| address & !15);
     let argument: *const &dyn Fn() = &raw const child;
@@ -131,9 +146,9 @@ pub(crate) fn spawn(child: &dyn Fn(), stack: &mut [u8]) -> Result<u32> {
 }
 
 /// # Safety
-/// `child` is what [`spawn`] passed.
+/// `child` is what [`vfork`] passed.
 unsafe extern "C" fn enter(child: *const c_void) -> ! {
-    // SAFETY: `spawn` sleeps with this reference on its stack.
+    // SAFETY: `vfork` sleeps with this reference on its stack.
     let child = unsafe { child.cast::<&dyn Fn()>().read() };
     child();
     process::exit(127)
