@@ -57,6 +57,9 @@ function signal(pid) {
   }
 }
 
+/** Under an emulator of processes that one's name comes first, and then the file that it runs. */
+const SUPERVISOR = /^(outlive-supervisor|[^\0]*\0[^\0]*\/supervisor-[0-9a-f]{16})\0/
+
 /** The pids of live processes, the supervisor aside, that a task has started. */
 function aliveMarked(taskId) {
   const mark = `OUTLIVE_TASK_ID=${taskId}`
@@ -65,7 +68,7 @@ function aliveMarked(taskId) {
       const marked = /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(mark)
       const commandLine = marked ? readFileSync(`/proc/${pid}/cmdline`, 'latin1') : ''
       // It is empty when the process has ended since its environment was read.
-      return commandLine !== '' && !commandLine.startsWith('outlive-supervisor')
+      return commandLine !== '' && !SUPERVISOR.test(commandLine)
     } catch {
       return false // gone, or somebody else's
     }

@@ -1,6 +1,6 @@
 'use strict'
 // A machine of another architecture with a kernel of its own, in memory: it boots, runs what it is told to, and says what
-// came. Emulating single processes (qemu-user) is not enough: there `vfork` does not wait for the child's exec.
+// came.
 
 const { execFileSync, spawn } = require('node:child_process')
 const { chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')

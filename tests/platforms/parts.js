@@ -3,7 +3,7 @@
 // directory, once; nothing is installed.
 
 const { execFileSync } = require('node:child_process')
-const { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } = require('node:fs')
+const { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } = require('node:fs')
 const { homedir } = require('node:os')
 const { join } = require('node:path')
 const { unpack } = require('../../tools/release/debian.js')
@@ -84,4 +84,12 @@ function kernel(pages) {
   return only(join(debian(`kernel-${pages}k`, 'arm64', packages), 'boot'), /^vmlinuz-/)
 }
 
-module.exports = { glibcNode, kernel, musl, muslNode, oldUserland, userland }
+/** What makes a kernel run another architecture's programs in qemu-user: a line for binfmt_misc, with an emulator opened at once. */
+function emulation(arch) {
+  const root = debian('qemu-user', 'x64', ['qemu-user'])
+  const name = `qemu-${MACHINES[arch]}`
+  const line = readFileSync(join(root, `usr/share/qemu/binfmt.d/${name}.conf`), 'utf8').trim()
+  return [...line.split(':').slice(0, -2), join(root, 'usr/bin', name), 'OF'].join(':')
+}
+
+module.exports = { emulation, glibcNode, kernel, musl, muslNode, oldUserland, userland }

@@ -1,20 +1,21 @@
 'use strict'
 // Runs the conformance suite, with the packages that go out, on platforms that this machine is not, in the main thread and
-// in a worker: an older glibc, musl, and arm64 in an emulator with a Linux kernel of its own.
+// in a worker: an older glibc, musl, and arm64, as emulated processes on this kernel and in an emulated machine with a Linux
+// kernel of its own.
 //
 //     node tests/platforms/run.js [name]...        after tools/release/build.js; as root, on Debian with x86-64
 //
 // A run holds when every promise holds and the process then ends by itself with 0.
 
 const { spawn } = require('node:child_process')
-const { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync } = require('node:fs')
+const { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } = require('node:fs')
 const { tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { createInterface } = require('node:readline')
 const { packAll } = require('../../tools/release/pack.js')
 const { boot } = require('./machine.js')
 const { makeSuite } = require('./suite.js')
-const { glibcNode, kernel, musl, muslNode, oldUserland, userland } = require('./parts.js')
+const { emulation, glibcNode, kernel, musl, muslNode, oldUserland, userland } = require('./parts.js')
 
 /** An emulated machine is slow, and this one may be busy. */
 const LIMIT_MS = 1_800_000
@@ -33,16 +34,29 @@ function onMusl(suite) {
   return spawn('unshare', ['--mount', 'bash', '-c', script], { cwd: suite, stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-/** A file system of its own, with a glibc that is older than that of any machine which would build this. */
-function onOldGlibc(suite, directory) {
-  const parts = { '.': oldUserland('x64'), node: glibcNode('x64'), suite }
+/** A file system of its own on this machine's kernel. `namespaces`: what else is its own; `prepare`: what is done there first. */
+function inRoot(directory, parts, namespaces = [], prepare = ':') {
   for (const [to, from] of Object.entries(parts))
     cpSync(from, join(directory, to), { recursive: true, verbatimSymlinks: true })
   for (const empty of ['proc', 'dev', 'tmp']) mkdirSync(join(directory, empty), { recursive: true })
+  for (const link of ['bin', 'lib'])
+    if (!existsSync(join(directory, link))) symlinkSync(`usr/${link}`, join(directory, link))
   const mounts = 'mount -t proc proc proc && mount --rbind /dev dev && mount -t tmpfs tmp tmp'
   const inside = `busybox --install -s /bin; cd /suite\n${bothRuns('/node/bin/node')}`
-  const args = ['--mount', 'bash', '-c', `${mounts} && exec chroot . /bin/bash -c "$1"`, 'bash', inside]
+  const outside = `${prepare} && ${mounts} && exec chroot . /bin/bash -c "$1"`
+  const args = [...namespaces, '--mount', 'bash', '-c', outside, 'bash', inside]
   return spawn('unshare', args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** A glibc that is older than that of any machine which would build this. */
+const onOldGlibc = (suite, directory) => inRoot(directory, { '.': oldUserland('x64'), node: glibcNode('x64'), suite })
+
+/** What the kernel is told to run in an emulator, it runs there in this user namespace only, from Linux 6.7 on. */
+function onEmulatedProcesses(suite, directory) {
+  const parts = { '.': userland('arm64'), node: glibcNode('arm64'), suite }
+  const formats = '/proc/sys/fs/binfmt_misc'
+  const prepare = `mount -t binfmt_misc formats ${formats} && printf '%s' '${emulation('arm64')}' >${formats}/register`
+  return inRoot(directory, parts, ['--user', '--map-root-user', '--pid', '--fork'], prepare)
 }
 
 const onArm64 =
@@ -61,6 +75,7 @@ const onArm64 =
 const PLACES = {
   'x64-gnu, glibc 2.31': onOldGlibc,
   'x64-musl': onMusl,
+  'arm64-gnu, emulated processes': onEmulatedProcesses,
   'arm64-gnu': onArm64({ libc: 'gnu', pages: 4 }),
   'arm64-musl': onArm64({ libc: 'musl', pages: 4 }),
   'arm64-gnu, pages of 16 KiB': onArm64({ libc: 'gnu', pages: 16 }),
