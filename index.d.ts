@@ -37,8 +37,8 @@ export interface OutliveError extends Error {
 
 /**
  * How a task stands. `completed`: exit code 0. `failed`: another code, a signal nobody here sent, or no start.
- * `killed`: `kill` or `shutdown` ended it. `timed_out`: the deadline did. `lost`: its supervisor vanished, so the
- * outcome is unknown.
+ * `killed`: `kill`, `shutdown` or the output limit ended it. `timed_out`: the deadline did. `lost`: its supervisor
+ * vanished, so the outcome is unknown.
  */
 export type TaskStatus = 'starting' | 'running' | 'killing' | 'completed' | 'failed' | 'killed' | 'timed_out' | 'lost'
 
@@ -56,89 +56,98 @@ export type TaskCause =
   | 'supervisor_lost'
   | 'reboot'
 
-/** Options of a {@link TaskRegistry}. */
+/** Options of a {@link TaskRegistry}. Here and in every call an option that is `undefined` is as good as left out. */
 export interface RegistryOptions {
   /**
    * Where tasks live on disk. Default: `$OUTLIVE_DIR`, else `$XDG_STATE_HOME/outlive`, else `~/.local/state/outlive`.
    * A relative path is taken from `process.cwd()`.
    */
-  storageDir?: string
+  storageDir?: string | undefined
   /** How many tasks of this registry may run at once, at least 1. Default 8. */
-  maxRunning?: number
+  maxRunning?: number | undefined
 }
 
 /** Options of `spawn`. */
 export interface SpawnOptions {
   /** The owner of the task and of its news: any non-empty string up to 1024 bytes. Default `'default'`. */
-  sessionId?: string
+  sessionId?: string | undefined
   /** The command's working directory. Default `process.cwd()`, from which a relative path is taken too. */
-  cwd?: string
+  cwd?: string | undefined
   /** Over the host's environment; `undefined` removes a variable. `ELECTRON_RUN_AS_NODE` is only passed on from here. */
-  env?: Record<string, string | undefined>
+  env?: Record<string, string | undefined> | undefined
   /** After how many milliseconds the task is ended as `timed_out`. Default 1 800 000 (30 minutes); 0: no deadline. */
-  timeoutMs?: number
+  timeoutMs?: number | undefined
   /** Milliseconds between SIGTERM and SIGKILL, for timeouts and kills. Default 2000. */
-  graceMs?: number
+  graceMs?: number | undefined
   /** An absolute path, or a name on PATH. Default: bash if there is one, else `/bin/sh`. */
-  shell?: string
+  shell?: string | undefined
   /** `'merge'` keeps both streams in one file, in their true order. Default `'separate'`. */
-  stderr?: 'separate' | 'merge'
-  /** Bytes per capture file; both ends are kept and the middle goes. Default 104 857 600 (100 MiB); 0: no limit. */
-  maxOutputBytes?: number
-  /** What a natural end of the command does to descendants that still run. Default `'keep'`. */
-  cleanup?: 'keep' | 'kill'
+  stderr?: 'separate' | 'merge' | undefined
+  /**
+   * Bytes per capture file; both ends are kept and the middle goes, once there is an eighth more, in blocks of 4096: so much
+   * may stay. Default 104 857 600 (100 MiB); 0: no limit.
+   */
+  maxOutputBytes?: number | undefined
+  /**
+   * What a natural end of the command does to descendants that still run. `'kill'` ends them, with the task's grace; `wait`
+   * and the completion do not wait for that, and count them. Default `'keep'`.
+   */
+  cleanup?: 'keep' | 'kill' | undefined
   /** `false`: the completion is never pushed or drained; `status` and `wait` still tell. Default `true`. */
-  notify?: boolean
+  notify?: boolean | undefined
   /** For people: comes back in snapshots and completions. Up to 64 KiB. */
-  description?: string
-  /** For programs: any JSON value up to 64 KiB; comes back in snapshots and completions. */
+  description?: string | undefined
+  /** For programs: any value, as `JSON.stringify` writes it, up to 64 KiB; comes back in snapshots and completions. */
   metadata?: unknown
 }
 
 /** Names the session that a call is about. */
 export interface SessionOptions {
   /** Default: every session that this registry has attached, and `'default'`. */
-  sessionId?: string
+  sessionId?: string | undefined
 }
 
 /** Options of `status`. */
 export interface StatusOptions extends SessionOptions {
   /** Bytes of output in `outputPreview`, 0 to 1 048 576 (1 MiB). Default 5120. */
-  previewBytes?: number
+  previewBytes?: number | undefined
 }
 
 /** Options of `list`. */
 export interface ListOptions extends StatusOptions {
   /** Only tasks of this status. */
-  status?: TaskStatus
+  status?: TaskStatus | undefined
 }
 
 /** Options of `kill`. */
 export interface KillOptions extends SessionOptions {
   /** The name of the first signal. Default `'SIGTERM'`. */
-  signal?: `SIG${string}`
+  signal?: `SIG${string}` | undefined
   /** Milliseconds until SIGKILL. Default: the task's own `graceMs`. */
-  graceMs?: number
+  graceMs?: number | undefined
 }
 
 /** Options of `wait`. */
 export interface WaitOptions extends SessionOptions {
   /** After how many milliseconds `wait` resolves although the task goes on. Default: never. */
-  timeoutMs?: number
-  /** Ends the waiting, not the task: the promise rejects with an `AbortError`. */
-  signal?: AbortSignal
+  timeoutMs?: number | undefined
+  /**
+   * Ends the waiting, not the task: the promise rejects with the signal's reason where that is an `AbortError`, as after
+   * `abort()`; else with an `AbortError` of code `ABORT_ERR` that has the reason as its `cause`. Go by `name`.
+   */
+  signal?: AbortSignal | undefined
 }
 
 /** Options of `output`. */
 export interface OutputOptions extends SessionOptions {
   /** Default `'stdout'`, which is both streams of a merged task. */
-  stream?: 'stdout' | 'stderr'
+  stream?: 'stdout' | 'stderr' | undefined
   /** An absolute byte offset, valid for ever; negative counts from the end. Default 0. */
-  from?: number
+  from?: number | undefined
   /** How much of the stream to read at most, 1 to 16 777 216 (16 MiB). Default 65 536. */
-  maxBytes?: number
+  maxBytes?: number | undefined
   /** End at the end of a line where there is one. Default `false`. */
-  wholeLines?: boolean
+  wholeLines?: boolean | undefined
 }
 
 /** Options of `onCompletion`. */
@@ -147,21 +156,21 @@ export interface CompletionOptions extends SessionOptions {
    * `'auto'`: delivered when the callback returns, or when the promise that it returns resolves. `'manual'`: delivered
    * by `ack`, given back by `release`. Default `'auto'`.
    */
-  ack?: 'auto' | 'manual'
+  ack?: 'auto' | 'manual' | undefined
 }
 
 /** Options of `cleanup`. */
 export interface CleanupOptions {
   /** Age at which a finished and delivered task may go. Default 86 400 000 (a day). */
-  olderThanMs?: number
+  olderThanMs?: number | undefined
   /** Age at which a finished task may go although nobody took its completion. Default 604 800 000 (a week). */
-  undeliveredOlderThanMs?: number
+  undeliveredOlderThanMs?: number | undefined
 }
 
 /** Options of `shutdown`. */
 export interface ShutdownOptions {
   /** Milliseconds until SIGKILL. Default: each task's own `graceMs`. */
-  graceMs?: number
+  graceMs?: number | undefined
 }
 
 /** A task as it stood when it was asked for. */
@@ -231,7 +240,10 @@ export interface Completion {
   finishedAt: number
   durationMs: number
   descendants: number
-  /** How often a callback was called with it, this time included: 1, and more each time that it is told again. */
+  /**
+   * How often a callback was called with it, this time included: 1, and more each time that it is told again. From `drain`
+   * and `pending` the number that the next call would have.
+   */
   attempt: number
 }
 
@@ -296,13 +308,14 @@ export class TaskRegistry {
   spawn(command: string, options?: SpawnOptions): Promise<string>
 
   /**
-   * Tells how a task stands; `null` for an unknown id or another session's. No side effects.
+   * Tells how a task stands; `null` for an unknown id or another session's. No side effects, but that a session which is
+   * named gets attached.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   status(taskId: string, options?: StatusOptions): TaskSnapshot | null
 
   /**
-   * Lists tasks in the order in which they started. No side effects.
+   * Lists tasks in the order in which they started. No side effects, but that a session which is named gets attached.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   list(options?: ListOptions): TaskSnapshot[]

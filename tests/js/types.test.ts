@@ -41,6 +41,12 @@ async function uses(tasks: TaskRegistry): Promise<void> {
 
   const options: SpawnOptions = { env: { ...process.env, REMOVED: undefined }, metadata: { any: ['thing'] } }
   await tasks.spawn('true', options)
+  // Also for a project with `exactOptionalPropertyTypes`, as this one is: a plugin hands on what its agent may have left out.
+  const asked: { cwd?: string | undefined; timeout?: number | undefined } = {}
+  await tasks.spawn('true', { cwd: asked.cwd, timeoutMs: asked.timeout, stderr: undefined, env: { A: undefined } })
+  await tasks.wait('a', { sessionId: asked.cwd, timeoutMs: asked.timeout, signal: undefined })
+  await tasks.kill('a', { signal: undefined, graceMs: asked.timeout })
+  tasks.output('a', { stream: undefined, from: asked.timeout, wholeLines: undefined })
   tasks.onCompletion(async (completion) => {
     // @ts-expect-error a told task has ended
     completion.status === 'running'

@@ -14,7 +14,7 @@ import { atTheEnd, eventually, type TemporaryStore, temporaryStore, within } fro
 export interface Story {
   store: TemporaryStore
   /** The addon that the hosts load; undefined: the usual one. */
-  addon?: string
+  addon?: string | undefined
   /** Each command that ran has left a file with its task's id here. */
   marks: string
   /** Ids that `spawn` resolved with. */
