@@ -63,7 +63,10 @@ export interface RegistryOptions {
    * A relative path is taken from `process.cwd()`.
    */
   storageDir?: string | undefined
-  /** How many tasks of this registry may run at once, at least 1. Default 8. */
+  /**
+   * How many tasks of this registry may run at once, at least 1: those of its attached sessions, whoever started them, as
+   * far as it has seen them. Default 8.
+   */
   maxRunning?: number | undefined
 }
 
@@ -315,7 +318,8 @@ export class TaskRegistry {
   status(taskId: string, options?: StatusOptions): TaskSnapshot | null
 
   /**
-   * Lists tasks in the order in which they started. No side effects, but that a session which is named gets attached.
+   * Lists tasks in the order of their `spawn` calls, from which `startedAt` may differ by moments. No side effects, but that
+   * a session which is named gets attached.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   list(options?: ListOptions): TaskSnapshot[]
@@ -403,7 +407,8 @@ export class TaskRegistry {
   detach(): void
 
   /**
-   * Ends every running task of this registry, in parallel, resolves with their snapshots, then closes the registry.
+   * Ends every running task of this registry, in parallel, resolves with their snapshots, then closes the registry. Those
+   * are the tasks of its attached sessions that it has seen, also if another host started them.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   shutdown(options?: ShutdownOptions): Promise<TaskSnapshot[]>

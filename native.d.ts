@@ -9,7 +9,7 @@ export declare class NativeRegistry {
   spawn(request: number, order: string, inherits: boolean): void
   /** The task as it stands, or null. Never changes anything. */
   status(taskId: string, sessionId: string | undefined | null, previewBytes: number): string | null
-  /** The tasks as they stand, in the order of their start. */
+  /** The tasks as they stand, in the order of their `spawn` calls. */
   list(sessionId: string | undefined | null, status: string | undefined | null, previewBytes: number): string
   /** Ends a task's tree; settles with its snapshot. */
   kill(request: number, taskId: string, sessionId: string | undefined | null, signal: number, graceMs?: number | undefined | null): void

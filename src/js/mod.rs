@@ -61,7 +61,7 @@ impl NativeRegistry {
         Ok(snapshot.as_ref().map(to_json))
     }
 
-    /// The tasks as they stand, in the order of their start.
+    /// The tasks as they stand, in the order of their `spawn` calls.
     #[napi(catch_unwind)]
     pub fn list(&self, session_id: Option<String>, status: Option<String>, preview_bytes: f64) -> Result<String> {
         let status: Option<Status> = status.and_then(|word| serde_json::from_value(word.into()).ok());
