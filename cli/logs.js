@@ -5,13 +5,16 @@
 // and either ring reads on from where the last page ended. The watch stands before the first look, so what is written in
 // between rings; what rings twice reads nothing the second time. `wait` alone could tell only the end, and the watch alone
 // not the end. Processes that outlive the task may write on: following ends with the task and says that they run.
+//
+// What is no text comes out as the bytes that were written: the API tells where they are, and the file has them.
 
-const { watch } = require('node:fs')
+const { closeSync, openSync, readSync, watch } = require('node:fs')
 const { find } = require('./find.js')
 const { complain, sayJson } = require('./terminal.js')
 
 const PAGE_BYTES = 1024 * 1024
 const MAX_TAIL_BYTES = 16 * PAGE_BYTES
+const NEWLINE = 10
 
 async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   const taskId = find(tasks, sessions, typed)
@@ -19,7 +22,7 @@ async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   // A merged task has one file, which is its stdout.
   const files = { stdout: stdoutPath, ...(stderrPath === null ? {} : { stderr: stderrPath }) }
   const streams = Object.keys(files).filter((name) => stream === undefined || name === stream)
-  const readers = streams.map((name) => reader(tasks, taskId, name, json))
+  const readers = streams.map((name) => reader(tasks, taskId, name, files[name], json))
   if (!follow) {
     for (const each of readers) each.start(lines)
     return 'done'
@@ -61,11 +64,11 @@ function ring(path, { readOn }, failed) {
 }
 
 /** Prints one stream page by page; `start` first, `readOn` as often as something may have come. */
-function reader(tasks, taskId, stream, json) {
+function reader(tasks, taskId, stream, path, json) {
   let from
   const take = (chunk) => {
     from = chunk.nextOffset
-    if (chunk.text !== '' || chunk.droppedBytes > 0) print(stream, chunk, json)
+    if (chunk.text !== '' || chunk.droppedBytes > 0) print(stream, chunk, path, json)
   }
   const readOn = () => {
     if (from === undefined) return // a ring before the start, which will see the same bytes
@@ -76,38 +79,61 @@ function reader(tasks, taskId, stream, json) {
   }
   const start = (lines) => {
     if (lines === undefined) from = 0
-    else take(lastLines(tasks, taskId, stream, lines))
+    else take(lastLines(tasks, taskId, stream, path, lines))
     readOn()
   }
   return { start, readOn }
 }
 
-function print(stream, chunk, json) {
+function print(stream, { bytes, ...chunk }, path, json) {
   if (json) return sayJson({ stream, ...chunk })
   if (chunk.droppedBytes > 0) complain(`${chunk.droppedBytes} bytes of ${stream} were removed by the output limit`)
-  process[stream].write(chunk.text)
+  process[stream].write(bytes ?? bytesOf(chunk, path))
 }
 
-/** The chunk that holds the last `lines` lines, found by looking back in windows that grow; at most 16 MiB. */
-function lastLines(tasks, taskId, stream, lines) {
-  for (let back = 64 * 1024; ; back *= 4) {
-    const window = Math.min(back, MAX_TAIL_BYTES)
-    const chunk = tasks.output(taskId, { stream, from: -window, maxBytes: window })
-    const start = lineStart(chunk.text, lines)
-    if (start === undefined && chunk.from > 0 && window < MAX_TAIL_BYTES) continue
-    const text = chunk.text.slice(start ?? 0)
-    // Removed bytes may stand before the text, so its place is counted from behind.
-    const from = start === undefined ? chunk.from : Math.max(chunk.nextOffset - Buffer.byteLength(text), chunk.from)
-    return { ...chunk, text, from }
+/**
+ * The bytes that a chunk shows. They stand at its beginning or, behind what was removed, at its end. If they are not to be had,
+ * because the middle of the file has gone in the meantime, the text stands for them.
+ */
+function bytesOf({ text, from, nextOffset, droppedBytes }, path) {
+  const asText = Buffer.from(text)
+  const size = nextOffset - from - droppedBytes
+  if (asText.length === size && !text.includes('\u{fffd}')) return asText
+  const places = [from, nextOffset - size].map((at) => read(path, at, size))
+  return places.find((bytes) => bytes.toString() === text) ?? asText
+}
+
+function read(path, at, size) {
+  const file = openSync(path, 'r')
+  try {
+    const bytes = Buffer.alloc(size)
+    return bytes.subarray(0, readSync(file, bytes, 0, size, at))
+  } finally {
+    closeSync(file)
   }
 }
 
-/** The index in `text` at which its last `lines` lines begin; undefined when it has fewer. */
-function lineStart(text, lines) {
-  if (lines === 0) return text.length
-  let at = text.endsWith('\n') ? text.length - 1 : text.length
+/** The chunk that holds the last `lines` lines, found by looking back in windows that grow; at most 16 MiB. */
+function lastLines(tasks, taskId, stream, path, lines) {
+  for (let back = 64 * 1024; ; back *= 4) {
+    const window = Math.min(back, MAX_TAIL_BYTES)
+    const chunk = tasks.output(taskId, { stream, from: -window, maxBytes: window })
+    const all = bytesOf(chunk, path)
+    const start = lineStart(all, lines)
+    if (start === undefined && chunk.from > 0 && window < MAX_TAIL_BYTES) continue
+    const bytes = all.subarray(start ?? 0)
+    // Removed bytes may stand before the text, so its place is counted from behind.
+    const from = start === undefined ? chunk.from : Math.max(chunk.nextOffset - bytes.length, chunk.from)
+    return { ...chunk, text: bytes.toString(), from, bytes }
+  }
+}
+
+/** The index at which the last `lines` lines begin; undefined when there are fewer. */
+function lineStart(bytes, lines) {
+  if (lines === 0) return bytes.length
+  let at = bytes.at(-1) === NEWLINE ? bytes.length - 1 : bytes.length
   for (let left = lines; left > 0; left--) {
-    at = at <= 0 ? -1 : text.lastIndexOf('\n', at - 1)
+    at = at <= 0 ? -1 : bytes.lastIndexOf(NEWLINE, at - 1)
     if (at === -1) return undefined
   }
   return at + 1

@@ -1,6 +1,7 @@
 // The command line, run as people run it: real processes on a real store, with a real pty for what is coloured.
 import { type ChildProcess, execFileSync, spawn as spawnChild } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
@@ -167,6 +168,32 @@ describe('logs', () => {
       totalBytes: 3,
       eof: true,
     })
+  })
+
+  test('prints what is no text byte for byte, whole, from its last lines and around what the limit removed', async () => {
+    const bytes = randomBytes(3_000_000)
+    const path = join(store.dir, 'random')
+    writeFileSync(path, bytes)
+    const raw = (...args: string[]): Buffer =>
+      execFileSync(process.execPath, [CLI, 'logs', ...args], {
+        env: { ...process.env, OUTLIVE_DIR: store.dir },
+        maxBuffer: 2 ** 24,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      })
+    const { taskId } = await ended(`cat '${path}'`)
+    expect(raw(taskId).equals(bytes)).toBe(true)
+    expect(raw('-f', taskId).equals(bytes)).toBe(true)
+    let tail = bytes.length
+    for (let left = 0; left < 3; left++) tail = bytes.lastIndexOf(10, tail - 1)
+    const last = raw('-n', bytes.at(-1) === 10 ? '2' : '3', taskId)
+    expect(last.equals(bytes.subarray(tail + 1))).toBe(true)
+    const limited = await ended(`cat '${path}'`, { maxOutputBytes: 1_000_000 })
+    const kept = raw(limited.taskId)
+    // Beside what was removed, what looks like the rest of a character goes with it.
+    const removed = bytes.length - kept.length
+    expect(removed - limited.droppedBytes).toBeLessThanOrEqual(6)
+    const head = bytes.findIndex((byte, at) => byte !== kept[at])
+    expect(bytes.subarray(head + removed).equals(kept.subarray(head))).toBe(true)
   })
 
   test('-f prints as the task writes, costs nothing in between, and ends with it', async () => {
