@@ -9,6 +9,7 @@
 const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate, setTimeout } = require('node:timers')
+const { onAbort } = require('./abort.js')
 const checked = require('./arguments.js')
 const { atEndOfTestEnvironment, outOfSight } = require('./environment.js')
 const { aborted, blame, closedError, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
@@ -220,9 +221,7 @@ class TaskRegistry {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw aborted(signal)
       this.#call((addon) => call(addon, request))
-      const abort = () => this.#cancel(request, aborted(signal))
-      signal?.addEventListener('abort', abort, { once: true })
-      const forget = () => signal?.removeEventListener('abort', abort)
+      const forget = signal === undefined ? () => {} : onAbort(signal, () => this.#cancel(request, aborted(signal)))
       this.#requests.set(request, { resolve, reject, forget, site })
       inUse.add(this)
       this.#ref()

@@ -113,6 +113,24 @@ describe('an aborted wait', () => {
     expect(await waiting).toMatchObject(outcome)
     expect(getEventListeners(abort.signal, 'abort')).toEqual([])
   })
+
+  test('shares one listener of its signal with others, so that Node warns of no leak', async () => {
+    const { task, letThrough } = await waitingTask()
+    const short = await tasks.spawn('true')
+    const abort = new AbortController()
+    const ended = Array.from({ length: 15 }, () => tasks.wait(short, { signal: abort.signal }))
+    const waiting = Array.from({ length: 15 }, () => tasks.wait(task, { signal: abort.signal }))
+    expect(getEventListeners(abort.signal, 'abort')).toHaveLength(1)
+    await Promise.all(ended)
+    expect(getEventListeners(abort.signal, 'abort')).toHaveLength(1)
+    abort.abort()
+    for (const { status } of await Promise.allSettled(waiting)) expect(status).toBe('rejected')
+    expect(getEventListeners(abort.signal, 'abort')).toEqual([])
+    const again = new AbortController()
+    for (let turn = 0; turn < 2; turn++) await tasks.wait(short, { signal: again.signal })
+    expect(getEventListeners(again.signal, 'abort')).toEqual([])
+    letThrough()
+  })
 })
 
 describe('a wait that cannot be answered', () => {

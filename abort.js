@@ -1,0 +1,33 @@
+'use strict'
+// Listens to abort signals: however many promises hang on one signal, it gets one listener. Node takes more than ten for a leak.
+
+/** By signal: what is called when it is aborted, and the listener that does so. */
+const waiting = new WeakMap()
+
+/** Calls `act` when the signal is aborted, unless the function that comes back is called before. */
+function onAbort(signal, act) {
+  const { acts, fire } = waiting.get(signal) ?? listen(signal)
+  acts.add(act)
+  return () => {
+    if (acts.delete(act) && acts.size === 0) forget(signal, fire)
+  }
+}
+
+function listen(signal) {
+  const acts = new Set()
+  const fire = () => {
+    forget(signal, fire)
+    for (const act of [...acts]) act()
+  }
+  signal.addEventListener('abort', fire, { once: true })
+  const listener = { acts, fire }
+  waiting.set(signal, listener)
+  return listener
+}
+
+function forget(signal, fire) {
+  waiting.delete(signal)
+  signal.removeEventListener('abort', fire)
+}
+
+module.exports = { onAbort }
