@@ -82,7 +82,7 @@ export interface SpawnOptions {
   timeoutMs?: number | undefined
   /** Milliseconds between SIGTERM and SIGKILL, for timeouts and kills. Default 2000. */
   graceMs?: number | undefined
-  /** An absolute path, or a name on PATH. Default: bash if there is one, else `/bin/sh`. */
+  /** An absolute path, or a name on the command's PATH, `env` included. Default: bash if that has one, else `/bin/sh`. */
   shell?: string | undefined
   /** `'merge'` keeps both streams in one file, in their true order. Default `'separate'`. */
   stderr?: 'separate' | 'merge' | undefined

@@ -2,13 +2,21 @@
 // `kill`: ends a task and everything that it started.
 
 const { find } = require('./find.js')
-const { paintStatus, say, sayJson } = require('./terminal.js')
+const { complain, paintStatus, say, sayJson } = require('./terminal.js')
 
 async function run(tasks, { sessions, signal, graceMs, json }, typed) {
-  const task = await tasks.kill(find(tasks, sessions, typed), { signal, graceMs })
+  const taskId = find(tasks, sessions, typed)
+  const before = tasks.status(taskId, { previewBytes: 0 })
+  const task = await tasks.kill(taskId, { signal, graceMs })
+  if (before.finishedAt !== null) complain(`the task had ended before${leftBehind(before)}`)
   if (json) return sayJson(task)
   const outcome = task.signal ?? (task.exitCode === null ? '' : `exit code ${task.exitCode}`)
   say(`${task.taskId} ${paintStatus(task.status)}${outcome && ` (${outcome})`}`)
+}
+
+function leftBehind({ descendants }) {
+  if (descendants === 0) return ''
+  return `; ${descendants} ${descendants === 1 ? 'process that it left behind was' : 'processes that it left behind were'} ended`
 }
 
 module.exports = { run }

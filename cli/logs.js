@@ -22,6 +22,7 @@ async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   // A merged task has one file, which is its stdout.
   const files = { stdout: stdoutPath, ...(stderrPath === null ? {} : { stderr: stderrPath }) }
   const streams = Object.keys(files).filter((name) => stream === undefined || name === stream)
+  if (streams.length === 0) complain('the stderr of this task was merged into its stdout')
   const readers = streams.map((name) => reader(tasks, taskId, name, files[name], json))
   if (!follow) {
     for (const each of readers) each.start(lines)

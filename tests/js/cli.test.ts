@@ -196,6 +196,16 @@ describe('logs', () => {
     expect(bytes.subarray(head + removed).equals(kept.subarray(head))).toBe(true)
   })
 
+  test('says where the stderr of a merged task is', async () => {
+    const { taskId } = await ended('echo out; echo err >&2', { stderr: 'merge' })
+    expect(await outlive('logs', taskId)).toEqual({ code: 0, stdout: 'out\nerr\n', stderr: '' })
+    const { stdout, stderr } = await outlive('logs', '--stream', 'stderr', taskId)
+    expect({ stdout, stderr }).toEqual({
+      stdout: '',
+      stderr: 'outlive: the stderr of this task was merged into its stdout\n',
+    })
+  })
+
   test('-f prints as the task writes, costs nothing in between, and ends with it', async () => {
     const [ready, wait] = [readyFifo(store), gate(store)]
     const step = (word: string) => `read _ < ${wait.path}; echo ${word}`
@@ -266,6 +276,15 @@ describe('kill', () => {
     expect(isAlive(pid)).toBe(false)
     expect(await tasks.wait(taskId)).toMatchObject({ status: 'killed' })
     expect(tasks.drain({ sessionId })).toMatchObject([{ taskId, status: 'killed' }])
+  })
+
+  test('of a task that has ended says so, and what it has ended all the same', async () => {
+    const { taskId } = await ended('sleep 1000 & exit 3')
+    const stdout = `${taskId} failed (exit code 3)\n`
+    const first = await outlive('kill', taskId)
+    const stderr = 'outlive: the task had ended before; 1 process that it left behind was ended\n'
+    expect(first).toEqual({ code: 0, stdout, stderr })
+    expect(await outlive('kill', taskId)).toEqual({ code: 0, stdout, stderr: 'outlive: the task had ended before\n' })
   })
 
   test('takes a signal as people write it, and a grace', async () => {
