@@ -109,7 +109,9 @@ const addon = load()
 if (addon === undefined && misses.length > 0) {
   const tried = misses.map(({ name, error }) => `  ${name}: ${String(error?.message ?? error).split('\n')[0]}`)
   const isNowhere = misses.every(({ error }) => error?.code === 'MODULE_NOT_FOUND')
-  const advice = `\nIt comes as the optional dependency outlive-${platform}: install without leaving those out.`
+  const advice =
+    `\nIt comes as the optional dependency outlive-${platform}: install without leaving those out. ` +
+    'In a checkout "npm ci && npm run build" makes it.'
   const bundled = '\nIn a bundle: leave "outlive" external, and ship node_modules with it.'
   const message = `outlive: no addon for ${platform} could be loaded. Tried:\n${tried.join('\n')}`
   throw new Error(message + (isNowhere ? advice : '') + bundled, {

@@ -232,6 +232,7 @@ describe('an addon that does not load', () => {
     expect(message).toContain(`./outlive.${key}.node: Cannot find module`)
     expect(message).toContain(`outlive-${key}: Cannot find module`)
     expect(message).toContain(`optional dependency outlive-${key}: install without leaving those out`)
+    expect(message).toContain('In a checkout "npm ci && npm run build" makes it')
     expect(causes).toBe(2)
   })
 
