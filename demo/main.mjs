@@ -73,6 +73,7 @@ function heard(line) {
 }
 
 function tell(completion, number) {
+  if (clearing) return
   const { taskId, description, status, exitCode, signal, durationMs, descendants, attempt, outputPreview } = completion
   told.set(taskId, [...(told.get(taskId) ?? []), { ...completion, host: number }])
   const how = status === 'completed' ? green(status) : red(status)
@@ -89,6 +90,8 @@ const diskUse = (path) => statSync(path).blocks * 512
 async function watch(isOver) {
   const until = Date.now() + PATIENCE_MS
   for (;;) {
+    // What is killed while all is cleared away is no part of the story.
+    if (clearing) return new Promise(() => {})
     const tasks = list()
     const writer = tasks.find(isNamed(endless))
     if (writer) most = Math.max(most, diskUse(writer.stdoutPath))
@@ -107,6 +110,7 @@ async function run() {
   await watch(() => told.size > 0)
   host.child.kill('SIGKILL')
   await host.gone
+  if (clearing) return new Promise(() => {})
   host = undefined
   print(`${bold(red('The plugin is SIGKILLed.'))} Its tasks go on, with their deadlines and limits.`)
 
