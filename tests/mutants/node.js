@@ -1,0 +1,56 @@
+'use strict'
+// Promises about Node and its kin.
+
+const { jest } = require('./tests.js')
+
+module.exports = [
+  {
+    promise: 'N1: what has been answered lets the process end',
+    file: 'registry.js',
+    find: 'if (--this.#refs === 0) this.#addon.unref()',
+    replace: '--this.#refs',
+    test: jest('exit', 'let the process end'),
+  },
+  {
+    promise: 'N2: Jest ends by itself',
+    file: 'src/js/wake.rs',
+    find: '.weak::<true>()',
+    replace: '',
+    also: {
+      file: 'src/js/wake.rs',
+      find: 'ThreadsafeFunction<(), (), (), Status, false, true>',
+      replace: 'ThreadsafeFunction<(), (), (), Status, false, false>',
+    },
+    test: jest('realms', 'Jest resets'),
+  },
+  {
+    promise: 'N3: a worker that is terminated leaves its sessions to others',
+    file: 'src/js/mod.rs',
+    find: '                registry.detach();\n                registry.let_go();\n',
+    replace: '                std::mem::forget(registry);\n',
+    test: jest('workers', ''),
+  },
+  {
+    promise: 'N4: no call blocks the event loop',
+    file: 'src/registry/spawn.rs',
+    find: '        let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;\n',
+    replace:
+      '        let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;\n        std::thread::sleep(std::time::Duration::from_millis(40));\n',
+    test: jest('workers', 'N4|event loop'),
+  },
+  {
+    promise: 'N5: a NUL in a string is told as such',
+    file: 'arguments.js',
+    find: "if (!nul && value.includes('\\0'))",
+    replace: 'if (false)',
+    test: jest('arguments', ''),
+  },
+  {
+    promise: 'N6: subscriptions that are closed leave nothing behind',
+    file: 'src/registry/subscriptions.rs',
+    find: '            ledger.subscriptions.insert(number, session.clone());\n',
+    replace:
+      '            ledger.subscriptions.insert(number, session.clone());\n            std::mem::forget(vec![0u8; 100_000]);\n',
+    test: jest('endurance', 'subscriptions'),
+  },
+]

@@ -1,0 +1,68 @@
+'use strict'
+// Promises about captured output.
+
+const { cargo, jest } = require('./tests.js')
+
+module.exports = [
+  {
+    promise: 'O1: output stays within its limit',
+    file: 'supervisor/src/output.rs',
+    find: '.and_then(|()| files::punch(stream, before.1.max(head), end));',
+    replace: '.map(|()| drop((stream, before.1.max(head), end)));',
+    test: cargo('--test', 'supervisor', 'endless_output_stays_bounded'),
+  },
+  {
+    promise: 'O3: errors do not hide output',
+    file: 'src/store/output/tail.rs',
+    find: 'let for_stderr = stderr_bytes.min((budget / 2).max(budget.saturating_sub(stdout_bytes)));',
+    replace: 'let for_stderr = stderr_bytes.min(budget);',
+    test: jest('output', 'beside 300 bytes of errors'),
+  },
+  {
+    promise: 'O4: characters are not cut',
+    file: 'src/store/output/characters.rs',
+    find: 'pub(super) fn unfinished(bytes: &[u8]) -> usize {\n',
+    replace: `pub(super) fn unfinished(bytes: &[u8]) -> usize {
+    if bytes.len() < usize::MAX {
+        return 0;
+    }
+`,
+    test: jest('output', 'never half a character'),
+  },
+  {
+    promise: 'O5: merged output keeps its order',
+    file: 'src/store/create.rs',
+    find: 'let other = output.try_clone()',
+    replace: 'let other = File::options().write(true).open(self.dir.file(names::OUTPUT))',
+    test: jest('output', 'in the order in which the command wrote'),
+  },
+  {
+    promise: 'O6: a preview does not change with a restart',
+    file: 'src/registry/snapshot.rs',
+    find: 'store::preview(&entry.dir, entry.asked.stderr, preview_bytes)',
+    replace:
+      'store::preview(&entry.dir, entry.asked.stderr, if entry.command.is_some() { preview_bytes } else { preview_bytes / 2 })',
+    test: jest('output', 'same before and after a restart'),
+  },
+  {
+    promise: 'O7: offsets stay valid when the middle is dropped',
+    file: 'src/store/output/page.rs',
+    find: 'let next_offset = if reached_hole { hole.1 } else',
+    replace: 'let next_offset = if reached_hole { hole.0 + 1 } else',
+    test: jest('output', 'offsets stay valid'),
+  },
+  {
+    promise: 'O8: a preview reads what it shows',
+    file: 'src/store/output/tail.rs',
+    find: '        let mut bytes = self.read(begin, self.len())?;',
+    replace: '        let mut bytes = self.read(0, self.len())?.split_off(begin as usize);',
+    test: jest('output', 'of a 1 GB log'),
+  },
+  {
+    promise: 'O9: NUL bytes are output',
+    file: 'src/store/output/page.rs',
+    find: 'String::from_utf8_lossy(&bytes[skip..end]).into_owned();',
+    replace: 'String::from_utf8_lossy(&bytes[skip..end]).replace(\'\\0\', "");',
+    test: jest('output', 'shows NUL bytes'),
+  },
+]

@@ -1,0 +1,204 @@
+'use strict'
+// Promises about processes.
+
+const { cargo, jest } = require('./tests.js')
+
+module.exports = [
+  {
+    promise: 'P1: who ignores SIGTERM is killed after the grace',
+    file: 'supervisor/src/watch.rs',
+    find: '            tree::kill(self.leader.pid);\n            ignore(failpoint::pass("supervisor.after_force"));',
+    replace: '            ignore(failpoint::pass("supervisor.after_force"));',
+    test: cargo('--test', 'supervisor', 'who_ignores_sigterm_is_dead_soon_after_the_grace'),
+  },
+  {
+    promise: 'P2: a command that kills its supervisor has ended',
+    file: 'src/registry/keeper.rs',
+    find: '        self.refresh(ear, id, hung_up);',
+    replace: '        self.refresh(ear, id, false);',
+    test: jest('ending', 'kills itself, its group or its supervisor'),
+  },
+  {
+    promise: 'P3: what ended while the host was dead has ended',
+    file: 'src/store/load.rs',
+    find: '    let lives = !seen.empty && this_boot && is_inhabited(dir);',
+    replace: '    let lives = !seen.empty && this_boot;',
+    test: jest('ending', 'while its host is dead'),
+  },
+  {
+    promise: 'P4: exit codes come back exactly',
+    file: 'supervisor/src/watch.rs',
+    find: '(Some(u64::from(code)), None)',
+    replace: '(Some(u64::from(code) & 127), None)',
+    test: cargo('--test', 'supervisor', 'every_exit_code_comes_back_exactly'),
+  },
+  {
+    promise: 'P5: no zombie stays behind',
+    file: 'src/registry/keeper.rs',
+    find: '                child.reap();',
+    replace: '                std::mem::forget(child);',
+    test: jest('workers', 'leave no zombie'),
+  },
+  {
+    promise: 'P6: a stranger with a dead supervisor’s process id is left alone',
+    file: 'src/registry/keeper.rs',
+    find: '                    drop(failpoint::pass("host.before_sweep"));\n',
+    replace: `                    let entry = self.shared.lock().find(id, None).expect("it is known");
+                    let record = std::fs::read_to_string(entry.dir.file(outlive_protocol::names::STARTED)).unwrap_or_default();
+                    let pid = record.split("supervisorPid\\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
+                    pid.iter().for_each(|pid| drop(std::process::Command::new("kill").args(["-9", pid]).status()));
+`,
+    test: jest('strangers', ''),
+  },
+  {
+    promise: 'P7: a task of yesterday that lives is running',
+    file: 'src/store/load.rs',
+    find: 'let is_over = seen.ended.is_some();',
+    replace: `let is_over = seen.ended.is_some();
+    let lives = lives && asked.created_at + 86_400_000 > crate::platform::clock::unix_ms();`,
+    test: jest('endurance', 'P7|25 hours ago'),
+  },
+  {
+    promise: 'P8: who leaves the tree stays within reach',
+    file: 'supervisor/src/main.rs',
+    find: '    ignore(process::adopt_orphans());\n',
+    replace: '',
+    test: cargo('--test', 'supervisor', 'descendants_that_live_on_are_still_within_reach'),
+    alsoTest: jest('ending', 'descendants'),
+  },
+  {
+    promise: 'P9: a kill that comes too late changes no end',
+    file: 'supervisor/src/watch.rs',
+    find: 'Some(ending) if ending.handled || ending.sent & signal != 0 => ending.cause',
+    replace: 'Some(ending) => ending.cause',
+    test: cargo('--test', 'supervisor', 'a_signal_that_does_nothing_to_the_leader_is_not_its_end'),
+  },
+  {
+    promise: 'P10: all who kill are answered',
+    file: 'src/registry/keeper.rs',
+    find: '                Effect::AnnounceEmpty => self.answer_waiters(ear, id, Until::Empty),',
+    replace: `                Effect::AnnounceEmpty => {
+                    let first = self.waiters.drain(..).next();
+                    self.waiters.extend(first);
+                    self.answer_waiters(ear, id, Until::Empty);
+                }`,
+    test: jest('kill', 'ten kills at once'),
+  },
+  {
+    promise: 'P11: a kill goes on when its host is killed',
+    file: 'supervisor/src/watch.rs',
+    find: 'ending.force_at = ending.force_at.min(now.saturating_add(grace));',
+    replace: 'ending.force_at = if grace == 0 { now } else { NEVER };',
+    test: jest('kill', 'Node killed in the middle of a kill'),
+  },
+  {
+    promise: 'P12: nobody waits for a kill of others',
+    file: 'src/registry/kill.rs',
+    find: `        if entry.task.is_gone() {
+            return self.answer(request, &entry);
+        }
+`,
+    replace: `        if entry.task.is_gone() {
+            return self.answer(request, &entry);
+        }
+        std::thread::sleep(std::time::Duration::from_secs(2));
+`,
+    test: jest('kill', '8 stubborn tasks'),
+  },
+  {
+    promise: 'P14: a deadline ends its task',
+    file: 'supervisor/src/watch.rs',
+    find: 'timeout => leader.started_ns.saturating_add(timeout.saturating_mul(NS_PER_MS)),',
+    replace: '_ => NEVER,',
+    test: cargo('--test', 'supervisor', 'after_the_deadline_and_its_grace'),
+  },
+  {
+    promise: 'P17: a command has no terminal to fight for',
+    file: 'supervisor/src/leader.rs',
+    find: '    process::new_session()?;\n',
+    replace: '',
+    also: { file: 'supervisor/src/main.rs', find: '    ignore(process::new_session());\n', replace: '' },
+    test: jest('terminal', ''),
+  },
+  {
+    promise: 'P18: the default shell is bash',
+    file: 'src/registry/shell.rs',
+    find: 'find("bash", search_path)',
+    replace: 'find("sh", search_path)',
+    test: jest('spawn', 'is bash by default'),
+  },
+  {
+    promise: 'P19: a command is not among its supervisor’s arguments',
+    file: 'src/store/create.rs',
+    find: '            c"outlive-supervisor".to_owned(),',
+    replace: '            argument(&std::fs::read(self.dir.file(names::COMMAND)).unwrap_or_default()),',
+    test: jest('spawn', 'pkill -f'),
+  },
+  {
+    promise: 'P20: a missing directory is a rejection',
+    file: 'src/store/create.rs',
+    find: '        .map_err(|source| Error::CwdNotFound',
+    replace:
+      '        .or_else(|_| files::open_directory(Path::new("/")))\n        .map_err(|source| Error::CwdNotFound',
+    test: jest('spawn', 'working directory that is missing'),
+  },
+  {
+    promise: 'P21: what is starting counts',
+    file: 'src/registry/spawn.rs',
+    find: 'ledger.running().len() + starting >= shared.max_running',
+    replace: 'ledger.running().len() >= shared.max_running',
+    test: jest('spawn', 'starts exactly as many'),
+  },
+  {
+    promise: 'P23: a command that is not recorded does not run',
+    file: 'supervisor/src/leader.rs',
+    find: '    record_start(plan)?;\n',
+    replace: '    ignore(record_start(plan));\n',
+    test: cargo('--test', 'supervisor', 'without_its_start_record_a_command_does_not_run'),
+  },
+  {
+    promise: 'P25: an end is told while others hold the output',
+    file: 'supervisor/src/watch.rs',
+    find: `        announce();
+        process::give_way();
+`,
+    replace: '        process::give_way();\n',
+    test: jest('ending', 'do not delay its end'),
+  },
+  {
+    promise: 'P26: a command has three descriptors',
+    file: 'supervisor/src/leader.rs',
+    find: '    files::close_range(fds::STDERR + 1, fds::FIRST_UNEXPECTED - 1);\n',
+    replace: '',
+    test: cargo('--test', 'supervisor', 'three_descriptors'),
+  },
+  {
+    promise: 'P29: a tree of many sessions is dead after kill',
+    file: 'supervisor/src/tree.rs',
+    find: '    each_own_child(&mut |child| {\n        // `/proc`',
+    replace:
+      '    each_own_child(&mut |child| {\n        return;\n        #[allow(unreachable_code)]\n        // `/proc`',
+    test: cargo('--test', 'supervisor', 'thousand_sessions'),
+  },
+  {
+    promise: 'P30: a failed exec is no exit code',
+    file: 'supervisor/src/sys/launch.rs',
+    find: '        _ => Err(Errno(u32::from_ne_bytes(reason))),',
+    replace: '        _ => Ok(pid),',
+    test: cargo('--test', 'supervisor', 'a_shell_that_cannot_be_executed'),
+  },
+  {
+    promise: 'P31: a command dies with its supervisor',
+    file: 'supervisor/src/leader.rs',
+    find: '    process::die_with_parent()?;\n',
+    replace: '',
+    test: jest('hostile', 'dies with its supervisor'),
+  },
+  {
+    promise: 'P32: a spawn that fails leaves no litter',
+    file: 'src/store/create.rs',
+    find: '            drop(remove(&self.dir));',
+    replace: '            drop(&self.dir);',
+    test: jest('faults', 'refused at any step'),
+  },
+]

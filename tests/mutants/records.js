@@ -1,0 +1,112 @@
+'use strict'
+// Promises about records and restarts.
+
+const { cargo, jest } = require('./tests.js')
+
+module.exports = [
+  {
+    promise: 'R1: one completion, in however many registries the task was replayed',
+    file: 'src/registry/delivery.rs',
+    find: '        if !self.owns(session) {\n            return;\n        }\n        for entry',
+    replace: '        for entry',
+    test: jest('replay', 'replay 100 times'),
+  },
+  {
+    promise: 'R4: a store has one name',
+    file: 'src/store/layout.rs',
+    find: '        let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;',
+    replace: '        let root = path.to_owned();',
+    test: jest('storage', 'reached through a link'),
+  },
+  {
+    promise: 'R6: others are answered while cleanup goes on',
+    file: 'src/registry/cleanup.rs',
+    find: 'Duration::from_millis(2)',
+    replace: 'Duration::from_secs(60)',
+    test: jest('cleanup', 'heard and answered'),
+  },
+  {
+    promise: 'R9: records of a newer release are reported',
+    file: 'src/registry/attach.rs',
+    find: '                self.unreadable.entry(session.clone()).or_default().push(path);',
+    replace: '                drop(path);',
+    test: jest('records', 'newer release'),
+  },
+  {
+    promise: 'R10: a record has all of its fields',
+    file: 'src/store/records.rs',
+    find: '    #[serde(deserialize_with = "stated")]\n    description',
+    replace: '    description',
+    test: jest('spoilt', 'lacks one of its fields'),
+  },
+  {
+    promise: 'R11: an end stays as it was',
+    file: 'src/task/state.rs',
+    find: '            State::Ended(..) => return vec![],\n            State::Starting => None,',
+    replace: '            State::Ended(..) | State::Starting => None,',
+    test: cargo('--lib', 'state'),
+    alsoTest: jest('replay', 'an end stays as it was'),
+  },
+  {
+    promise: 'R12: durations are of the clock that nobody sets',
+    file: 'supervisor/src/watch.rs',
+    find: '            duration_ms: now.saturating_sub(self.leader.started_ns) / NS_PER_MS,',
+    replace: '            duration_ms: finished_at.saturating_sub(self.leader.started_at),',
+    test: jest('hostile-world', 'while tasks run'),
+  },
+  {
+    promise: 'R14: directories are 0700 whatever the umask',
+    file: 'src/platform/files.rs',
+    find: '    fs::set_permissions(path, Permissions::from_mode(0o700))',
+    replace: '    Ok(())',
+    test: jest('storage', 'directories are 0700'),
+  },
+  {
+    promise: 'R15: links lead nowhere',
+    file: 'src/platform/files.rs',
+    find: 'flags | libc::O_CLOEXEC | libc::O_NOFOLLOW, mode',
+    replace: 'flags | libc::O_CLOEXEC, mode',
+    test: jest('storage', 'links planted'),
+  },
+  {
+    promise: 'R16: no environment on disk',
+    file: 'src/store/create.rs',
+    find: '        let line = TaskRecord::new(asked, order, &store.here).to_line();',
+    replace:
+      '        let line = TaskRecord::new(asked, order, &store.here).to_line();\n        drop(std::fs::write(self.dir.path().join("environment"), format!("{:?}", order.environment)));',
+    test: jest('storage', 'the environment is in no file'),
+  },
+  {
+    promise: 'R17: the space for an end is reserved',
+    file: 'src/store/create.rs',
+    find: '            files::reserve(&file, ENDED_RESERVED)?;\n',
+    replace: '            let _ = ENDED_RESERVED;\n',
+    test: jest('disks', ''),
+  },
+  {
+    promise: 'R18: what had ended before a power cut is told as it ended',
+    file: 'supervisor/src/durable.rs',
+    find: '        ignore(open(name).and_then(|file| files::sync(file.number())));\n',
+    replace: '        let _ = name;\n',
+    also: {
+      file: 'supervisor/src/durable.rs',
+      find: '        ignore(open(name).and_then(|file| files::start_writing(file.number())));\n',
+      replace: '        let _ = name;\n',
+    },
+    test: jest('powercut', ''),
+  },
+  {
+    promise: 'R19: a task of another build is managed',
+    file: 'src/store/load.rs',
+    find: '    let misplaced = if !record.is_of(session, id) {\n',
+    replace: `    let started = std::fs::read_to_string(dir.file(names::STARTED)).unwrap_or_default();
+    let supervisor = started.split("supervisorPid\\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
+    let program = supervisor.and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
+    let is_ours = |program: std::path::PathBuf| program.to_string_lossy().contains(env!("OUTLIVE_SUPERVISOR_HASH"));
+    let misplaced = if program.is_some_and(|program| !is_ours(program)) {
+        Some("another build started it")
+    } else if !record.is_of(session, id) {
+`,
+    test: jest('upgrade', ''),
+  },
+]
