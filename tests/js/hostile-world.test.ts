@@ -1,10 +1,7 @@
-import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
 import { gate, obedient, patient, readyFifo } from './support/guests'
 import { type Host, host } from './support/host'
-import { atTheEnd, eventually, temporaryStore, within } from './support/store'
+import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
@@ -114,78 +111,5 @@ describe('a host that is stopped when its task ends', () => {
     const last = await spawn(other, 'exit 5')
     expect(await other.heard('the last completion', 10_000)).toEqual([last, 5])
     expect([owner.untaken(), other.untaken()]).toEqual([[], []])
-  })
-})
-
-describe('the wall clock of a host is stepped', () => {
-  const tools = mkdtempSync(join(tmpdir(), 'outlive-step-'))
-  const [library, clock] = [join(tools, 'step.so'), join(tools, 'step')]
-  atTheEnd(() => rmSync(tools, { recursive: true }))
-  const stepTo = (seconds: number) => writeFileSync(clock, Buffer.from(Int32Array.of(seconds).buffer), { flag: 'r+' })
-
-  beforeAll(() => {
-    const source = join(__dirname, 'support/step.c')
-    execFileSync('cc', ['-O1', '-Wall', '-Werror', '-shared', '-fPIC', '-o', library, source])
-    writeFileSync(clock, Buffer.alloc(4))
-  })
-
-  test.each([3600, -3600])('by %i s while tasks run: no duration and no deadline changes', async (step) => {
-    // R12
-    const sessionId = `step ${step}`
-    stepTo(0)
-    const node = await host(store, { env: { LD_PRELOAD: library, CLOCK_STEP: clock } })
-    const ready = readyFifo(store)
-    const began = performance.now()
-    const start = (command: string, timeoutMs: number) =>
-      node.call(
-        ({ tasks }, command, timeoutMs, sessionId) => tasks.spawn(command, { sessionId, timeoutMs, graceMs: 0 }),
-        command,
-        timeoutMs,
-        sessionId,
-      )
-    const wait = gate(store)
-    const long = await start(obedient(ready, wait, 'exit 3'), 600_000)
-    await ready.line()
-    const statusOf = (id: string) =>
-      node.call(({ tasks }, id, sessionId) => tasks.status(id, { sessionId })!, id, sessionId)
-    const isTrue = (durationMs: number) => {
-      expect(durationMs).toBeGreaterThanOrEqual(0)
-      expect(durationMs).toBeLessThanOrEqual(performance.now() - began + 50)
-    }
-    const durationOf = async (id: string) => (await statusOf(id)).durationMs
-    const shown = await eventually(
-      async () => ((await durationOf(long)) >= 20 ? durationOf(long) : 0),
-      'a duration that could become less',
-    )
-    const before = await node.call(() => Date.now())
-    stepTo(step)
-    expect(Math.abs((await node.call(() => Date.now())) - before - step * 1000)).toBeLessThan(30_000)
-
-    expect((await statusOf(long)).status).toBe('running')
-    const shownLater = await durationOf(long)
-    expect(shownLater).toBeGreaterThanOrEqual(shown)
-    isTrue(shownLater)
-    const late = await start('sleep 600', 100)
-    const end = (id: string) => node.call(({ tasks }, id, sessionId) => tasks.wait(id, { sessionId }), id, sessionId)
-    const timedOut = await within(end(late), 'the deadline of a task after the step', 15_000)
-    expect(timedOut).toMatchObject({ status: 'timed_out' })
-    expect(timedOut.durationMs).toBeGreaterThanOrEqual(100)
-    isTrue(timedOut.durationMs)
-    wait.open()
-    const ended = await end(long)
-    expect(ended).toMatchObject({ status: 'failed', exitCode: 3 })
-    isTrue(ended.durationMs)
-    // A host that starts after the step sees the same.
-    await node.kill()
-    const next = await host(store, { env: { LD_PRELOAD: library, CLOCK_STEP: clock } })
-    const replayed = await next.call(
-      async ({ tasks }, id, sessionId) => {
-        await tasks.replay(sessionId)
-        return tasks.status(id, { sessionId })!
-      },
-      long,
-      sessionId,
-    )
-    expect(replayed.durationMs).toBe(ended.durationMs)
   })
 })

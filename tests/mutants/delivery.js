@@ -87,7 +87,7 @@ module.exports = [
     file: 'src/registry/spawn.rs',
     find: '        entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));\n',
     replace: '        drop(entry);\n',
-    test: jest('crash', ''),
+    test: jest('refused', 'the spawn rejects, leaves nothing'),
   },
   {
     promise: 'D24: a Jest environment that ends leaves its completions to the next',

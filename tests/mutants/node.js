@@ -13,14 +13,9 @@ module.exports = [
   },
   {
     promise: 'N2: Jest ends by itself',
-    file: 'src/js/wake.rs',
-    find: '.weak::<true>()',
-    replace: '',
-    also: {
-      file: 'src/js/wake.rs',
-      find: 'ThreadsafeFunction<(), (), (), Status, false, true>',
-      replace: 'ThreadsafeFunction<(), (), (), Status, false, false>',
-    },
+    file: 'registry.js',
+    find: '  constructor(options) {\n',
+    replace: '  constructor(options) {\n    setInterval(() => this.#pull(), 500)\n',
     test: jest('realms', 'Jest resets'),
   },
   {
