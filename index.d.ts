@@ -205,6 +205,7 @@ export interface TaskSnapshot {
   outputPreview: string
   /** There is more than the preview shows. */
   outputTruncated: boolean
+  /** The file that the command writes to. What the output limit removed reads as zeros in it; `output` leaves that out. */
   stdoutPath: string
   /** `null` when the streams are merged. */
   stderrPath: string | null
