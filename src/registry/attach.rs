@@ -43,14 +43,15 @@ impl Keeper {
         let on_disk: HashSet<TaskId> = store::session_tasks(&self.shared.store, session)?.into_iter().collect();
         let new: Vec<TaskId> = {
             let mut ledger = self.shared.lock();
-            let is_removed = |entry: &&Entry| entry.task.is_gone() && !on_disk.contains(&entry.asked.task);
-            let count = ledger.of_session(session).count();
-            if count > 0 && count >= on_disk.len() {
+            let new: Vec<TaskId> = on_disk.iter().filter(|task| !ledger.knows(task)).cloned().collect();
+            // Mostly none is missing on disk, and then nobody is looked at one by one.
+            if ledger.of_session(session).count() > on_disk.len() - new.len() {
+                let is_removed = |entry: &&Entry| entry.task.is_gone() && !on_disk.contains(&entry.asked.task);
                 let removed = ledger.of_session(session).filter(is_removed);
                 let removed: Vec<TaskId> = removed.map(|entry| entry.asked.task.clone()).collect();
                 removed.iter().for_each(|task| ledger.remove(task));
             }
-            on_disk.into_iter().filter(|task| !ledger.knows(task)).collect()
+            new
         };
         self.unreadable.remove(session);
         let mut has_news = false;

@@ -267,3 +267,40 @@ test('two hosts that clean up at once take what is finished and leave the rest a
   await eventually(() => tasks.status(runs)?.status === 'completed', 'the last one ends')
   await other.kill()
 })
+
+test('what another host has told and removed is neither listed nor told again, however many tasks came since', async () => {
+  // D15
+  const sessionId = 'removed elsewhere'
+  const [one, other] = [store.registry(), store.registry()]
+  const past = await one.spawn('true', { sessionId })
+  await one.wait(past)
+  await gone(past)
+  expect(other.pending({ sessionId })).toMatchObject([{ taskId: past }])
+  expect(one.drain({ sessionId })).toMatchObject([{ taskId: past }])
+  expect(await one.cleanup({ olderThanMs: 0 })).toBe(1)
+  const since = [await finished(one, sessionId), await finished(one, sessionId)]
+  expect(other.list({ sessionId }).map((task) => task.taskId)).toEqual(since)
+  expect(other.drain({ sessionId })).toEqual([])
+})
+
+test('who takes over a session does not tell an end again that its former owner has told and removed', async () => {
+  // D15
+  const sessionId = 'removed before the takeover'
+  const [one, other] = [store.registry(), store.registry()]
+  const told: string[] = []
+  one.onCompletion(({ taskId }) => void told.push(taskId), { sessionId, ack: 'manual' })
+  const past = await one.spawn('true', { sessionId })
+  await eventually(() => told.includes(past), 'its owner tells it')
+  await gone(past)
+  const heard: string[] = []
+  other.onCompletion(({ taskId }) => void heard.push(taskId), { sessionId })
+  expect(other.pending({ sessionId })).toMatchObject([{ taskId: past }])
+  one.ack([past])
+  expect(await one.cleanup({ olderThanMs: 0 })).toBe(1)
+  await finished(one, sessionId)
+  await finished(one, sessionId)
+  one.detach()
+  const last = await other.spawn('true', { sessionId })
+  await eventually(() => heard.includes(last), 'the new owner tells the end that comes after it')
+  expect(heard).toEqual([last])
+})
