@@ -52,7 +52,8 @@ if (!values.quick && values.only === undefined) {
   writeFileSync(join(here, 'results.json'), `${JSON.stringify({ machine, rows }, null, 2)}\n`)
   writeFileSync(join(here, 'results.svg'), picture(rows, machine))
   const words =
-    '# What it costs\n\nThe last full run of `npm run bench`: each row is a ratio to a peer that was measured in the same run, in turn.\n\n' +
+    '# What it costs\n\nThe last full run of `npm run bench`: each row is a ratio to a peer that was measured in the same run, in turn. On a virtual ' +
+    'machine the times of one day differ by half, and the ratios by a fifth.\n\n' +
     '![The same as a picture](../bench/results.svg)\n\n'
   writeFileSync(join(here, '../docs/performance.md'), words + markdown(rows, machine))
 }

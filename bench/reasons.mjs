@@ -18,7 +18,7 @@ const STARTED =
   'supervisor, 0.2 ms into what it does until the shell is executed. These 0.6 ms are less than `child_process` needs, but not half.'
 
 const SIZE =
-  'this is a build with the standard library as it comes. The release build leaves out its backtraces, and has 1190 KB: about 150 KB each are ' +
+  'this is a build with the standard library as it comes. The release build leaves out its backtraces, and has 1175 KB: about 150 KB each are ' +
   'the standard library and the unwinder’s tables, 90 KB napi, 20 KB the supervisor, 40 KB serde_json. Optimised for size it would have 1110 KB, ' +
   'and read a status a third slower.'
 
