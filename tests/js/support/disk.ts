@@ -55,9 +55,14 @@ export function cutPower(store: TemporaryStore, dir: string): void {
   execFileSync(cut, [dir])
 }
 
-/** Mounts an ext4 whose power was cut anew, from what had reached it, as soon as those that were killed have let go of it. */
+/**
+ * Mounts an ext4 whose power was cut anew, from what had reached it, as soon as those that were killed have let go of it. A mount
+ * namespace that another test has made in the meantime holds the disk as well, and until it ends `mount` would find the old one.
+ */
 export async function powerOn(dir: string): Promise<void> {
   await eventually(() => spawnSync('umount', [dir]).status === 0, 'nobody uses the disk any more')
+  const held = () => execFileSync('losetup', ['--associated', imageOf(dir)], { encoding: 'utf8' })
+  await eventually(() => held() === '', 'no mount namespace holds the disk any more', 60_000)
   execFileSync('mount', ['-o', 'loop', imageOf(dir), dir])
 }
 
