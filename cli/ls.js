@@ -42,7 +42,8 @@ function row(task, withSession) {
   return [
     task.taskId,
     { text: status, paint: (text) => paintStatus(status, text) },
-    task.signal ?? (task.exitCode === null ? '-' : String(task.exitCode)),
+    // What `timed_out` has of both is its exit code.
+    String(task.exitCode ?? task.signal ?? '-'),
     moment(task.startedAt),
     { text: duration(task.durationMs), right: true },
     { text: bytes(task.stdoutBytes + task.stderrBytes), right: true },
