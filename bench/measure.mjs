@@ -1,5 +1,9 @@
 // Measuring: percentiles, interleaving, and the stamps that a guest leaves.
+import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
+
+/** The name of the peer that `floor.c` is. */
+export const FLOOR = 'C with vfork and wait'
 
 export const nowMs = () => Number(process.hrtime.bigint()) / 1e6
 
@@ -33,10 +37,28 @@ export function timeOne(peer, stamp, file) {
     const called = nowMs()
     peer.start(`exec ${stamp} ${file}`, `${file}.out`, () => {
       const heard = nowMs()
-      const stamps = readFileSync(file)
-      const [began, ended] = [0, 8].map((at) => Number(stamps.readBigInt64LE(at)) / 1e6)
-      resolve({ blocked, toRunning: began - called, toCallback: heard - ended, total: heard - called })
+      resolve({ blocked, ...timesOf(file, called, heard) })
     })
     const blocked = nowMs() - called
   })
+}
+
+function timesOf(file, called, heard) {
+  const stamps = readFileSync(file)
+  const [began, ended] = [0, 8].map((at) => Number(stamps.readBigInt64LE(at)) / 1e6)
+  return { toRunning: began - called, toCallback: heard - ended, total: heard - called }
+}
+
+/** When the program in C started the first of so many commands and when the last had ended, in milliseconds. */
+export function runFloor(floor, command, count = 1, parallel = 1) {
+  const printed = execFileSync(floor, [`${count}`, `${parallel}`, command], { encoding: 'utf8' })
+  const [called, heard] = printed.split(' ').map((ns) => Number(ns) / 1e6)
+  return { called, heard }
+}
+
+/** `timeOne`, for the program in C. */
+export function timeFloor(floor, stamp, file) {
+  rmSync(file, { force: true })
+  const { called, heard } = runFloor(floor, `exec ${stamp} ${file}`)
+  return timesOf(file, called, heard)
 }

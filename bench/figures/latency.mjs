@@ -1,6 +1,6 @@
 // One short command: what the call costs the JavaScript thread, when the command runs, when the host hears of its end.
 import { join } from 'node:path'
-import { interleaved, percentile, timeOne } from '../measure.mjs'
+import { FLOOR, interleaved, percentile, timeFloor, timeOne } from '../measure.mjs'
 import { childProcess, nodePty, withExeca, withTinyexec, wrapper } from '../peers.mjs'
 
 const FIGURES = [
@@ -10,7 +10,7 @@ const FIGURES = [
   { key: 'total', title: 'call → callback', goals: { p50: 0.65 } },
 ]
 
-export async function latency({ ours, dir, stamp, quick }) {
+export async function latency({ ours, dir, stamp, floor, quick }) {
   const rounds = quick ? 100 : 500
   const peers = [ours, childProcess, withExeca, withTinyexec, nodePty]
   const samples = await interleaved(peers, rounds, (peer) => timeOne(peer, stamp, join(dir, 'stamp')))
@@ -18,6 +18,8 @@ export async function latency({ ours, dir, stamp, quick }) {
     timeOne(peer, stamp, join(dir, `polled-${Math.random()}`)),
   )
   samples.set(wrapper.name, polled.get(wrapper.name))
+  const least = Array.from({ length: quick ? 50 : 200 }, () => timeFloor(floor, stamp, join(dir, 'floor')))
+  samples.set(FLOOR, least)
   return FIGURES.flatMap(({ key, title, goals }) => rows(title, key, samples, goals))
 }
 
@@ -28,7 +30,7 @@ function rows(title, key, samples, goals) {
       share,
     )
   return [...samples.keys()]
-    .filter((name) => name !== 'outlive')
+    .filter((name) => name !== 'outlive' && samples.get(name)[0][key] !== undefined)
     .flatMap((peer) =>
       ['p50', 'p99'].map((at) => {
         const share = at === 'p50' ? 0.5 : 0.99

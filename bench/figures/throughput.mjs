@@ -1,14 +1,14 @@
 // Many short commands, one after the other and 32 at a time, and the longest time that the event loop stood still meanwhile.
-import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import { nowMs } from '../measure.mjs'
+import { FLOOR, nowMs, runFloor } from '../measure.mjs'
 import { childProcess } from '../peers.mjs'
-
-const FLOOR = 'C with vfork and wait'
 
 export async function throughput({ ours, dir, floor, quick }) {
   const count = quick ? 500 : 2000
-  const floorPerSecond = (parallel) => count / (Number(execFileSync(floor, [`${count}`, `${parallel}`])) / 1e9)
+  const floorPerSecond = (parallel) => {
+    const { called, heard } = runFloor(floor, 'true', count, parallel)
+    return count / ((heard - called) / 1000)
+  }
   const alone = await run(ours, count, dir, 1)
   const [mine, theirs] = [await run(ours, count, dir, 32), await run(childProcess, count, dir, 32)]
   return [
