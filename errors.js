@@ -52,11 +52,20 @@ function aborted(signal) {
   return error
 }
 
+/** What a callback threw, in words. To show it can run code of its owner, and that may throw in its turn. */
+function inWords(thrown) {
+  try {
+    return inspect(thrown)
+  } catch {
+    return 'It threw something that cannot be shown.'
+  }
+}
+
 /** Tells a developer about a callback that fails: of each `kind` of failure the first in a subscription. */
 function warn({ warned }, kind, message, error) {
   if (warned.has(kind)) return
   warned.add(kind)
-  process.emitWarning(message, { type: 'OutliveWarning', detail: inspect(error) })
+  process.emitWarning(message, { type: 'OutliveWarning', detail: inWords(error) })
 }
 
 module.exports = { failure, fromAnswer, fromThrown, closedError, blame, aborted, warn }

@@ -68,13 +68,19 @@ describe('a callback of onCompletion', () => {
     await eventually(() => tasks.status(id)?.completionDelivered, 'the completion is delivered')
   })
 
-  test.each(['throws', 'rejects', 'has a bad then', 'throws undefined'])(
+  const unshowable = ['throws what cannot be shown', 'rejects with what cannot be shown']
+  test.each(['throws', 'rejects', 'has a bad then', 'throws undefined', ...unshowable])(
     'that %s is told again; nothing escapes, and one warning says so',
     async (way) => {
       const sessionId = session()
       const node = await host(store)
       await node.call(
         ({ tasks, say }, sessionId, way) => {
+          const unshowable = {
+            [Symbol.for('nodejs.util.inspect.custom')]: () => {
+              throw new Error('not even that')
+            },
+          }
           const ways: Record<string, () => unknown> = {
             throws: () => {
               throw new Error('no')
@@ -91,6 +97,10 @@ describe('a callback of onCompletion', () => {
             'throws undefined': () => {
               throw undefined
             },
+            'throws what cannot be shown': () => {
+              throw unshowable
+            },
+            'rejects with what cannot be shown': () => Promise.reject(unshowable),
           }
           process.on('uncaughtException', (error) => say({ escaped: String(error) }))
           process.on('unhandledRejection', (error) => say({ escaped: String(error) }))
