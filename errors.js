@@ -42,10 +42,19 @@ function blame(error, site) {
   return error
 }
 
+/** A reason may be anything, also what throws when it is looked at: that must not keep a promise from being rejected. */
+function isAbortError(reason) {
+  try {
+    return reason?.name === 'AbortError'
+  } catch {
+    return false
+  }
+}
+
 /** What an aborted signal makes of a promise: its reason where that is an `AbortError`, else one as Node makes it. */
 function aborted(signal) {
   const { reason } = signal
-  if (reason?.name === 'AbortError') return reason
+  if (isAbortError(reason)) return reason
   const error = new Error('The operation was aborted', { cause: reason })
   error.name = 'AbortError'
   error.code = 'ABORT_ERR'

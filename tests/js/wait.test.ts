@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import type { SpawnOptions, TaskSnapshot } from 'outlive'
 import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { eventually, temporaryStore, within } from './support/store'
+import { eventually, rejectionOf, temporaryStore, within } from './support/store'
 
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 50 })
@@ -94,6 +94,24 @@ describe('an aborted wait', () => {
     expect(isAlive(pid)).toBe(true)
     letThrough()
     expect(await other).toMatchObject(outcome)
+  })
+
+  test('rejects for any reason, also for one that throws when it is looked at', async () => {
+    // N5
+    const { task, letThrough } = await waitingTask()
+    const abort = new AbortController()
+    const waiting = tasks.wait(task, { signal: abort.signal })
+    const reason = Object.defineProperty({}, 'name', {
+      get: () => {
+        throw new Error('a getter')
+      },
+    })
+    abort.abort(reason)
+    const rejected = await within(rejectionOf(waiting), 'it is rejected')
+    expect(rejected).toMatchObject({ name: 'AbortError', code: 'ABORT_ERR' })
+    expect(rejected.cause).toBe(reason)
+    letThrough()
+    await tasks.wait(task)
   })
 
   test('rejects at once when its signal is aborted already, and with the reason as its cause', async () => {
