@@ -51,7 +51,7 @@ pub fn is_too_big(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::E2BIG)
 }
 
-/// A lack of processes or memory that says nothing about the executable.
+/// A lack of processes, memory or descriptors: it says nothing about what was asked for, and passes.
 pub fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Registry;
 use super::keeper::{Ear, Job, Keeper, Watch};
 use super::ledger::Entry;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::platform::errno;
 use crate::store::{self, Loaded};
 use crate::task::{Effect, SessionId, TaskId};
 
@@ -56,7 +57,8 @@ impl Keeper {
         self.unreadable.remove(session);
         let mut has_news = false;
         for task in &new {
-            for effect in self.take_in(ear, session, task) {
+            // One that cannot be read for want of descriptors is tried again later, and the others need not wait for it.
+            for effect in self.take_in(ear, session, task).unwrap_or_default() {
                 // Told when all are there: in the order in which they ended, not in which they were found.
                 if effect == Effect::AnnounceEnd {
                     has_news = true;
@@ -72,15 +74,16 @@ impl Keeper {
     }
 
     /// Takes a task from disk into the ledger, unless it is there, and does what follows.
-    pub(super) fn adopt(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) {
-        let effects = self.take_in(ear, session, id);
+    pub(super) fn adopt(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<()> {
+        let effects = self.take_in(ear, session, id)?;
         self.perform(ear, id, &effects);
+        Ok(())
     }
 
-    /// A live task is never replaced. Returns what must follow.
-    fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Vec<Effect> {
+    /// A live task is never replaced. Returns what must follow; an error when descriptors or memory are wanting to find out.
+    fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<Vec<Effect>> {
         if self.shared.lock().knows(id) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let mut token = None;
         let loaded = store::load(&self.shared.store, session, id, |events| {
@@ -95,17 +98,21 @@ impl Keeper {
                 let dir = self.shared.store.task_dir(session, id);
                 let entry = Entry { asked: Arc::from(asked), dir, task, this_boot, command: None, lease: None };
                 self.shared.lock().insert(entry);
-                effects
+                Ok(effects)
             }
-            Loaded::Nothing => Vec::new(),
+            Loaded::Nothing => Ok(Vec::new()),
             Loaded::AnsweredFor => {
                 self.listen_again_later(ear, session);
-                Vec::new()
+                Ok(Vec::new())
             }
-            Loaded::Unreadable(_) => {
-                let path = self.shared.store.task_dir(session, id).path().display().to_string();
-                self.unreadable.entry(session.clone()).or_default().push(path);
-                Vec::new()
+            Loaded::Unreadable(error) => {
+                let dir = self.shared.store.task_dir(session, id);
+                self.unreadable.entry(session.clone()).or_default().push(dir.path().display().to_string());
+                if errno::is_exhaustion(&error) {
+                    self.listen_again_later(ear, session);
+                    return Err(Error::storage("read", dir.path())(error));
+                }
+                Ok(Vec::new())
             }
         }
     }

@@ -12,7 +12,7 @@ use super::spawn::{Spawn, Spawning};
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
-use crate::platform::{failpoint, marked, process};
+use crate::platform::{errno, failpoint, marked, process};
 use crate::reactor::{self, Handler, Token};
 use crate::store::{self, OwnerBell};
 use crate::task::{Effect, Event, SessionId, State, TaskId};
@@ -59,6 +59,7 @@ pub(super) enum Timer {
     WaitIsOver { request: Request },
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
+    LookAgain { task: TaskId, hung_up: bool },
     CleanFurther(Cleaning),
 }
 
@@ -79,6 +80,8 @@ pub(super) struct Keeper {
     pub(super) bells: HashMap<SessionId, (Token, OwnerBell)>,
     /// Sessions that a timer is set for.
     pub(super) listening_again: HashSet<SessionId>,
+    /// Tasks that a timer is set for, and whether their supervisor is gone.
+    looking_again: HashSet<(TaskId, bool)>,
     /// An ownership that lasts for one drain.
     pub(super) borrowed: Option<OwnerBell>,
     /// Task directories that could not be read, and why; a later release may.
@@ -97,6 +100,7 @@ impl Keeper {
             waiters: Vec::new(),
             bells: HashMap::new(),
             listening_again: HashSet::new(),
+            looking_again: HashSet::new(),
             borrowed: None,
             unreadable: HashMap::new(),
             current: None,
@@ -109,8 +113,13 @@ impl Keeper {
         if entry.task.is_gone() {
             return;
         }
-        // A record that cannot be read is no news; at the hang-up the task is lost.
-        let news = store::news(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up).unwrap_or_default();
+        let news = match store::news(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up) {
+            Ok(news) => news,
+            // Neither a ring nor a hang-up comes a second time.
+            Err(error) if errno::is_exhaustion(&error) => return self.look_again_later(ear, id, hung_up),
+            // A record that cannot be read is no news.
+            Err(_) => return,
+        };
         if self.never_started(id, &entry.task.state, &news) {
             return self.reject_spawn(ear, id);
         }
@@ -123,6 +132,14 @@ impl Keeper {
         for event in news {
             let effects = self.shared.lock().apply(id, event);
             self.perform(ear, id, &effects);
+        }
+    }
+
+    /// Out of descriptors or memory: what the disk has to say is not known, and the task as it was for so long.
+    fn look_again_later(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        if self.looking_again.insert((id.clone(), hung_up)) {
+            ear.after(PAUSE, Timer::LookAgain { task: id.clone(), hung_up });
         }
     }
 
@@ -193,8 +210,8 @@ impl Keeper {
             Job::Cancel { request } => self.cancel(ear, request),
             Job::Adopt { task, session, reply } => {
                 let sessions = self.shared.sessions(session.as_ref());
-                sessions.iter().for_each(|session| self.adopt(ear, session, &task));
-                answer(&reply, Ok(()));
+                let adopted = sessions.iter().try_for_each(|session| self.adopt(ear, session, &task));
+                answer(&reply, adopted);
             }
             Job::Attach { session, reply } => {
                 let attached = self.attach_all(ear, session);
@@ -256,6 +273,10 @@ impl Handler for Keeper {
             Timer::ListenAgain { session } => {
                 self.listening_again.remove(&session);
                 self.listen(ear, &session);
+            }
+            Timer::LookAgain { task, hung_up } => {
+                self.looking_again.remove(&(task.clone(), hung_up));
+                self.refresh(ear, &task, hung_up);
             }
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);

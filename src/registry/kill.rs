@@ -53,9 +53,11 @@ impl Keeper {
     /// The order goes out, and the tree's end comes as news of its own. Without a supervisor it is found out here.
     pub(super) fn order_kill(&mut self, ear: &mut Ear, entry: &Entry, signal: u8, grace_ms: Option<u64>) -> Result<()> {
         let id = &entry.asked.task;
-        self.apply(ear, id, Event::KillAsked);
         let order = Order::Kill { signal, grace_ms: grace_ms.unwrap_or(entry.asked.grace_ms) };
-        if !store::send_order(&entry.dir, order)? {
+        let is_sent = store::send_order(&entry.dir, order)?;
+        // Behind the order: a task that nobody could ask to end goes on as before.
+        self.apply(ear, id, Event::KillAsked);
+        if !is_sent {
             self.refresh(ear, id, true);
         }
         Ok(())

@@ -87,7 +87,7 @@ impl Keeper {
         let unknown = || Error::TaskNotFound { task: task.to_owned(), session: session.clone() };
         let id: TaskId = task.parse().map_err(|()| unknown())?;
         for of in self.shared.sessions(session.as_ref()) {
-            self.adopt(ear, &of, &id);
+            self.adopt(ear, &of, &id)?;
         }
         self.shared.lock().find(&id, session.as_ref()).ok_or_else(unknown)
     }

@@ -70,9 +70,12 @@ pub fn create(
     mut new_id: impl FnMut() -> Result<TaskId>,
 ) -> Result<(TaskId, Created)> {
     // A file is no directory before it is one that may not be entered.
-    let cwd = files::open_directory(cwd)
-        .and_then(|opened| files::may_execute(cwd).map(|()| opened))
-        .map_err(|source| Error::CwdNotFound { path: cwd.to_owned(), source })?;
+    let opened = files::open_directory(cwd).and_then(|opened| files::may_execute(cwd).map(|()| opened));
+    let cwd = opened.map_err(|source| {
+        // For want of descriptors nothing is known of the directory.
+        let is_known = !errno::is_exhaustion(&source);
+        if is_known { Error::CwdNotFound { path: cwd.to_owned(), source } } else { Error::storage("open", cwd)(source) }
+    })?;
     session::make(store, session)?;
     let (task, dir) = loop {
         let task = new_id()?;

@@ -45,8 +45,13 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
     let record = match read::<TaskRecord>(&dir.task()) {
         Record::Complete(record) => record,
         Record::Absent => return Loaded::Nothing,
-        Record::Torn if is_inhabited(&dir) => return Loaded::Nothing,
-        Record::Torn => return Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, "its record is torn")),
+        Record::Torn => {
+            return match is_inhabited(&dir) {
+                Ok(true) => Loaded::Nothing,
+                Ok(false) => Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, "its record is torn")),
+                Err(error) => Loaded::Unreadable(error),
+            };
+        }
         Record::Newer => return Loaded::Unreadable(newer()),
         Record::Unreadable(error) => return Loaded::Unreadable(error),
     };
@@ -87,7 +92,7 @@ fn replay(
         watch(&reader)?;
         events = Some(reader);
     }
-    let lives = !seen.empty && this_boot && is_inhabited(dir);
+    let lives = !seen.empty && this_boot && is_inhabited(dir)?;
     if !seen.empty {
         // What was written before the supervisor went, or before we watched.
         seen = look(dir, this_boot)?;

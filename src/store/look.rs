@@ -11,7 +11,7 @@ use outlive_protocol::orders;
 use super::TaskDir;
 use super::records::{ClosedRecord, EndedRecord, Record, StartedRecord, read};
 use crate::error::{Error, Result};
-use crate::platform::{clock, failpoint, fifo, files, lock};
+use crate::platform::{clock, errno, failpoint, fifo, files, lock};
 use crate::task::{Asked, Cause, EndOrder, Ending, Event, Run};
 
 /// The longest command that the API takes.
@@ -47,10 +47,14 @@ pub fn read_command(dir: &TaskDir) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether a supervisor lives, or a host that is about to start one.
-pub fn is_inhabited(dir: &TaskDir) -> bool {
-    // An error says that there is no such FIFO, and so no supervisor that has it open by this name.
-    matches!(fifo::open_writer(&dir.file(names::CONTROL)), Ok(Some(_)))
+/// Whether a supervisor lives, or a host that is about to start one. An error when the system has no room left to find out.
+pub fn is_inhabited(dir: &TaskDir) -> io::Result<bool> {
+    match fifo::open_writer(&dir.file(names::CONTROL)) {
+        Ok(writer) => Ok(writer.is_some()),
+        Err(error) if errno::is_exhaustion(&error) => Err(error),
+        // There is no such FIFO, and so no supervisor that has it open by this name.
+        Err(_) => Ok(false),
+    }
 }
 
 /// Whether a task whose supervisor is gone and whose command never ran is for the host to answer for that wanted to start it. It
@@ -117,12 +121,13 @@ pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Optio
     }
 }
 
-/// What the disk says now of a task that this host knows, as events. That it `ran` is not forgotten when its files are gone.
+/// What the disk says now of a task that this host knows, as events. That it `ran` is not forgotten when its files are gone. An
+/// error when the disk does not say, or could not be asked for want of descriptors or memory.
 pub fn news(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hung_up: bool) -> io::Result<Vec<Event>> {
     let gone = |started: Option<Run>| Event::SupervisorGone(ending_without_record(dir, asked, started.or(ran), this_boot));
     let seen = match look(dir, this_boot) {
-        // Nobody is left who could write a better record.
-        Err(_) if hung_up => return Ok(vec![gone(None)]),
+        // Nobody is left who could write a better record, unless it is we who cannot read it now.
+        Err(error) if hung_up && !errno::is_exhaustion(&error) => return Ok(vec![gone(None)]),
         seen => seen?,
     };
     let mut news = Vec::new();

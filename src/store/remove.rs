@@ -39,7 +39,7 @@ pub fn remove(dir: &TaskDir) -> io::Result<()> {
 /// Removes what a host left that died between making a directory and publishing its task.
 pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
     let dir = store.task_dir(session, id);
-    if is_old(dir.path()) && !is_task(&dir) && !is_inhabited(&dir) {
+    if is_old(dir.path()) && !is_task(&dir) && !is_inhabited(&dir).unwrap_or(true) {
         // It stays for the next time if it cannot go now, and is in nobody's way.
         drop(remove(&dir));
     }

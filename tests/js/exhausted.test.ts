@@ -1,0 +1,131 @@
+/** A host that has no descriptor left: what it cannot find out now is not made up, and is found out once there is room again. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gate, processesOf } from './support/guests'
+import { type Host, type HostScope, host } from './support/host'
+import { eventually, temporaryStore } from './support/store'
+
+const store = temporaryStore()
+const under = ['prlimit', '--nofile=100']
+
+/** Runs in a host: takes all descriptors but a few, and those that come back too, until `makeRoom`. */
+function takeAll({ shared }: HostScope, left = 0): void {
+  const { openSync, closeSync } = require('node:fs')
+  const taken: number[] = []
+  const fill = () => {
+    try {
+      for (;;) taken.push(openSync('/dev/null', 'r'))
+    } catch {
+      for (const fd of taken.splice(taken.length - left)) closeSync(fd)
+    }
+  }
+  fill()
+  const again = left === 0 ? setInterval(fill, 1) : undefined
+  shared.makeRoom = () => {
+    clearInterval(again)
+    for (const fd of taken.splice(0)) closeSync(fd)
+  }
+}
+
+/** Runs in a host: when this resolves, its own thread has heard all that had happened before. */
+async function hasHeard({ tasks }: HostScope): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) {
+    try {
+      tasks.list({ sessionId: 'of nobody' })
+    } catch {
+      // There is no descriptor to read its directory with.
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}
+
+const makeRoom = (node: Host) => node.call(({ shared }) => shared.makeRoom())
+
+test('an end that comes while no file can be opened is told as it was, and once', async () => {
+  // P32
+  const wait = gate(store)
+  const node = await host(store, { under })
+  const ids = await node.call(async ({ tasks, say }, path) => {
+    tasks.onCompletion(({ taskId, status, exitCode }) => say({ taskId, status, exitCode }))
+    return Promise.all([3, 4, 5].map((code) => tasks.spawn(`read _ < ${path}; exit ${code}`)))
+  }, wait.path)
+  await node.call(takeAll)
+  wait.open(3)
+  await eventually(() => ids.every((id) => processesOf(id).length === 0), 'all have ended')
+  await node.call(hasHeard)
+  await makeRoom(node)
+  const told = [await node.heard(), await node.heard(), await node.heard()]
+  for (const [at, taskId] of ids.entries()) {
+    expect(told).toContainEqual({ taskId, status: 'failed', exitCode: 3 + at })
+  }
+  await node.call(hasHeard)
+  expect(node.untaken()).toEqual([])
+  await node.kill()
+})
+
+test('what another host starts while a few files or none can be opened is told once there is room', async () => {
+  // P32
+  const other = store.registry()
+  const wait = gate(store)
+  const node = await host(store, { under })
+  await node.call(({ tasks, say }) => {
+    tasks.onCompletion(({ taskId }) => say(taskId), { sessionId: 'rung' })
+    tasks.list({ sessionId: 'rung' })
+  })
+  for (const left of [0, 1, 2, 3]) {
+    await node.call(takeAll, left)
+    const id = await other.spawn(`read _ < ${wait.path}`, { sessionId: 'rung' })
+    await node.call(hasHeard)
+    await makeRoom(node)
+    wait.open()
+    expect(await node.heard(`the end of a task that came when ${left} files could be opened`)).toBe(id)
+  }
+  await node.kill()
+})
+
+test('a task that cannot be read for want of descriptors is not unknown, and not called killed in vain', async () => {
+  // P32 D19
+  const other = store.registry()
+  const sessionId = 'unread'
+  const wait = gate(store)
+  const theirs = await other.spawn(`read _ < ${wait.path}; exit 6`, { sessionId })
+  const node = await host(store, { under })
+  const ours = await node.call(({ tasks }, path) => tasks.spawn(`read _ < ${path}; exit 6`), wait.path)
+  await node.call(takeAll)
+  const refused = await node.call(
+    async ({ tasks }, sessionId, theirs, ours) => {
+      const codeOf = async (ask: () => unknown) => {
+        try {
+          await ask()
+          return 'none'
+        } catch (error) {
+          const { code, cause } = error as NodeJS.ErrnoException
+          return `${code} ${(cause as NodeJS.ErrnoException | undefined)?.code}`
+        }
+      }
+      return [
+        await codeOf(() => tasks.status(theirs, { sessionId })),
+        await codeOf(() => tasks.kill(theirs, { sessionId })),
+        await codeOf(() => tasks.wait(theirs, { sessionId })),
+        await codeOf(() => tasks.kill(ours)),
+        await codeOf(() => tasks.spawn('true')),
+        tasks.status(ours)?.status,
+      ]
+    },
+    sessionId,
+    theirs,
+    ours,
+  )
+  expect(refused).toEqual([...Array(5).fill('STORAGE_FAILED EMFILE'), 'running'])
+  await makeRoom(node)
+  wait.open(2)
+  const waited = await node.call(
+    ({ tasks }, sessionId, theirs, ours) => Promise.all([tasks.wait(theirs, { sessionId }), tasks.wait(ours)]),
+    sessionId,
+    theirs,
+    ours,
+  )
+  expect(waited.map(({ exitCode }) => exitCode)).toEqual([6, 6])
+  expect(JSON.parse(readFileSync(join(store.taskDir(theirs)!, 'ended.json'), 'utf8')).exitCode).toBe(6)
+  await node.kill()
+})
