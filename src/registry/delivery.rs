@@ -90,11 +90,12 @@ impl Shared {
         })
     }
 
-    /// The session's completions that are there to be told: those that another host has told are struck off.
+    /// The session's completions that are there to be told: those that another host has told, or removed, are struck off.
     pub(super) fn undelivered(&self, session: &SessionId) -> Vec<Entry> {
         let pending = self.lock().pending(session);
-        let (delivered, open): (Vec<Entry>, Vec<Entry>) = pending.into_iter().partition(|entry| store::is_delivered(&entry.dir));
-        for entry in delivered {
+        let is_settled = |entry: &Entry| store::is_delivered(&entry.dir) || store::is_removed(&entry.dir);
+        let (settled, open): (Vec<Entry>, Vec<Entry>) = pending.into_iter().partition(is_settled);
+        for entry in settled {
             self.lock().apply(&entry.asked.task, Event::Accepted);
         }
         open

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use outlive_protocol::names;
 
@@ -13,6 +14,14 @@ use crate::platform::{failpoint, files};
 /// Whether the completion was accepted, by whichever host.
 pub fn is_delivered(dir: &TaskDir) -> bool {
     fs::symlink_metadata(dir.file(names::DELIVERED)).is_ok()
+}
+
+/// Whether a host has removed the task, which it does when the completion was accepted or is very old. Where its session is gone
+/// too, somebody else has taken away what nobody has heard of.
+pub fn is_removed(dir: &TaskDir) -> bool {
+    let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+    let session = dir.path().with_file_name(names::SESSION.as_str());
+    is_missing(&dir.task()) && !is_missing(&session)
 }
 
 /// Accepts the completion for good. `false` when it was accepted before.

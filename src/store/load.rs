@@ -67,7 +67,12 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
     }
     let this_boot = record.is_of_this_boot(&store.here);
     let asked = Box::new(record.into_asked(session.clone(), id.clone()));
-    match replay(&dir, &asked, this_boot, watch) {
+    let replayed = replay(&dir, &asked, this_boot, watch);
+    if matches!(dir.task().try_exists(), Ok(false)) {
+        // It is being removed. `task.json` goes first, so what was read may be a rest, and that looks like a task that was lost.
+        return Loaded::Nothing;
+    }
+    match replayed {
         Ok(Some((task, events, effects))) => Loaded::Task { asked, task, this_boot, events, effects },
         Ok(None) => Loaded::AnsweredFor,
         Err(error) => Loaded::Unreadable(error),
@@ -125,6 +130,34 @@ mod tests {
 
     use super::super::scratch::Scratch;
     use super::*;
+
+    #[test]
+    fn a_task_that_is_removed_while_it_is_read_is_not_taken_for_a_lost_one() {
+        // D16
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1/failed");
+        let scratch = Scratch::new();
+        let mut store = Store::open(scratch.path()).unwrap();
+        store.here.alone = true;
+        let record = fs::read_to_string(from.join("task.json")).unwrap();
+        let boot_id = serde_json::from_str::<serde_json::Value>(&record).unwrap()["bootId"].as_str().unwrap().to_owned();
+        store.here.boot_id = boot_id;
+        let (session, id) = named(&record);
+        let dir = store.task_dir(&session, &id);
+        fs::create_dir_all(dir.path()).unwrap();
+        for file in ["task.json", "started.json"] {
+            fs::copy(from.join(file), dir.path().join(file)).unwrap();
+        }
+        fifo::create(&dir.file(names::EVENTS)).unwrap();
+        // `ended.json` went between two reads, and `task.json` before it.
+        let remove = |_: &File| fs::remove_file(dir.task());
+        assert!(matches!(load(&store, &session, &id, remove), Loaded::Nothing));
+    }
+
+    fn named(record: &str) -> (SessionId, TaskId) {
+        let record: serde_json::Value = serde_json::from_str(record).unwrap();
+        let name = |key: &str| record[key].as_str().unwrap();
+        (SessionId::new(name("sessionId")), name("taskId").parse().unwrap())
+    }
 
     #[test]
     fn a_task_of_a_machine_with_another_name_is_ours_unless_that_machine_can_have_the_store() {

@@ -18,7 +18,7 @@ mod scratch;
 mod session;
 
 pub use create::{Created, Order, Promise, Started, create};
-pub use delivery::{acknowledge, attempts, is_delivered, note_attempt, prepare_attempt};
+pub use delivery::{acknowledge, attempts, is_delivered, is_removed, note_attempt, prepare_attempt};
 pub use executable::Executable;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load};

@@ -3,7 +3,7 @@ import { existsSync, lutimesSync, mkdirSync, readFileSync, symlinkSync, utimesSy
 import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo } from './support/guests'
-import { host } from './support/host'
+import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
 import { atTheEnd, eventually, temporaryStore } from './support/store'
 
@@ -303,4 +303,39 @@ test('who takes over a session does not tell an end again that its former owner 
   const last = await other.spawn('true', { sessionId })
   await eventually(() => heard.includes(last), 'the new owner tells the end that comes after it')
   expect(heard).toEqual([last])
+})
+
+test('who was stopped while an end was told and removed elsewhere, and then takes over, does not tell it as lost', async () => {
+  // D15 D16
+  const sessionId = 'removed while stopped'
+  const go = gate(store)
+  const say = ({ tasks, say }: HostScope, sessionId: string): void => {
+    tasks.onCompletion(({ taskId, status }) => say({ taskId, status }), { sessionId })
+  }
+  const owner = await host(store)
+  await owner.call(say, sessionId)
+  const id = await owner.call(
+    ({ tasks }, sessionId, path) => tasks.spawn(`read _ < ${path}`, { sessionId }),
+    sessionId,
+    go.path,
+  )
+  const next = await host(store)
+  await next.call(say, sessionId)
+  expect(await next.call(({ tasks }, id) => tasks.status(id)?.status, id)).toBe('running')
+  process.kill(next.pid, 'SIGSTOP')
+  const other = store.registry()
+  await finished(other, sessionId) // it rings, so that the owner's end is not the first that the stopped host hears of
+  go.open()
+  expect(await owner.heard()).toEqual({ taskId: id, status: 'completed' })
+  await gone(id)
+  expect(await owner.call(({ tasks }) => tasks.cleanup({ olderThanMs: 0 }))).toBe(2)
+  await owner.kill()
+  process.kill(next.pid, 'SIGCONT')
+  await eventually(
+    async () => (await next.call(({ tasks }, id) => tasks.status(id)?.status, id)) !== 'running',
+    'it knows that the task is over',
+  )
+  const last = await other.spawn('true', { sessionId })
+  expect(await next.heard()).toEqual({ taskId: last, status: 'completed' })
+  await next.kill()
 })
