@@ -321,7 +321,9 @@ test('who was stopped while an end was told and removed elsewhere, and then take
   )
   const next = await host(store)
   await next.call(say, sessionId)
-  expect(await next.call(({ tasks }, id) => tasks.status(id)?.status, id)).toBe('running')
+  expect(await next.call(({ tasks }, id) => tasks.status(id, { sessionId: 'removed while stopped' })?.status, id)).toBe(
+    'running',
+  )
   process.kill(next.pid, 'SIGSTOP')
   const other = store.registry()
   await finished(other, sessionId) // it rings, so that the owner's end is not the first that the stopped host hears of
