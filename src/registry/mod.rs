@@ -147,12 +147,15 @@ impl Shared {
         self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The sessions that a call is about: the one it names, else all that are attached and the default one.
+    /// The sessions that a call is about: the one it names, else all that are attached, or about to be for a subscription, and the
+    /// default one.
     fn sessions(&self, named: Option<&SessionId>) -> Vec<SessionId> {
         match named {
             Some(session) => vec![session.clone()],
             None => {
-                let mut sessions = self.lock().attached.clone();
+                let ledger = self.lock();
+                let mut sessions = ledger.attached.clone();
+                sessions.extend(ledger.subscriptions.values().flatten().cloned());
                 sessions.insert(SessionId::default_session());
                 sessions.into_iter().collect()
             }

@@ -174,3 +174,16 @@ test('a task that runs is found again by every host that comes after', async () 
   expect(await node.call(({ tasks }, sessionId) => tasks.drain({ sessionId }), sessionId)).toHaveLength(1)
   await node.kill()
 })
+
+test('whoever has just subscribed to a session knows its tasks by their ids alone', async () => {
+  // D19
+  const sessionId = 'subscribed'
+  const id = await store.registry().spawn('echo here; exit 2', { sessionId, notify: false })
+  await store.registry().wait(id, { sessionId })
+  for (let round = 0; round < 10; round++) {
+    const tasks = store.registry()
+    tasks.onCompletion(() => {}, { sessionId })
+    expect(tasks.status(id)?.exitCode).toBe(2)
+    tasks.detach()
+  }
+})
