@@ -319,8 +319,8 @@ export class TaskRegistry {
   status(taskId: string, options?: StatusOptions): TaskSnapshot | null
 
   /**
-   * Lists tasks in the order of their `spawn` calls, from which `startedAt` may differ by moments. No side effects, but that
-   * a session which is named gets attached.
+   * Lists tasks in the order of their `spawn` calls, from which `startedAt` may differ by moments. One whose `spawn` is still
+   * pending may be missing. No side effects, but that a session which is named gets attached.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   list(options?: ListOptions): TaskSnapshot[]

@@ -20,6 +20,15 @@ use timers::Timers;
 /// Names a watched descriptor.
 pub type Token = u64;
 
+/// When a job has its turn. Jobs of one priority keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Next: its caller may be standing still for it.
+    High,
+    /// When nothing else is to be done, and then one at a time: it takes long.
+    Low,
+}
+
 /// What a reactor calls, on its thread.
 pub trait Handler: Send + 'static {
     /// What other threads ask for.
@@ -85,15 +94,29 @@ struct Queue<J> {
 }
 
 struct Jobs<J> {
-    waiting: VecDeque<J>,
+    high: VecDeque<J>,
+    low: VecDeque<J>,
     stopping: bool,
+}
+
+impl<J> Jobs<J> {
+    fn of(&mut self, priority: Priority) -> &mut VecDeque<J> {
+        match priority {
+            Priority::High => &mut self.high,
+            Priority::Low => &mut self.low,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.high.len() + self.low.len()
+    }
 }
 
 impl<J: Send + 'static> Reactor<J> {
     /// Starts the thread.
     pub fn start<H: Handler<Job = J>>(handler: H) -> io::Result<Reactor<J>> {
         let (poll, waker) = Poll::new()?;
-        let jobs = Mutex::new(Jobs { waiting: VecDeque::new(), stopping: false });
+        let jobs = Mutex::new(Jobs { high: VecDeque::new(), low: VecDeque::new(), stopping: false });
         let queue = Arc::new(Queue { jobs, waker });
         let ear = Ear { poll, timers: Timers::new(), next_token: 0 };
         let taken = Arc::clone(&queue);
@@ -102,14 +125,14 @@ impl<J: Send + 'static> Reactor<J> {
     }
 
     /// Queues a job; gives it back when the reactor has been stopped.
-    pub fn send(&self, job: J) -> Result<(), J> {
+    pub fn send(&self, priority: Priority, job: J) -> Result<(), J> {
         let was_empty = {
             let mut jobs = self.queue.lock();
             if jobs.stopping {
                 return Err(job);
             }
-            jobs.waiting.push_back(job);
-            jobs.waiting.len() == 1
+            jobs.of(priority).push_back(job);
+            jobs.count() == 1
         };
         // Behind another job the wake-up is already on its way.
         if was_empty {
@@ -139,13 +162,18 @@ impl<J> Queue<J> {
     fn close(&self) {
         let mut jobs = self.lock();
         jobs.stopping = true;
-        jobs.waiting.clear();
+        jobs.high.clear();
+        jobs.low.clear();
     }
 
-    /// The next job, `Err` when there will be none.
-    fn next(&self) -> Result<Option<J>, Stopped> {
+    /// The next job of that priority, `Err` when there will be none.
+    fn next(&self, priority: Priority) -> Result<Option<J>, Stopped> {
         let mut jobs = self.lock();
-        if jobs.stopping { Err(Stopped) } else { Ok(jobs.waiting.pop_front()) }
+        if jobs.stopping { Err(Stopped) } else { Ok(jobs.of(priority).pop_front()) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().count() == 0
     }
 }
 
@@ -153,24 +181,40 @@ struct Stopped;
 
 fn run<H: Handler>(mut ear: Ear<H::Timer>, mut handler: H, queue: &Queue<H::Job>) {
     scheduling::give_way();
-    loop {
-        loop {
-            match queue.next() {
-                Err(Stopped) => return guarded(&mut handler, Handler::on_stop),
-                Ok(None) => break,
-                Ok(Some(job)) => guarded(&mut handler, |handler| handler.on_job(&mut ear, job)),
-            }
-        }
-        // One that a timer sets in its turn comes behind jobs and events.
-        let now = Instant::now();
-        while let Some(timer) = ear.timers.take_due(now) {
-            guarded(&mut handler, |handler| handler.on_due(&mut ear, timer));
-        }
-        let Ok(events) = ear.poll.wait(ear.timers.until_next()) else { return queue.close() };
-        for event in events {
-            guarded(&mut handler, |handler| handler.on_ready(&mut ear, event.token, event.hung_up));
-        }
+    while let Ok(()) = turn(&mut ear, &mut handler, queue) {}
+    guarded(&mut handler, Handler::on_stop);
+}
+
+/// What is due, what has happened, and one job that takes long; in between all those that somebody may stand still for.
+fn turn<H: Handler>(ear: &mut Ear<H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
+    run_urgent(ear, handler, queue)?;
+    // One that a timer sets in its turn comes behind jobs and events.
+    let now = Instant::now();
+    while let Some(timer) = ear.timers.take_due(now) {
+        guarded(handler, |handler| handler.on_due(ear, timer));
+        run_urgent(ear, handler, queue)?;
     }
+    let timeout = if queue.is_empty() { ear.timers.until_next() } else { Some(Duration::ZERO) };
+    let Ok(events) = ear.poll.wait(timeout) else {
+        queue.close();
+        return Err(Stopped);
+    };
+    for event in events {
+        run_urgent(ear, handler, queue)?;
+        guarded(handler, |handler| handler.on_ready(ear, event.token, event.hung_up));
+    }
+    run_urgent(ear, handler, queue)?;
+    if let Some(job) = queue.next(Priority::Low)? {
+        guarded(handler, |handler| handler.on_job(ear, job));
+    }
+    Ok(())
+}
+
+fn run_urgent<H: Handler>(ear: &mut Ear<H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
+    while let Some(job) = queue.next(Priority::High)? {
+        guarded(handler, |handler| handler.on_job(ear, job));
+    }
+    Ok(())
 }
 
 /// A defect in one task's handling must neither take the host down nor stop the news of the others.
@@ -179,5 +223,58 @@ fn guarded<H: Handler>(handler: &mut H, call: impl FnOnce(&mut H)) {
     if outcome.is_err() {
         // If that panics as well, there is nobody left to tell.
         drop(panic::catch_unwind(AssertUnwindSafe(|| handler.on_panic())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    /// Writes down what it is called for. The job "stand still" does so until it is let go.
+    struct Clerk {
+        done: Sender<&'static str>,
+        go: Receiver<()>,
+    }
+
+    impl Handler for Clerk {
+        type Job = &'static str;
+        type Timer = &'static str;
+
+        fn on_job(&mut self, ear: &mut Ear<&'static str>, job: &'static str) {
+            self.done.send(job).unwrap();
+            if job == "stand still" {
+                ear.after(Duration::ZERO, "timer");
+                self.go.recv().unwrap();
+            }
+        }
+
+        fn on_ready(&mut self, _: &mut Ear<&'static str>, _: Token, _: bool) {}
+
+        fn on_due(&mut self, _: &mut Ear<&'static str>, timer: &'static str) {
+            self.done.send(timer).unwrap();
+        }
+
+        fn on_stop(&mut self) {
+            self.done.send("stop").unwrap();
+        }
+
+        fn on_panic(&mut self) {}
+    }
+
+    #[test]
+    fn what_takes_long_comes_last_and_keeps_its_order() {
+        let ((done, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
+        let reactor = Reactor::start(Clerk { done, go: wait }).unwrap();
+        reactor.send(Priority::Low, "stand still").unwrap();
+        assert_eq!(heard.recv(), Ok("stand still"));
+        for (priority, job) in [(Priority::Low, "low"), (Priority::Low, "lower"), (Priority::High, "high")] {
+            reactor.send(priority, job).unwrap();
+        }
+        go.send(()).unwrap();
+        let order: Vec<_> = heard.iter().take(4).collect();
+        assert_eq!(order, ["high", "timer", "low", "lower"]);
+        drop(reactor);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), ["stop"]);
     }
 }

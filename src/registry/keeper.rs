@@ -13,7 +13,7 @@ use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
 use crate::platform::{errno, failpoint, marked, process};
-use crate::reactor::{self, Handler, Token};
+use crate::reactor::{self, Handler, Priority, Token};
 use crate::store::{self, OwnerBell};
 use crate::task::{Effect, Event, SessionId, State, TaskId};
 
@@ -40,6 +40,14 @@ pub(super) enum Job {
 }
 
 impl Job {
+    /// A spawn makes a directory and a process. A `shutdown` ends what was spawned before it, so it stays behind.
+    pub(super) fn priority(&self) -> Priority {
+        match self {
+            Job::Spawn(_) | Job::Shutdown { .. } => Priority::Low,
+            _ => Priority::High,
+        }
+    }
+
     /// Whose promise the job answers, now or later.
     fn request(&self) -> Option<Request> {
         match self {

@@ -94,10 +94,10 @@ impl Registry {
 
     fn send(&self, job: Job) -> Result<()> {
         let reactor = self.lock_reactor().clone().ok_or(Error::RegistryClosed)?;
-        reactor.send(job).map_err(|_| Error::RegistryClosed)
+        reactor.send(job.priority(), job).map_err(|_| Error::RegistryClosed)
     }
 
-    /// Has the reactor's thread do something, and waits for it.
+    /// Has the reactor's thread do something, and waits for it, behind what that thread is at: mostly a spawn, for a millisecond.
     fn ask<T>(&self, job: impl FnOnce(mpsc::SyncSender<Result<T>>) -> Job) -> Result<T> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.send(job(reply))?;

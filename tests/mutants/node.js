@@ -34,6 +34,13 @@ module.exports = [
     test: jest('workers', 'N4|event loop'),
   },
   {
+    promise: 'N4: no call waits for spawns that were asked for before',
+    file: 'src/registry/keeper.rs',
+    find: 'Job::Spawn(_) | Job::Shutdown { .. } => Priority::Low',
+    replace: 'Job::Spawn(_) | Job::Shutdown { .. } => Priority::High',
+    test: jest('turn', ''),
+  },
+  {
     promise: 'N5: a NUL in a string is told as such',
     file: 'arguments.js',
     find: "if (!nul && value.includes('\\0'))",
