@@ -1,5 +1,6 @@
 'use strict'
 // Listens to abort signals: however many promises hang on one signal, it gets one listener. Node takes more than ten for a leak.
+// A signal need not be Node's own: its methods may throw, and call back into the registry that listens.
 
 /** By signal: what is called when it is aborted, and the listener that does so. */
 const waiting = new WeakMap()
@@ -8,6 +9,7 @@ const waiting = new WeakMap()
 function onAbort(signal, act) {
   const { acts, fire } = waiting.get(signal) ?? listen(signal)
   acts.add(act)
+  if (signal.aborted) fire() // while it was being listened to
   return () => {
     if (acts.delete(act) && acts.size === 0) forget(signal, fire)
   }
@@ -27,7 +29,11 @@ function listen(signal) {
 
 function forget(signal, fire) {
   waiting.delete(signal)
-  signal.removeEventListener('abort', fire)
+  try {
+    signal.removeEventListener('abort', fire)
+  } catch {
+    // The promise settles all the same, and a late call finds nobody.
+  }
 }
 
 module.exports = { onAbort }

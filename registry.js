@@ -221,10 +221,16 @@ class TaskRegistry {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw aborted(signal)
       this.#call((addon) => call(addon, request))
-      const forget = signal === undefined ? () => {} : onAbort(signal, () => this.#cancel(request, aborted(signal)))
-      this.#requests.set(request, { resolve, reject, forget, site })
+      const entry = { resolve, reject, forget: () => {}, site }
+      this.#requests.set(request, entry)
       inUse.add(this)
       this.#ref()
+      if (signal === undefined) return
+      try {
+        entry.forget = onAbort(signal, () => this.#cancel(request, aborted(signal)))
+      } catch (error) {
+        this.#cancel(request, error)
+      }
     })
   }
 

@@ -123,6 +123,34 @@ describe('an aborted wait', () => {
     await tasks.wait(task)
   })
 
+  test('settles whatever the methods of its signal do', async () => {
+    // N5
+    const { task, letThrough } = await waitingTask()
+    const own = store.registry()
+    const oops = () => {
+      throw new Error('oops')
+    }
+    const wait = (methods: object, from = tasks) => {
+      const signal = { aborted: false, addEventListener() {}, removeEventListener() {}, ...methods }
+      return from.wait(task, { signal: signal as unknown as AbortSignal })
+    }
+    const rejected = (waiting: Promise<unknown>) => within(rejectionOf(waiting), 'it is rejected')
+    expect((await rejected(wait({ addEventListener: oops }))).message).toBe('oops')
+    expect((await rejected(wait({ removeEventListener: undefined }))).code).toBe('INVALID_ARGUMENT')
+    const atOnce = {
+      addEventListener(_: string, listener: () => void) {
+        this.aborted = true
+        listener()
+      },
+      aborted: false,
+    }
+    expect((await rejected(wait(atOnce))).name).toBe('AbortError')
+    expect((await rejected(wait({ addEventListener: () => own.detach() }, own))).code).toBe('REGISTRY_CLOSED')
+    const others = [tasks.wait(task), wait({ removeEventListener: oops }), tasks.wait(task)]
+    letThrough()
+    for (const other of others) expect(await within(other, 'it resolves')).toMatchObject(outcome)
+  })
+
   test('leaves nothing behind on its signal once it has settled', async () => {
     const { task, letThrough } = await waitingTask()
     const abort = new AbortController()
