@@ -107,7 +107,7 @@ impl Keeper {
             }
             Loaded::Unreadable(error) => {
                 let dir = self.shared.store.task_dir(session, id);
-                self.unreadable.entry(session.clone()).or_default().push(dir.path().display().to_string());
+                self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());
                 if errno::is_exhaustion(&error) {
                     self.listen_again_later(ear, session);
                     return Err(Error::storage("read", dir.path())(error));

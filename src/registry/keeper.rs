@@ -1,7 +1,7 @@
 //! What happens on the reactor's thread: jobs and kernel events become task events, effects become acts.
 //! The news of a task is read from its directory, whoever rang: a byte, a hang-up, or a caller who wants to be sure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -92,8 +92,8 @@ pub(super) struct Keeper {
     looking_again: HashSet<(TaskId, bool)>,
     /// An ownership that lasts for one drain.
     pub(super) borrowed: Option<OwnerBell>,
-    /// Task directories that could not be read, and why; a later release may.
-    pub(super) unreadable: HashMap<SessionId, Vec<String>>,
+    /// Task directories that could not be read; a later release may. Each once, however often it is asked for.
+    pub(super) unreadable: HashMap<SessionId, BTreeSet<String>>,
     /// The request that is being worked on, for whom a panic must not be silence.
     current: Option<Request>,
 }

@@ -1,5 +1,7 @@
 //! `replay`: a session's tasks come back after a restart, and the caller hears what was found.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::Registry;
@@ -15,7 +17,7 @@ pub struct Replayed {
     lost: usize,
     pending: usize,
     /// Task directories that were left as they are.
-    unreadable: Vec<String>,
+    unreadable: BTreeSet<String>,
 }
 
 impl Registry {
