@@ -129,7 +129,8 @@ impl Keeper {
             Err(_) => return,
         };
         if self.never_started(id, &entry.task.state, &news) {
-            return self.reject_spawn(ear, id);
+            // Nobody removes a task that never ran but the host that answers for it.
+            return if store::is_removed(&entry.dir) { self.announce_past(ear, id) } else { self.reject_spawn(ear, id) };
         }
         let is_lost = matches!(news[..], [Event::SupervisorGone(_)]);
         if is_lost && entry.task.state == State::Starting && store::is_answered_for(&entry.dir) {

@@ -233,6 +233,12 @@ impl Keeper {
         }
     }
 
+    /// Before this host has looked, the command has run, and another host has told its end and removed it.
+    pub(super) fn announce_past(&mut self, ear: &mut Ear, id: &TaskId) {
+        self.announce_start(id);
+        self.forget(ear, id);
+    }
+
     /// The supervisor was gone before the command ran: then there was no task.
     pub(super) fn reject_spawn(&mut self, ear: &mut Ear, id: &TaskId) {
         // The promise is held until the files are gone.

@@ -102,6 +102,31 @@ test('what a command leaves behind in time may stay, however late its supervisor
   expect(await node.call(({ tasks }, id) => tasks.output(id).text, id)).toBe('stayed\n')
 })
 
+test('a spawn whose task was told and removed by another host before it was answered resolves: it has run', async () => {
+  // D22
+  const store = temporaryStore()
+  const sessionId = 'quick'
+  const owner = store.registry()
+  const told: string[] = []
+  owner.onCompletion(({ taskId }) => void told.push(taskId), { sessionId })
+  owner.list({ sessionId })
+  const env = { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: 'host.after_spawn=delay(1000ms)' }
+  const slow = await host(store, { env })
+  const spawned = slow.call(
+    ({ tasks }, sessionId) =>
+      tasks.spawn('exit 7', { sessionId }).catch((error: NodeJS.ErrnoException) => `${error.code}: ${error.message}`),
+    sessionId,
+  )
+  await eventually(() => told.length === 1, 'the owner tells it')
+  process.kill(slow.pid, 'SIGSTOP')
+  await eventually(() => processesOf(told[0]!).length === 0, 'its supervisor is gone')
+  await eventually(async () => (await owner.cleanup({ olderThanMs: 0 })) === 1, 'it is removed')
+  process.kill(slow.pid, 'SIGCONT')
+  expect(await spawned).toBe(told[0])
+  expect(await slow.call(({ tasks }, id) => tasks.status(id), told[0]!)).toBeNull()
+  await slow.kill()
+})
+
 /** Runs in a host: how a task ends under a plan for its supervisor, how often that is told; its tree is gone then. */
 async function endOf({ tasks }: HostScope, command: string, plan: string) {
   const id = await tasks.spawn(command, { env: { OUTLIVE_FAILPOINTS: plan }, maxOutputBytes: 65536 })
