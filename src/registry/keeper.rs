@@ -20,6 +20,9 @@ use crate::task::{Effect, Event, SessionId, State, TaskId};
 /// JavaScript's number for a promise.
 pub type Request = f64;
 
+/// How long to wait for descriptors or memory.
+const TILL_THERE_IS_ROOM: Duration = Duration::from_secs(1);
+
 pub(super) type Ear = reactor::Ear<Timer>;
 
 /// What callers ask of the reactor's thread.
@@ -68,6 +71,7 @@ pub(super) enum Timer {
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool },
+    SweepAgain { task: TaskId },
     CleanFurther(Cleaning),
 }
 
@@ -146,9 +150,8 @@ impl Keeper {
 
     /// Out of descriptors or memory: what the disk has to say is not known, and the task as it was for so long.
     fn look_again_later(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
-        const PAUSE: Duration = Duration::from_secs(1);
         if self.looking_again.insert((id.clone(), hung_up)) {
-            ear.after(PAUSE, Timer::LookAgain { task: id.clone(), hung_up });
+            ear.after(TILL_THERE_IS_ROOM, Timer::LookAgain { task: id.clone(), hung_up });
         }
     }
 
@@ -164,11 +167,7 @@ impl Keeper {
                 Effect::AnnounceStart => self.announce_start(id),
                 // The verbs that kill send their own order: only they know the signal.
                 Effect::OrderKill => {}
-                Effect::Sweep => {
-                    drop(failpoint::pass("host.before_sweep"));
-                    marked::kill_all(&super::snapshot::mark(id));
-                    drop(failpoint::pass("host.after_sweep"));
-                }
+                Effect::Sweep => self.sweep(ear, id),
                 Effect::AnnounceEnd => {
                     let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());
                     session.iter().for_each(|session| self.deliver(session));
@@ -178,6 +177,15 @@ impl Keeper {
                 Effect::RetryLater => self.tell_again_later(ear, id),
             }
         }
+    }
+
+    /// Kills what a vanished supervisor has left behind, again if not everything could be looked at.
+    fn sweep(&mut self, ear: &mut Ear, id: &TaskId) {
+        drop(failpoint::pass("host.before_sweep"));
+        if marked::kill_all(&super::snapshot::mark(id)).is_err() {
+            ear.after(TILL_THERE_IS_ROOM, Timer::SweepAgain { task: id.clone() });
+        }
+        drop(failpoint::pass("host.after_sweep"));
     }
 
     fn on_events(&mut self, ear: &mut Ear, token: Token, id: &TaskId, hung_up: bool) {
@@ -287,6 +295,7 @@ impl Handler for Keeper {
                 self.looking_again.remove(&(task.clone(), hung_up));
                 self.refresh(ear, &task, hung_up);
             }
+            Timer::SweepAgain { task } => self.sweep(ear, &task),
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);
                 self.clean_further(ear, cleaning);

@@ -1,7 +1,7 @@
 /** A host that has no descriptor left: what it cannot find out now is not made up, and is found out once there is room again. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gate, processesOf } from './support/guests'
+import { gate, processesOf, readyFifo } from './support/guests'
 import { type Host, type HostScope, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -127,5 +127,25 @@ test('a task that cannot be read for want of descriptors is not unknown, and not
   )
   expect(waited.map(({ exitCode }) => exitCode)).toEqual([6, 6])
   expect(JSON.parse(readFileSync(join(store.taskDir(theirs)!, 'ended.json'), 'utf8')).exitCode).toBe(6)
+  await node.kill()
+})
+
+test('what a killed supervisor leaves behind is killed once there is room to look for it', async () => {
+  // P32 P31
+  const ready = readyFifo(store)
+  const node = await host(store, { under })
+  for (const left of [0, 1, 2]) {
+    const id = await node.call(({ tasks }, path) => {
+      return tasks.spawn(`setsid sh -c 'echo here > ${path}; exec sleep 1000' & wait`)
+    }, ready.path)
+    await ready.line()
+    const { supervisorPid } = JSON.parse(readFileSync(join(store.taskDir(id)!, 'started.json'), 'utf8'))
+    await node.call(takeAll, left)
+    process.kill(supervisorPid, 'SIGKILL')
+    await node.call(hasHeard)
+    await makeRoom(node)
+    await eventually(() => processesOf(id).length === 0, `an end of what was left, with ${left} files to open`)
+    expect(await node.call(({ tasks }, id) => tasks.wait(id), id)).toMatchObject({ status: 'lost' })
+  }
   await node.kill()
 })
