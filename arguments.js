@@ -267,8 +267,8 @@ function signalNumber(name, value) {
 
 function abortSignal(name, value) {
   // By its shape: a signal may come from another realm, where `instanceof` knows it not.
-  const listens = typeof value?.addEventListener === 'function' && typeof value.removeEventListener === 'function'
-  if (!listens || typeof value.aborted !== 'boolean') throw misuse(`${name} takes an AbortSignal; got ${shown(value)}`)
+  const fits = typeof value?.aborted === 'boolean' && typeof value.addEventListener === 'function'
+  if (!fits) throw misuse(`${name} takes an AbortSignal; got ${shown(value)}`)
   return value
 }
 

@@ -136,7 +136,6 @@ describe('an aborted wait', () => {
     }
     const rejected = (waiting: Promise<unknown>) => within(rejectionOf(waiting), 'it is rejected')
     expect((await rejected(wait({ addEventListener: oops }))).message).toBe('oops')
-    expect((await rejected(wait({ removeEventListener: undefined }))).code).toBe('INVALID_ARGUMENT')
     const atOnce = {
       addEventListener(_: string, listener: () => void) {
         this.aborted = true
@@ -146,7 +145,7 @@ describe('an aborted wait', () => {
     }
     expect((await rejected(wait(atOnce))).name).toBe('AbortError')
     expect((await rejected(wait({ addEventListener: () => own.detach() }, own))).code).toBe('REGISTRY_CLOSED')
-    const others = [tasks.wait(task), wait({ removeEventListener: oops }), tasks.wait(task)]
+    const others = [wait({ removeEventListener: oops }), wait({ removeEventListener: undefined }), tasks.wait(task)]
     letThrough()
     for (const other of others) expect(await within(other, 'it resolves')).toMatchObject(outcome)
   })
