@@ -133,7 +133,9 @@ impl Shared {
         if let Some(command) = &entry.command {
             return Arc::clone(command);
         }
-        let text: Arc<str> = store::read_command(&entry.dir).unwrap_or_default().into();
+        // What cannot be read now is not kept: it may be for want of descriptors.
+        let Ok(text) = store::read_command(&entry.dir) else { return Arc::from("") };
+        let text = text.into();
         self.lock().keep_command(&entry.asked.task, &text);
         text
     }

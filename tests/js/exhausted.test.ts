@@ -88,12 +88,14 @@ test('a task that cannot be read for want of descriptors is not unknown, and not
   const other = store.registry()
   const sessionId = 'unread'
   const wait = gate(store)
-  const theirs = await other.spawn(`read _ < ${wait.path}; exit 6`, { sessionId })
+  const known = await other.spawn(`read _ < ${wait.path}`, { sessionId })
   const node = await host(store, { under })
+  await node.call(({ tasks }, sessionId) => tasks.replay(sessionId), sessionId)
+  const theirs = await other.spawn(`read _ < ${wait.path}; exit 6`, { sessionId })
   const ours = await node.call(({ tasks }, path) => tasks.spawn(`read _ < ${path}; exit 6`), wait.path)
   await node.call(takeAll)
   const refused = await node.call(
-    async ({ tasks }, sessionId, theirs, ours) => {
+    async ({ tasks }, sessionId, theirs, ours, known) => {
       const codeOf = async (ask: () => unknown) => {
         try {
           await ask()
@@ -110,15 +112,23 @@ test('a task that cannot be read for want of descriptors is not unknown, and not
         await codeOf(() => tasks.kill(ours)),
         await codeOf(() => tasks.spawn('true')),
         tasks.status(ours)?.status,
+        tasks.status(known, { sessionId })?.status,
       ]
     },
     sessionId,
     theirs,
     ours,
+    known,
   )
-  expect(refused).toEqual([...Array(5).fill('STORAGE_FAILED EMFILE'), 'running'])
+  expect(refused).toEqual([...Array(5).fill('STORAGE_FAILED EMFILE'), 'running', 'running'])
   await makeRoom(node)
-  wait.open(2)
+  const { command } = (await node.call(
+    ({ tasks }, id, sessionId) => tasks.status(id, { sessionId }),
+    known,
+    sessionId,
+  ))!
+  expect(command).toBe(`read _ < ${wait.path}`)
+  wait.open(3)
   const waited = await node.call(
     ({ tasks }, sessionId, theirs, ours) => Promise.all([tasks.wait(theirs, { sessionId }), tasks.wait(ours)]),
     sessionId,
