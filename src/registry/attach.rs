@@ -68,7 +68,7 @@ impl Keeper {
             }
         }
         if has_news {
-            self.deliver(session);
+            self.deliver(ear, session);
         }
         Ok(())
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::keeper::{Job, Keeper};
+use super::keeper::{Ear, Job, Keeper};
 use super::ledger::Entry;
 use super::snapshot::descendants;
 use super::{Registry, Shared};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::platform::{errno, failpoint};
 use crate::store;
 use crate::task::{Cause, Delivery, Ending, Event, SessionId, Status, TaskId};
@@ -62,13 +62,19 @@ pub struct Completion {
 }
 
 impl Shared {
-    /// The news of an ended task, or `None` for one that has not ended.
-    fn completion(&self, entry: &Entry, attempt: u32) -> Option<Completion> {
-        let ending: &Ending = entry.task.ending()?;
+    /// The news of an ended task, or `None` for one that has not ended. An error when descriptors or memory are wanting to read its
+    /// output: told without it, it would be told for good.
+    fn completion(&self, entry: &Entry, attempt: u32) -> Result<Option<Completion>> {
+        let Some(ending): Option<&Ending> = entry.task.ending() else { return Ok(None) };
         let status = ending.status();
         let budget = if status == Status::Completed { PREVIEW_BYTES_COMPLETED } else { PREVIEW_BYTES };
-        let captured = self.captured(entry, budget);
-        Some(Completion {
+        let captured = match store::preview(&entry.dir, entry.asked.stderr, budget) {
+            Err(Error::StorageFailed { what, path, source }) if errno::is_exhaustion(&source) => {
+                return Err(Error::StorageFailed { what, path, source });
+            }
+            captured => captured.unwrap_or_default(),
+        };
+        Ok(Some(Completion {
             kind: "bash_completed",
             task_id: entry.asked.task.clone(),
             session_id: entry.asked.session.clone(),
@@ -87,7 +93,7 @@ impl Shared {
             duration_ms: ending.duration_ms,
             descendants: descendants(entry),
             attempt,
-        })
+        }))
     }
 
     /// The session's completions that are there to be told: those that another host has told, or removed, are struck off.
@@ -114,7 +120,8 @@ impl Registry {
     pub fn pending(&self, session: Option<SessionId>) -> Result<Vec<Completion>> {
         let sessions = self.attach(session)?;
         let entries = sessions.iter().flat_map(|session| self.shared.undelivered(session));
-        Ok(entries.filter_map(|entry| self.shared.completion(&entry, store::attempts(&entry.dir) + 1)).collect())
+        let completions = entries.map(|entry| self.shared.completion(&entry, store::attempts(&entry.dir) + 1));
+        completions.filter_map(Result::transpose).collect()
     }
 
     /// Takes the session's pending completions, all attached sessions' without one, and delivers them.
@@ -202,17 +209,21 @@ impl Registry {
 
 impl Keeper {
     /// Hands the session's pending completions to its subscription, if this host is the one that delivers.
-    pub(super) fn deliver(&mut self, session: &SessionId) {
+    pub(super) fn deliver(&mut self, ear: &mut Ear, session: &SessionId) {
         let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
         if !self.owns(session) {
             return;
         }
         for entry in self.shared.undelivered(session) {
             if entry.task.can_be_told() {
-                // Accepted on another thread since it was looked up, it is not told.
-                let Some(lease) = self.shared.lock().lease(&entry.asked.task, subscription) else { continue };
                 let attempt = store::attempts(&entry.dir) + 1;
-                if let Some(completion) = self.shared.completion(&entry, attempt) {
+                // Those that come after it are told after it.
+                let Ok(completion) = self.shared.completion(&entry, attempt) else {
+                    return self.listen_again_later(ear, session);
+                };
+                // Accepted on another thread since it was looked up, it is not told.
+                let lease = self.shared.lock().lease(&entry.asked.task, subscription);
+                if let (Some(lease), Some(completion)) = (lease, completion) {
                     self.shared.outbox.complete(lease, &completion);
                     // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.
                     store::prepare_attempt(&entry.dir);
@@ -223,7 +234,7 @@ impl Keeper {
     }
 
     /// Delivers what is pending in sessions that no other host delivers.
-    pub(super) fn drain(&mut self, ear: &mut super::keeper::Ear, session: Option<SessionId>) -> Result<Vec<Completion>> {
+    pub(super) fn drain(&mut self, ear: &mut Ear, session: Option<SessionId>) -> Result<Vec<Completion>> {
         let mut drained = Vec::new();
         for session in self.attach_all(ear, session)? {
             let outcome = self.drain_session(&session, &mut drained);
@@ -244,8 +255,9 @@ impl Keeper {
         }
         for entry in self.shared.undelivered(session) {
             let attempt = store::attempts(&entry.dir) + 1;
+            let completion = self.shared.completion(&entry, attempt)?;
             if self.shared.accept(&entry)? {
-                drained.extend(self.shared.completion(&entry, attempt));
+                drained.extend(completion);
             }
         }
         Ok(())

@@ -170,7 +170,7 @@ impl Keeper {
                 Effect::Sweep => self.sweep(ear, id),
                 Effect::AnnounceEnd => {
                     let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());
-                    session.iter().for_each(|session| self.deliver(session));
+                    session.iter().for_each(|session| self.deliver(ear, session));
                     self.answer_waiters(ear, id, Until::Ended);
                 }
                 Effect::AnnounceEmpty => self.answer_waiters(ear, id, Until::Empty),
@@ -213,7 +213,7 @@ impl Keeper {
     }
 
     fn review(&mut self, ear: &mut Ear, session: &SessionId) {
-        self.deliver(session);
+        self.deliver(ear, session);
         self.give_up_ownership(ear, session);
     }
 
@@ -304,7 +304,7 @@ impl Handler for Keeper {
             Timer::TellAgain { task } => {
                 self.apply(ear, &task, Event::Returned);
                 let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
-                session.iter().for_each(|session| self.deliver(session));
+                session.iter().for_each(|session| self.deliver(ear, session));
             }
         }
     }

@@ -96,7 +96,7 @@ impl Keeper {
             Err(error) => Err(error),
         };
         match looked {
-            Ok(()) => self.deliver(session),
+            Ok(()) => self.deliver(ear, session),
             Err(_) => self.listen_again_later(ear, session),
         }
     }

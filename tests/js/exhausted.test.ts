@@ -46,17 +46,18 @@ test('an end that comes while no file can be opened is told as it was, and once'
   const wait = gate(store)
   const node = await host(store, { under })
   const ids = await node.call(async ({ tasks, say }, path) => {
-    tasks.onCompletion(({ taskId, status, exitCode }) => say({ taskId, status, exitCode }))
-    return Promise.all([3, 4, 5].map((code) => tasks.spawn(`read _ < ${path}; exit ${code}`)))
+    tasks.onCompletion(({ taskId, status, outputPreview }) => say({ taskId, status, outputPreview }))
+    return Promise.all([3, 4, 5, 6, 7, 8].map((code) => tasks.spawn(`echo ${code}; read _ < ${path}; exit ${code}`)))
   }, wait.path)
   await node.call(takeAll)
-  wait.open(3)
+  wait.open(6)
   await eventually(() => ids.every((id) => processesOf(id).length === 0), 'all have ended')
   await node.call(hasHeard)
   await makeRoom(node)
-  const told = [await node.heard(), await node.heard(), await node.heard()]
+  const told: unknown[] = []
+  while (told.length < ids.length) told.push(await node.heard())
   for (const [at, taskId] of ids.entries()) {
-    expect(told).toContainEqual({ taskId, status: 'failed', exitCode: 3 + at })
+    expect(told).toContainEqual({ taskId, status: 'failed', outputPreview: `${3 + at}\n` })
   }
   await node.call(hasHeard)
   expect(node.untaken()).toEqual([])
