@@ -2,7 +2,7 @@
 //! Tried in this order: `OUTLIVE_SUPERVISOR`, a private copy in the store, memory. Memory is not first because
 //! security monitors report what is executed from there.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -22,6 +22,8 @@ const OVERRIDE: &str = "OUTLIVE_SUPERVISOR";
 /// Where the supervisor is executed from, found out at the first start.
 pub struct Executable {
     copy: PathBuf,
+    /// What `OUTLIVE_SUPERVISOR` names, and then nothing else is tried.
+    elsewhere: Option<OsString>,
     /// Guards what was found. Held by the reactor alone, so nobody waits for the disk behind it.
     found: Mutex<Option<Found>>,
 }
@@ -40,8 +42,10 @@ type Stamp = (u64, u64, u32, i64, i64);
 type Start<'a> = dyn Fn(&CStr) -> io::Result<process::Child> + 'a;
 
 impl Executable {
+    /// To be called on the thread that changes the environment, Node's main thread: another would read it while it changes.
     pub(super) fn new(root: &Path) -> Executable {
-        Executable { copy: root.join(format!("supervisor-{HASH}")), found: Mutex::new(None) }
+        let copy = root.join(format!("supervisor-{HASH}"));
+        Executable { copy, elsewhere: std::env::var_os(OVERRIDE), found: Mutex::new(None) }
     }
 
     /// Starts a supervisor from the first place that works.
@@ -71,9 +75,8 @@ impl Executable {
 
     fn find(&self, task: &TaskId, start: &Start<'_>, found: &mut Option<Found>) -> Result<process::Child> {
         let mut tried = Vec::new();
-        let overriding = std::env::var_os(OVERRIDE);
         let ways: &[fn(&Executable) -> io::Result<Found>] =
-            if overriding.is_some() { &[|_| from_override()] } else { &[Executable::checked_copy, |_| from_memory()] };
+            if self.elsewhere.is_some() { &[Executable::at_override] } else { &[Executable::checked_copy, |_| from_memory()] };
         for way in ways {
             let attempt = way(self).and_then(|place| start(&place.path).map(|child| (place, child)));
             match attempt {
@@ -83,7 +86,7 @@ impl Executable {
                 }
                 Err(error) if is_about_the_task(&error) => return Err(refused(task, error)),
                 Err(error) => {
-                    let name = match (&overriding, tried.len()) {
+                    let name = match (&self.elsewhere, tried.len()) {
                         (Some(path), _) => format!("{OVERRIDE}={}", path.display()),
                         (None, 0) => self.copy.display().to_string(),
                         (None, _) => "memory".to_owned(),
@@ -93,6 +96,11 @@ impl Executable {
             }
         }
         Err(Error::SupervisorUnavailable { tried })
+    }
+
+    fn at_override(&self) -> io::Result<Found> {
+        let path = self.elsewhere.as_deref().unwrap_or_default();
+        Ok(Found { path: CString::new(path.as_bytes())?, checked: None, _memory: None })
     }
 
     /// The copy in the store: checked by content before its first use and after any change, written anew and renamed into
@@ -131,11 +139,6 @@ impl Executable {
         let now = fs::symlink_metadata(&self.copy).ok()?;
         Some((now.dev(), now.ino(), now.mode(), now.ctime(), now.ctime_nsec()))
     }
-}
-
-fn from_override() -> io::Result<Found> {
-    let path = std::env::var_os(OVERRIDE).unwrap_or_default();
-    Ok(Found { path: CString::new(path.as_bytes())?, checked: None, _memory: None })
 }
 
 fn from_memory() -> io::Result<Found> {

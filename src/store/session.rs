@@ -112,11 +112,13 @@ fn session_of(store: &Store, dir: &Path) -> Option<SessionId> {
     (store.session_dir(&session) == dir).then_some(session)
 }
 
-/// The ids of the tasks that the session's directory holds, in no order.
+/// The ids of the tasks that the session's directory holds, in no order. All of them: who is not named counts as removed.
 pub fn session_tasks(store: &Store, session: &SessionId) -> Result<Vec<TaskId>> {
     let dir = store.session_dir(session);
-    match fs::read_dir(&dir) {
-        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()),
+    let names =
+        fs::read_dir(&dir).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>());
+    match names {
+        Ok(names) => Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::storage("list", dir)(error)),
     }
