@@ -1,4 +1,5 @@
 // N5: what a plugin author can look up: each error code, and each name that the package exports.
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as outlive from 'outlive'
@@ -53,4 +54,15 @@ test('every method that can fail says with which codes', () => {
   expect(silent).toEqual(['detach(): void', '[Symbol.dispose](): void'])
   const named = texts.flatMap((text) => [...text.matchAll(/`([A-Z]+_[A-Z_]+)`/g)].map((match) => match[1]!))
   expect(declaredCodes()).toEqual(expect.arrayContaining(named.filter((name) => !name.startsWith('OUTLIVE_'))))
+})
+
+test('every mutant of tests/mutants still has what it changes, once', () => {
+  // By Node itself: `jest`, as they call what runs a test, is a name of Jest's own in here.
+  const list = "JSON.stringify(require('./mutants.js'))"
+  const options = { cwd: join(__dirname, '../mutants'), encoding: 'utf8' } as const
+  const mutants: { promise: string; file: string; find: string }[] = JSON.parse(
+    execFileSync(process.execPath, ['-p', list], options),
+  )
+  const lost = mutants.filter(({ file, find }) => read(file).split(find).length !== 2)
+  expect(lost.map(({ promise }) => promise)).toEqual([])
 })

@@ -14,7 +14,7 @@ module.exports = [
   {
     promise: 'D3: the first subscription hears what ended before it',
     file: 'src/registry/subscriptions.rs',
-    find: '            Ok(()) => self.deliver(session),',
+    find: '            Ok(()) => self.deliver(ear, session),',
     replace: '            Ok(()) => {}',
     test: jest('delivery', 'while the host was down'),
   },

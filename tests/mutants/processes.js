@@ -21,7 +21,7 @@ module.exports = [
   {
     promise: 'P3: what ended while the host was dead has ended',
     file: 'src/store/load.rs',
-    find: '    let lives = !seen.empty && this_boot && is_inhabited(dir);',
+    find: '    let lives = !seen.empty && this_boot && is_inhabited(dir)?;',
     replace: '    let lives = !seen.empty && this_boot;',
     test: jest('ending', 'while its host is dead'),
   },
@@ -42,11 +42,11 @@ module.exports = [
   {
     promise: 'P6: a stranger with a dead supervisor’s process id is left alone',
     file: 'src/registry/keeper.rs',
-    find: '                    drop(failpoint::pass("host.before_sweep"));\n',
-    replace: `                    let entry = self.shared.lock().find(id, None).expect("it is known");
-                    let record = std::fs::read_to_string(entry.dir.file(outlive_protocol::names::STARTED)).unwrap_or_default();
-                    let pid = record.split("supervisorPid\\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
-                    pid.iter().for_each(|pid| drop(std::process::Command::new("kill").args(["-9", pid]).status()));
+    find: '        drop(failpoint::pass("host.before_sweep"));\n',
+    replace: `        let entry = self.shared.lock().find(id, None).expect("it is known");
+        let record = std::fs::read_to_string(entry.dir.file(outlive_protocol::names::STARTED)).unwrap_or_default();
+        let pid = record.split("supervisorPid\\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
+        pid.iter().for_each(|pid| drop(std::process::Command::new("kill").args(["-9", pid]).status()));
 `,
     test: jest('strangers', ''),
   },
@@ -137,9 +137,8 @@ module.exports = [
   {
     promise: 'P20: a missing directory is a rejection',
     file: 'src/store/create.rs',
-    find: '        .map_err(|source| Error::CwdNotFound',
-    replace:
-      '        .or_else(|_| files::open_directory(Path::new("/")))\n        .map_err(|source| Error::CwdNotFound',
+    find: '    let cwd = opened.map_err(|source| {',
+    replace: '    let cwd = opened.or_else(|_| files::open_directory(Path::new("/"))).map_err(|source| {',
     test: jest('spawn', 'working directory that is missing'),
   },
   {
