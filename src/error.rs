@@ -78,6 +78,11 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Whether the store could not be used for want of descriptors or memory: later it may.
+    pub fn is_exhaustion(&self) -> bool {
+        matches!(self, Error::StorageFailed { source, .. } if errno::is_exhaustion(source))
+    }
+
     /// The contract with JavaScript: a short closed list.
     pub fn code(&self) -> &'static str {
         match self {

@@ -56,6 +56,15 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
 }
 
+/// What there is; `None` for what is not there, or not ours. An error when the system has no room left to find out.
+pub fn unless_exhausted<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_exhaustion(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 fn name(names: &[(i32, &str)], number: i32) -> Option<String> {
     names.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned())
 }

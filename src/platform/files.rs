@@ -90,6 +90,11 @@ pub fn open_null() -> io::Result<File> {
     File::open("/dev/null")
 }
 
+/// Whether it is certain that nothing of that name is there.
+pub fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
+}
+
 /// Whether this process may execute the file, or enter the directory.
 pub fn may_execute(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;

@@ -6,7 +6,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::{check, errno};
+use super::check;
+use super::errno::unless_exhausted;
 
 /// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
 const QUIET_PASSES: u32 = 4;
@@ -45,15 +46,6 @@ fn pids() -> io::Result<impl Iterator<Item = u32>> {
 fn carries(pid: u32, mark: &str) -> io::Result<bool> {
     let environment = unless_exhausted(fs::read(format!("/proc/{pid}/environ")))?.unwrap_or_default();
     Ok(environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
-}
-
-/// What there is; `None` for what is gone, or another user's.
-fn unless_exhausted<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
-    match outcome {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if errno::is_exhaustion(&error) => Err(error),
-        Err(_) => Ok(None),
-    }
 }
 
 /// Whether it was there to be killed.

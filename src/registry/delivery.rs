@@ -10,7 +10,7 @@ use super::keeper::{Ear, Job, Keeper};
 use super::ledger::Entry;
 use super::snapshot::descendants;
 use super::{Registry, Shared};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::platform::{errno, failpoint};
 use crate::store;
 use crate::task::{Cause, Delivery, Ending, Event, SessionId, Status, TaskId};
@@ -69,9 +69,7 @@ impl Shared {
         let status = ending.status();
         let budget = if status == Status::Completed { PREVIEW_BYTES_COMPLETED } else { PREVIEW_BYTES };
         let captured = match store::preview(&entry.dir, entry.asked.stderr, budget) {
-            Err(Error::StorageFailed { what, path, source }) if errno::is_exhaustion(&source) => {
-                return Err(Error::StorageFailed { what, path, source });
-            }
+            Err(error) if error.is_exhaustion() => return Err(error),
             captured => captured.unwrap_or_default(),
         };
         Ok(Some(Completion {
@@ -214,21 +212,19 @@ impl Keeper {
         if !self.owns(session) {
             return;
         }
-        for entry in self.shared.undelivered(session) {
-            if entry.task.can_be_told() {
-                let attempt = store::attempts(&entry.dir) + 1;
-                // Those that come after it are told after it.
-                let Ok(completion) = self.shared.completion(&entry, attempt) else {
-                    return self.listen_again_later(ear, session);
-                };
-                // Accepted on another thread since it was looked up, it is not told.
-                let lease = self.shared.lock().lease(&entry.asked.task, subscription);
-                if let (Some(lease), Some(completion)) = (lease, completion) {
-                    self.shared.outbox.complete(lease, &completion);
-                    // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.
-                    store::prepare_attempt(&entry.dir);
-                    drop(failpoint::pass("host.after_told"));
-                }
+        for entry in self.shared.undelivered(session).iter().filter(|entry| entry.task.can_be_told()) {
+            let attempt = store::attempts(&entry.dir) + 1;
+            // Those that come after it are told after it.
+            let Ok(completion) = self.shared.completion(entry, attempt) else {
+                return self.listen_again_later(ear, session);
+            };
+            // Accepted on another thread since it was looked up, it is not told.
+            let lease = self.shared.lock().lease(&entry.asked.task, subscription);
+            if let (Some(lease), Some(completion)) = (lease, completion) {
+                self.shared.outbox.complete(lease, &completion);
+                // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.
+                store::prepare_attempt(&entry.dir);
+                drop(failpoint::pass("host.after_told"));
             }
         }
     }

@@ -20,8 +20,8 @@ use crate::task::{Effect, Event, SessionId, State, TaskId};
 /// JavaScript's number for a promise.
 pub type Request = f64;
 
-/// How long to wait for descriptors or memory.
-const TILL_THERE_IS_ROOM: Duration = Duration::from_secs(1);
+/// When to try again what failed for want of descriptors or memory, and all else whose time no ring tells.
+pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) type Ear = reactor::Ear<Timer>;
 
@@ -151,7 +151,7 @@ impl Keeper {
     /// Out of descriptors or memory: what the disk has to say is not known, and the task as it was for so long.
     fn look_again_later(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
         if self.looking_again.insert((id.clone(), hung_up)) {
-            ear.after(TILL_THERE_IS_ROOM, Timer::LookAgain { task: id.clone(), hung_up });
+            ear.after(TRY_AGAIN_AFTER, Timer::LookAgain { task: id.clone(), hung_up });
         }
     }
 
@@ -183,7 +183,7 @@ impl Keeper {
     fn sweep(&mut self, ear: &mut Ear, id: &TaskId) {
         drop(failpoint::pass("host.before_sweep"));
         if marked::kill_all(&super::snapshot::mark(id)).is_err() {
-            ear.after(TILL_THERE_IS_ROOM, Timer::SweepAgain { task: id.clone() });
+            ear.after(TRY_AGAIN_AFTER, Timer::SweepAgain { task: id.clone() });
         }
         drop(failpoint::pass("host.after_sweep"));
     }

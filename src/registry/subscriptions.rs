@@ -1,10 +1,8 @@
 //! Who is told, and which host tells. A host owns a session from the moment that somebody here subscribes to it until the last
 //! subscription and the last callback are done; another host takes over when it dies.
 
-use std::time::Duration;
-
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Timer, Watch};
+use super::keeper::{Ear, Job, Keeper, TRY_AGAIN_AFTER, Timer, Watch};
 use super::ledger::Ledger;
 use crate::error::{Error, Result};
 use crate::store::OwnerBell;
@@ -142,9 +140,8 @@ impl Keeper {
 
     /// Out of descriptors, the store out of reach, or a host that may die before it has answered: no ring would say so.
     pub(super) fn listen_again_later(&mut self, ear: &mut Ear, session: &SessionId) {
-        const PAUSE: Duration = Duration::from_secs(1);
         if self.listening_again.insert(session.clone()) {
-            ear.after(PAUSE, Timer::ListenAgain { session: session.clone() });
+            ear.after(TRY_AGAIN_AFTER, Timer::ListenAgain { session: session.clone() });
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
 
 use outlive_protocol::names;
 
@@ -19,9 +18,8 @@ pub fn is_delivered(dir: &TaskDir) -> bool {
 /// Whether a host has removed the task, which it does when the completion was accepted or is very old. Where its session is gone
 /// too, somebody else has taken away what nobody has heard of.
 pub fn is_removed(dir: &TaskDir) -> bool {
-    let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
     let session = dir.path().with_file_name(names::SESSION.as_str());
-    is_missing(&dir.task()) && !is_missing(&session)
+    files::is_missing(&dir.task()) && !files::is_missing(&session)
 }
 
 /// Accepts the completion for good. `false` when it was accepted before.

@@ -68,7 +68,7 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
     let this_boot = record.is_of_this_boot(&store.here);
     let asked = Box::new(record.into_asked(session.clone(), id.clone()));
     let replayed = replay(&dir, &asked, this_boot, watch);
-    if matches!(dir.task().try_exists(), Ok(false)) {
+    if files::is_missing(&dir.task()) {
         // It is being removed. `task.json` goes first, so what was read may be a rest, and that looks like a task that was lost.
         return Loaded::Nothing;
     }

@@ -49,12 +49,9 @@ pub fn read_command(dir: &TaskDir) -> io::Result<String> {
 
 /// Whether a supervisor lives, or a host that is about to start one. An error when the system has no room left to find out.
 pub fn is_inhabited(dir: &TaskDir) -> io::Result<bool> {
-    match fifo::open_writer(&dir.file(names::CONTROL)) {
-        Ok(writer) => Ok(writer.is_some()),
-        Err(error) if errno::is_exhaustion(&error) => Err(error),
-        // There is no such FIFO, and so no supervisor that has it open by this name.
-        Err(_) => Ok(false),
-    }
+    let writer = errno::unless_exhausted(fifo::open_writer(&dir.file(names::CONTROL)))?;
+    // Where there is no such FIFO, no supervisor has it open by this name.
+    Ok(writer.flatten().is_some())
 }
 
 /// Whether a task whose supervisor is gone and whose command never ran is for the host to answer for that wanted to start it. It
