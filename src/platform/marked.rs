@@ -1,13 +1,15 @@
 //! Finding and killing what carries a task's mark in its environment, for the one case without a supervisor.
-//! A process is held by a pidfd before its mark is read again, so that a recycled pid cannot be hit.
+//! A process is held by its directory in `/proc` before its mark is read again, so that whoever is given its number later cannot be
+//! hit. The number itself goes to no call: `/proc` may be another pid namespace's, and there it is somebody else's.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
-use super::check;
 use super::errno::unless_exhausted;
+use super::{check, files};
 
 /// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
 const QUIET_PASSES: u32 = 4;
@@ -15,7 +17,7 @@ const QUIET_PASSES: u32 = 4;
 /// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
 pub fn count(mark: &str) -> u32 {
     let pids = pids().into_iter().flatten();
-    pids.filter(|pid| carries(*pid, mark).unwrap_or(false)).count() as u32
+    pids.filter(|pid| carries(&in_proc(*pid), mark).unwrap_or(false)).count() as u32
 }
 
 /// Kills everything that carries `mark`, and what that starts meanwhile: passes are repeated until some find nothing new. An error
@@ -27,7 +29,8 @@ pub fn kill_all(mark: &str) -> io::Result<()> {
     while quiet < QUIET_PASSES {
         quiet += 1;
         for pid in pids()? {
-            if carries(pid, mark)? && kill(pid, mark)? && killed.insert(pid) {
+            let process = in_proc(pid);
+            if carries(&process, mark)? && kill(&process, mark)? && killed.insert(pid) {
                 quiet = 0;
             }
         }
@@ -42,24 +45,24 @@ fn pids() -> io::Result<impl Iterator<Item = u32>> {
     Ok(entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
+fn in_proc(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
+}
+
 /// A zombie's environment reads as empty, so what is dead already is not found.
-fn carries(pid: u32, mark: &str) -> io::Result<bool> {
-    let environment = unless_exhausted(fs::read(format!("/proc/{pid}/environ")))?.unwrap_or_default();
+fn carries(process: &Path, mark: &str) -> io::Result<bool> {
+    let environment = unless_exhausted(fs::read(process.join("environ")))?.unwrap_or_default();
     Ok(environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
 }
 
 /// Whether it was there to be killed.
-fn kill(pid: u32, mark: &str) -> io::Result<bool> {
-    // SAFETY: a plain system call with integers.
-    let opened = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as libc::c_int);
-    let Some(fd) = unless_exhausted(opened)? else { return Ok(false) };
-    // SAFETY: `fd` was just made and nobody else owns it.
-    let process = unsafe { OwnedFd::from_raw_fd(fd) };
-    if !carries(pid, mark)? {
+fn kill(process: &Path, mark: &str) -> io::Result<bool> {
+    let Some(held) = unless_exhausted(files::open_directory_to_read(process))? else { return Ok(false) };
+    if !carries(&PathBuf::from(format!("/proc/thread-self/fd/{}", held.as_raw_fd())), mark)? {
         return Ok(false);
     }
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a plain system call on a descriptor that we own; a null siginfo is allowed.
-    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), libc::SIGKILL, no_info, 0) };
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, held.as_raw_fd(), libc::SIGKILL, no_info, 0) };
     Ok(check(sent as libc::c_int).is_ok())
 }

@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { patient, processesOf, readyFifo, statOf, treeOf } from './support/guests'
 import { host } from './support/host'
-import { temporaryStore } from './support/store'
+import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
@@ -53,3 +55,50 @@ if (!mayUnshare)
   expect(outcome.state).toEqual({ met: true, said: 'here' })
   expect(outcome).toMatchObject({ status: 'lost', exitCode: null })
 })
+
+const OF_ANOTHER = FLAGS.filter((flag) => flag !== '--mount-proc')
+
+;(mayUnshare ? test : test.skip)(
+  'where /proc is another namespace’s, what is left of a task is killed and no stranger',
+  async () => {
+    // P6
+    const plugin = await host(store, { under: ['unshare', ...OF_ANOTHER] })
+    const ready = readyFifo(store)
+    const sessionId = 'foreign numbers'
+    const start = (command: string) =>
+      plugin.call(({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId }), command, sessionId)
+    // In a session of its own: it does not die with its parent.
+    const id = await start(`setsid sh -c '${patient(ready)}' & wait`)
+    await ready.line()
+    const isLeft = (pid: number) => statOf(pid)?.sid === pid && readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n'
+    const left = await eventually(() => treeOf(id).find(isLeft), 'a sleeper in a session of its own')
+    await plugin.call(
+      async ({ tasks, shared }, id, sessionId, left) => {
+        const { spawn } = require('node:child_process') as typeof import('node:child_process')
+        const { readFileSync, writeFileSync } = require('node:fs') as typeof import('node:fs')
+        const { dirname, join } = require('node:path') as typeof import('node:path')
+        // In this namespace the number of what is left is another's.
+        do {
+          shared.stranger?.kill('SIGKILL')
+          writeFileSync('/proc/sys/kernel/ns_last_pid', String(left - 1))
+          shared.stranger = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] })
+        } while (shared.stranger.pid !== left)
+        const { stranger } = shared
+        shared.said = new Promise((resolve) => stranger.once('exit', resolve).stdout.once('data', resolve))
+        const record = join(dirname(tasks.status(id, { sessionId })?.stdoutPath ?? ''), 'started.json')
+        process.kill(JSON.parse(readFileSync(record, 'utf8')).supervisorPid, 'SIGKILL')
+      },
+      id,
+      sessionId,
+      left,
+    )
+    const lost = await plugin.call(({ tasks }, id, sessionId) => tasks.wait(id, { sessionId }), id, sessionId)
+    expect(lost).toMatchObject({ status: 'lost', exitCode: null })
+    await eventually(() => processesOf(id).length === 0, 'nothing of the task is left')
+    const said = await plugin.call(async ({ shared }) => {
+      shared.stranger.stdin.write('here')
+      return String(await shared.said)
+    })
+    expect(said).toBe('here')
+  },
+)
