@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -49,10 +49,30 @@ fn in_proc(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// A zombie's environment reads as empty, so what is dead already is not found.
+/// Where the first thread has ended, only the others show the environment; a process that is dead has none of them.
 fn carries(process: &Path, mark: &str) -> io::Result<bool> {
-    let environment = unless_exhausted(fs::read(process.join("environ")))?.unwrap_or_default();
-    Ok(environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
+    if let Some(environment) = environment(process)? {
+        return Ok(names(&environment, mark));
+    }
+    for thread in unless_exhausted(fs::read_dir(process.join("task")))?.into_iter().flatten().flatten() {
+        if environment(&thread.path())?.is_some_and(|environment| names(&environment, mark)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// None for a thread that has ended; empty where it is not ours to read.
+fn environment(thread: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(thread.join("environ")) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Some(Vec::new())),
+        // Older kernels say nothing where newer ones say ESRCH.
+        read => Ok(unless_exhausted(read)?.filter(|environment| !environment.is_empty())),
+    }
+}
+
+fn names(environment: &[u8], mark: &str) -> bool {
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
 }
 
 /// Whether it was there to be killed.

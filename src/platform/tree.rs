@@ -29,8 +29,15 @@ fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// A process whose first thread has ended while others go on shows as a zombie too, and is none.
 fn is_zombie(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    // The name before it may hold anything, a closing bracket included.
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { return true };
+    // The name before it may hold anything, a closing bracket and half a character included.
+    let stat = String::from_utf8_lossy(&stat);
+    let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    match fields.next() {
+        // The number of threads stands 17 fields behind the state.
+        Some("Z") => fields.nth(16).is_none_or(|threads| matches!(threads, "0" | "1")),
+        state => matches!(state, None | Some("" | "X")),
+    }
 }

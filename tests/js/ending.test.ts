@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import { join } from 'node:path'
 import type { Completion, SpawnOptions, TaskSnapshot } from 'outlive'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo, statOf, stubborn } from './support/guests'
 import { host } from './support/host'
@@ -124,10 +126,15 @@ describe('the outcome', () => {
 })
 
 describe('processes that outlive their command', () => {
+  const cut = join(store.dir, 'засыпайка')
   const lingerers = [
     ['a background job', 'sleep 1000 & echo hi'],
     ['a job in a session of its own', 'setsid sleep 1000 & echo hi'],
     ['a daemon that forked twice', '(setsid sh -c "sleep 1000 & exit" > /dev/null 2>&1 < /dev/null &); echo hi'],
+    [
+      'a program whose name the kernel cuts within a character',
+      `cp "$(command -v sleep)" ${cut}; ${cut} 1000 & echo hi`,
+    ],
   ]
 
   test.each(lingerers)('do not delay its end, are counted, and a later kill reaches them: %s', async (_, command) => {
@@ -146,6 +153,21 @@ describe('processes that outlive their command', () => {
     expect(killed).toMatchObject({ status: 'completed', cause: 'exit', exitCode: 0, descendants: 0 })
     await expectNobodyLeft(task)
     expect(tasks.drain({ sessionId })).toEqual([])
+  })
+
+  test('whose first thread has ended while others go on are counted, and killed when their supervisor is', async () => {
+    // P8
+    const second = join(store.dir, 'second')
+    execFileSync('cc', ['-O1', '-Wall', '-Werror', '-pthread', '-o', second, join(__dirname, 'support/second.c')])
+    const ready = readyFifo(store)
+    const task = await tasks.spawn(`setsid ${second} ${ready.path} & wait`)
+    const pid = Number(await ready.line())
+    await eventually(() => statOf(pid)?.state === 'Z', 'its first thread has ended')
+    expect(tasks.status(task)!.descendants).toBe(1)
+    process.kill(statOf(tasks.status(task)!.pid!)!.ppid, 'SIGKILL')
+    expect(await tasks.wait(task)).toMatchObject({ status: 'lost', exitCode: null })
+    const threads = () => (existsSync(`/proc/${pid}/task`) ? readdirSync(`/proc/${pid}/task`).length : 0)
+    await eventually(() => threads() < 2, 'it is dead')
   })
 
   test('are ended with it when the caller asked for that', async () => {
