@@ -62,6 +62,18 @@ fn a_deadline_that_passes_while_the_supervisor_is_stopped_holds_as_soon_as_it_go
 }
 
 #[test]
+fn a_fifo_in_the_place_of_a_file_of_its_task_stops_no_supervisor() {
+    // P14
+    let mut asked = Asked::new(
+        "exec 9>alive; task=$(dirname \"$(readlink /proc/$$/fd/1)\"); for name in command task.json; do \
+         rm -f $task/$name; mkfifo $task/$name; done; exec sleep 300",
+    );
+    // What was asked is sent to the disk a second after the start.
+    asked.settings.timeout_ms = 1500;
+    is_over(&mut asked.start(), "timeout");
+}
+
+#[test]
 fn a_plain_command_ends_at_the_first_signal() {
     // P1
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGKILL] {

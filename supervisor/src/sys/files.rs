@@ -8,15 +8,17 @@ use super::{Errno, Result, call, ignore, number, plain};
 const O_WRONLY: usize = 1;
 const O_CREAT: usize = 0o100;
 const O_EXCL: usize = 0o200;
+const O_NONBLOCK: usize = 0o4000;
 const O_CLOEXEC: usize = 0o2_000_000;
 
 /// An open descriptor, closed when dropped.
 pub(crate) struct File(i32);
 
 impl File {
-    /// An existing file, for reading, relative to a directory unless the path is absolute. Never through a link at its end.
+    /// An existing file, for reading, relative to a directory unless the path is absolute. Never through a link at its end, and a
+    /// FIFO in its place does not stop us.
     pub(crate) fn open(directory: i32, path: &CStr) -> Result<File> {
-        open_at(directory, path, O_NOFOLLOW)
+        open_at(directory, path, O_NOFOLLOW | O_NONBLOCK)
     }
 
     /// A directory, for listing.
