@@ -2,9 +2,14 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::process;
 
 /// Live processes below `root`, without those in `besides`. 0 where the kernel does not tell.
 pub fn count_below(root: u32, besides: Option<u32>) -> u32 {
+    if !is_proc_ours() {
+        // Who has this number there is another.
+        return 0;
+    }
     let mut seen = HashSet::from([root]);
     let mut open = vec![root];
     let mut count = 0;
@@ -18,6 +23,11 @@ pub fn count_below(root: u32, besides: Option<u32>) -> u32 {
         }
     }
     count
+}
+
+/// Whether `/proc` numbers the processes as we do. That of another pid namespace does not.
+fn is_proc_ours() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == process::id().to_string().as_str())
 }
 
 /// Each thread has a list of the children that it started.

@@ -118,10 +118,22 @@ fn push(queue: &mut [u32], filled: &mut usize, pid: u32) {
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.
 pub(crate) fn handles(pid: u32, signal: u8) -> bool {
+    if !is_proc_ours() {
+        // Who has this number there is another.
+        return true;
+    }
     // What is blocked may be taken from a queue, as tini and systemd do. While `sigwait` waits, the mask does not show it.
     let mut buffer = [0; 16];
     let call = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/syscall"), &mut buffer);
     call.is_some_and(|call| call.starts_with(process::IN_SIGWAIT)) || masks(pid, signal)
+}
+
+/// Does `/proc` number the processes as we do? That of another pid namespace does not.
+fn is_proc_ours() -> bool {
+    let mut buffer = [0; 16];
+    let own = Path::new().number(process::id()).text(b" ");
+    let stat = read_start(&Path::new().text(b"/proc/self/stat"), &mut buffer);
+    stat.is_some_and(|stat| stat.starts_with(own.text_with_nul().to_bytes()))
 }
 
 /// Is this signal in one of the masks of a process?

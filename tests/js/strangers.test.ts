@@ -1,8 +1,8 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { patient, processesOf, readyFifo, statOf, treeOf } from './support/guests'
+import { gate, patient, processesOf, readyFifo, statOf, treeOf } from './support/guests'
 import { host } from './support/host'
-import { eventually, temporaryStore } from './support/store'
+import { atTheEnd, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
@@ -100,5 +100,42 @@ const OF_ANOTHER = FLAGS.filter((flag) => flag !== '--mount-proc')
       return String(await shared.said)
     })
     expect(said).toBe('here')
+  },
+)
+
+;(mayUnshare ? test : test.skip)(
+  'where /proc is another namespace’s, no stranger there is taken for a process of the task',
+  async () => {
+    // P6
+    const plugin = await host(store, { under: ['unshare', ...OF_ANOTHER] })
+    // Two numbers in a row: a shell with two children, the first of which lets SIGTERM end it.
+    const first = await eventually(() => {
+      const shell = spawn('sh', ['-c', 'sleep 1000 & sleep 1000 & wait'], { detached: true })
+      atTheEnd(() => process.kill(-shell.pid!, 'SIGKILL'))
+      const children = () => readFileSync(`/proc/${shell.pid}/task/${shell.pid}/children`, 'utf8').trim().split(' ')
+      while (children().length < 2);
+      return Number(children()[0]) === shell.pid! + 1 ? shell.pid : undefined
+    }, 'a shell and its child with numbers in a row')
+    const ready = readyFifo(store)
+    const outcome = await plugin.call(
+      async ({ tasks }, first, command) => {
+        const { readFileSync, writeFileSync } = require('node:fs') as typeof import('node:fs')
+        const { dirname, join } = require('node:path') as typeof import('node:path')
+        for (;;) {
+          writeFileSync('/proc/sys/kernel/ns_last_pid', String(first - 1))
+          const id = await tasks.spawn(command)
+          const record = join(dirname(tasks.status(id)?.stdoutPath ?? ''), 'started.json')
+          const { pid, supervisorPid } = JSON.parse(readFileSync(record, 'utf8'))
+          if (supervisorPid === first && pid === first + 1) return { id, descendants: tasks.status(id)?.descendants }
+          await tasks.kill(id, { signal: 'SIGKILL' })
+        }
+      },
+      first,
+      `trap 'exit 0' TERM; while :; do echo $$ > ${ready.path}; read -t 60 _ <> ${gate(store).path}; done`,
+    )
+    expect(outcome.descendants).toBe(0)
+    while (Number(await ready.line()) !== first + 1);
+    const killed = await plugin.call(({ tasks }, id) => tasks.kill(id), outcome.id)
+    expect(killed).toMatchObject({ status: 'killed', cause: 'kill', exitCode: 0 })
   },
 )
