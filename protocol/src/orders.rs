@@ -1,9 +1,9 @@
 //! What a host may ask of a supervisor. An order is one line shorter than `PIPE_BUF`, so it arrives whole
-//! whichever hosts write at the same time.
+//! whichever hosts write at the same time. A newline goes before it too: what somebody else has left unfinished is no part of it.
 
 use crate::text::{Line, parse_number};
 
-/// The longest order in bytes, its newline included.
+/// The longest order in bytes, its newlines included.
 pub const MAX_ORDER: usize = 64;
 
 /// An order, as a host writes it and a supervisor reads it.
@@ -19,12 +19,12 @@ pub enum Order {
 }
 
 impl Order {
-    /// The line for `control`.
+    /// The line for `control`, between two newlines.
     pub fn write(self, buffer: &mut [u8; MAX_ORDER]) -> &[u8] {
         let mut line = Line::new(buffer);
         match self {
             Order::Kill { signal, grace_ms } => {
-                line.text(b"kill ").number(u64::from(signal)).text(b" ").number(grace_ms).text(b"\n");
+                line.text(b"\nkill ").number(u64::from(signal)).text(b" ").number(grace_ms).text(b"\n");
             }
         }
         line.done()
@@ -92,9 +92,9 @@ mod tests {
     fn an_order_reads_back_as_it_was_written() {
         let order = Order::Kill { signal: 15, grace_ms: u64::MAX };
         let mut buffer = [0; MAX_ORDER];
-        let line = order.write(&mut buffer);
-        assert_eq!(line.last(), Some(&b'\n'));
-        assert_eq!(Order::parse(&line[..line.len() - 1]), Some(order));
+        let text = core::str::from_utf8(order.write(&mut buffer)).unwrap();
+        let line = text.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n')).unwrap();
+        assert_eq!(Order::parse(line.as_bytes()), Some(order));
     }
 
     #[test]
@@ -124,8 +124,8 @@ mod tests {
             for (order, noise) in parts {
                 expected.push(order);
                 bytes.extend(order.write(&mut [0; MAX_ORDER]));
-                // A line that is no order, however long.
-                bytes.extend(b"x".iter().chain(noise.iter().filter(|byte| **byte != b'\n')).chain(b"\n"));
+                // A line that is no order, however long, and that nobody has finished.
+                bytes.extend(b"x".iter().chain(noise.iter().filter(|byte| **byte != b'\n')));
             }
             prop_assert_eq!(received(&bytes), expected);
         }

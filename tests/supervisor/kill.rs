@@ -214,6 +214,17 @@ fn only_whole_and_known_lines_are_orders() {
 }
 
 #[test]
+fn a_line_that_somebody_left_unfinished_spoils_no_order() {
+    // P10
+    let mut task = Asked::new("exec 9>alive; echo x >ready; exec sleep 300").start();
+    task.line();
+    task.say(b"kill 9");
+    task.kill(libc::SIGINT, 60_000);
+    is_over(&mut task, "kill");
+    assert_eq!(how(&task.ended()), ("kill", None, Some(2)));
+}
+
+#[test]
 fn who_becomes_an_orphan_after_the_first_signal_gets_it_too() {
     // P1 P29
     // The signal ends the subshell; its child, in a session of its own, is ours then, and only the leader is told of the
