@@ -7,12 +7,15 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::errno::unless_exhausted;
 use super::{check, files};
 
 /// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
 const QUIET_PASSES: u32 = 4;
+/// How long is gone on in a row while every pass finds new ones.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
 pub fn count(mark: &str) -> u32 {
@@ -20,13 +23,19 @@ pub fn count(mark: &str) -> u32 {
     pids.filter(|pid| carries(&in_proc(*pid), mark).unwrap_or(false)).count() as u32
 }
 
-/// Kills everything that carries `mark`, and what that starts meanwhile: passes are repeated until some find nothing new. An error
-/// when descriptors or memory are wanting to look everywhere: then some may live.
-pub fn kill_all(mark: &str) -> io::Result<()> {
+/// Kills everything that carries `mark`, and what that starts meanwhile: passes are repeated until some find nothing new. False when
+/// there are new ones all the time, and an error when descriptors or memory are wanting to look everywhere: then some may live.
+pub fn kill_all(mark: &str) -> io::Result<bool> {
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();
     let mut quiet = 0;
+    let mut passes = 0;
+    let began = Instant::now();
     while quiet < QUIET_PASSES {
+        if quiet == 0 && passes > 1 && began.elapsed() > SLICE {
+            return Ok(false);
+        }
+        passes += 1;
         quiet += 1;
         for pid in pids()? {
             let process = in_proc(pid);
@@ -36,7 +45,7 @@ pub fn kill_all(mark: &str) -> io::Result<()> {
         }
         std::thread::yield_now();
     }
-    Ok(())
+    Ok(true)
 }
 
 /// None where the kernel does not tell.

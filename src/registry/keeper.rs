@@ -23,6 +23,9 @@ pub type Request = f64;
 /// When to try again what failed for want of descriptors or memory, and all else whose time no ring tells.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// When to go on with a sweep that finds new processes all the time.
+const SWEEP_FURTHER_AFTER: Duration = Duration::from_millis(200);
+
 pub(super) type Ear = reactor::Ear<Timer>;
 
 /// What callers ask of the reactor's thread.
@@ -179,11 +182,17 @@ impl Keeper {
         }
     }
 
-    /// Kills what a vanished supervisor has left behind, again if not everything could be looked at.
+    /// Kills what a vanished supervisor has left behind, again if not everything could be looked at or new ones come.
     fn sweep(&mut self, ear: &mut Ear, id: &TaskId) {
         drop(failpoint::pass("host.before_sweep"));
-        if marked::kill_all(&super::snapshot::mark(id)).is_err() {
-            ear.after(TRY_AGAIN_AFTER, Timer::SweepAgain { task: id.clone() });
+        let pause = match marked::kill_all(&super::snapshot::mark(id)) {
+            Ok(true) => None,
+            // Others have their turn first, and most of the processor.
+            Ok(false) => Some(SWEEP_FURTHER_AFTER),
+            Err(_) => Some(TRY_AGAIN_AFTER),
+        };
+        if let Some(pause) = pause {
+            ear.after(pause, Timer::SweepAgain { task: id.clone() });
         }
         drop(failpoint::pass("host.after_sweep"));
     }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import type { Completion, SpawnOptions, TaskSnapshot } from 'outlive'
@@ -168,6 +168,28 @@ describe('processes that outlive their command', () => {
     expect(await tasks.wait(task)).toMatchObject({ status: 'lost', exitCode: null })
     const threads = () => (existsSync(`/proc/${pid}/task`) ? readdirSync(`/proc/${pid}/task`).length : 0)
     await eventually(() => threads() < 2, 'it is dead')
+  })
+
+  test('and start others for ever when their supervisor is killed hold up no other task', async () => {
+    // P29
+    const file = join(store.dir, 'goes on')
+    writeFileSync(file, '')
+    // What starts them has thrown the mark away, so it is not found.
+    const starts = `while [ -e '${file}' ]; do OUTLIVE_TASK_ID=$mark sleep 0.02 & done`
+    const hidden = `env -u OUTLIVE_TASK_ID mark=$OUTLIVE_TASK_ID setsid bash -c "${starts.replace('$', '\\$')}"`
+    const task = await tasks.spawn(`for i in 1 2; do ${hidden} & done; wait`)
+    try {
+      await eventually(() => processesOf(task).length > 3, 'they are started')
+      process.kill(statOf(tasks.status(task)!.pid!)!.ppid, 'SIGKILL')
+      for (let turn = 0; turn < 3; turn++) {
+        const other = await within(ended('exit 3'), 'another task is told meanwhile', 5000)
+        expect(other).toMatchObject({ status: 'failed', exitCode: 3 })
+      }
+      expect(await tasks.wait(task)).toMatchObject({ status: 'lost', exitCode: null })
+    } finally {
+      rmSync(file)
+    }
+    await expectNobodyLeft(task)
   })
 
   test('are ended with it when the caller asked for that', async () => {
