@@ -69,7 +69,7 @@ runners *names:
 fuzz seconds="60" *targets:
     fuzz/run.sh {{seconds}} {{targets}}
 
-# Every memory access looked at: `just sanitize valgrind` and `just sanitize address` the Rust tests, `just sanitize node` Node's.
+# Every memory access looked at: `just sanitize valgrind`, `address` and `miri` the Rust tests, `just sanitize node` Node's.
 sanitize *ways:
     tools/sanitize.sh {{ways}}
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# sanitize.sh [valgrind] [address] [node]: the Rust tests, or all promises in Node, with each memory access of ours looked at. Under
-# valgrind without properties and pages, which read a file thousands of times. Needs valgrind; AddressSanitizer comes with the
-# compiler, which RUSTC_BOOTSTRAP lets use it.
+# sanitize.sh [valgrind] [address] [node] [miri]: the Rust tests, or all promises in Node, with each memory access of ours looked at.
+# Under valgrind without properties and pages, which read a file thousands of times; under Miri, which has no kernel, the rooms that
+# ask none. Needs valgrind, and a nightly toolchain with Miri; AddressSanitizer comes with the compiler, which RUSTC_BOOTSTRAP lets
+# use it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PROPTEST_CASES=16
-ways=${*:-valgrind address node}
+ways=${*:-valgrind address node miri}
 host=$(rustc -vV | sed -n 's/^host: //p')
 # A target of its own keeps the flags away from build scripts and procedural macros.
 instrumented=(--target "$host" --target-dir "${CARGO_TARGET_DIR:-target}/address")
@@ -49,6 +50,12 @@ for way in $ways; do
       RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --lib "${instrumented[@]}"
       ;;
     node) under_node ;;
-    *) echo "neither valgrind, address nor node: $way" >&2; exit 2 ;;
+    miri)
+      # Properties read the file that keeps their failures.
+      export MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4
+      cargo +nightly miri test --package outlive-protocol
+      cargo +nightly miri test --package outlive --lib -- task:: store::records store::layout reactor::timers platform::environment
+      ;;
+    *) echo "neither valgrind, address, node nor miri: $way" >&2; exit 2 ;;
   esac
 done
