@@ -87,7 +87,7 @@ fn slack(limit: u64) -> u64 {
 
 /// Of something that there may be more of later.
 fn is_shortage(errno: Errno) -> bool {
-    matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM)
+    matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::ENFILE)
 }
 
 impl Output {
@@ -134,7 +134,7 @@ impl Output {
         let pause = if growing {
             self.interval()
         } else if over {
-            // It could not be cut: the disk is full.
+            // It could not be cut for now.
             LONGEST_NS
         } else if self.told {
             NEVER
@@ -154,7 +154,7 @@ impl Output {
         }
         self.measure();
         match self.write_record().or_else(|errno| self.unless_empty(errno)).and_then(|()| self.trim()) {
-            // A disk that is full grows no file either; there will be room again.
+            // There will be room again; and a disk that is full grows no file either.
             Err(errno) if !is_shortage(errno) => {
                 self.limit = 0;
                 self.due = NEVER;
@@ -219,7 +219,11 @@ impl Output {
         }
         if self.record.is_none() {
             failpoint::pass("supervisor.before_dropped_json")?;
-            self.record = Some(File::create(fds::TASK_DIR, DROPPED)?);
+            self.record = match File::create(fds::TASK_DIR, DROPPED) {
+                // The directory was removed, and with it whoever would read this.
+                Err(Errno::ENOENT) => return Ok(()),
+                made => Some(made?),
+            };
             failpoint::pass("supervisor.before_dropped_json_content")?;
         }
         let file = self.record.as_ref().ok_or(Errno::EIO)?;

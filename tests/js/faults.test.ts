@@ -75,9 +75,23 @@ test('what a supervisor cannot record is lost or known from its end, and never m
     node.call(endOf, command, `supervisor.${step}=error(${error})`)
   expect(await end('exit 3', 'before_publish', 'EIO')).toEqual({ end: 'lost supervisor_lost null', told: 1 })
   expect(await end('sleep 1000 & exit 3', 'before_closed_json', 'ENOSPC')).toEqual({ end: 'failed exit 3', told: 1 })
-  const flood = 'head -c 400000 /dev/zero; exit 4'
-  expect(await end(flood, 'before_dropped_json', 'ENOSPC')).toEqual({ end: 'failed exit 4', told: 1 })
 })
+
+test.each(['ENOSPC', 'ENFILE'])(
+  'output that cannot be cut for %s is cut later, and its command runs on',
+  async (shortage) => {
+    // O1 R17
+    const store = temporaryStore()
+    const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
+    const go = gate(store)
+    const command = `head -c 400000 /dev/zero; read _ < ${go.path}; exit 4`
+    const end = node.call(endOf, command, `supervisor.before_dropped_json=2*error(${shortage})`)
+    const isCut = () => store.taskIds().some((id) => existsSync(join(store.taskDir(id)!, 'dropped.json')))
+    await Promise.race([end, eventually(isCut, 'a record of what is gone')])
+    go.open()
+    expect(await end).toEqual({ end: 'failed exit 4', told: 1 })
+  },
+)
 
 test('what a command leaves behind in time may stay, however late its supervisor looks at the deadline', async () => {
   // P8 P14

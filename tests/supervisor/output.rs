@@ -1,6 +1,7 @@
 //! The output limit: both ends stay, the disk stays bounded, and the record says exactly what is gone.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
@@ -185,6 +186,28 @@ fn where_the_middle_cannot_be_dropped_the_task_is_stopped() {
     assert!(task.gone().success());
     assert!(task.is_dead());
     assert_eq!(dropped(&task, "stdout"), (0, 0));
+}
+
+#[test]
+fn a_task_whose_directory_was_removed_runs_on_within_its_limit() {
+    // O1
+    let mut asked = Asked::new(format!(
+        "echo x >ready; read line <go; yes {LINE} | head -c 67108864; echo x >ready; read line <go; exit 3"
+    ));
+    asked.settings.max_output_bytes = MIB;
+    let mut task = asked.start();
+    task.line();
+    let open = |name: names::Name| File::open(task.directory.join(name.as_str())).expect("its file is there");
+    let (stdout, mut ended) = (open(names::STDOUT), open(names::ENDED));
+    fs::remove_dir_all(&task.directory).expect("it may be removed");
+    task.go();
+    task.line();
+    eventually("all is cut", || stdout.metadata().expect("metadata").blocks() * 512 <= MIB + MIB / 8 + 8192);
+    task.go();
+    assert!(task.gone().success());
+    let mut record = String::new();
+    ended.read_to_string(&mut record).expect("text");
+    assert_eq!(how(&serde_json::from_str(&record).expect("a record")), ("exit", Some(3), None));
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) mod process;
 pub(crate) struct Errno(pub(crate) u32);
 
 impl Errno {
+    /// No such file.
+    pub(crate) const ENOENT: Errno = Errno(2);
     /// No such process.
     pub(crate) const ESRCH: Errno = Errno(3);
     /// Input or output failed.
@@ -30,6 +32,8 @@ impl Errno {
     pub(crate) const ECHILD: Errno = Errno(10);
     /// No memory is left.
     pub(crate) const ENOMEM: Errno = Errno(12);
+    /// The system has too many files open.
+    pub(crate) const ENFILE: Errno = Errno(23);
     /// The disk is full.
     pub(crate) const ENOSPC: Errno = Errno(28);
     /// The user's share of the disk is full.
