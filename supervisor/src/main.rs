@@ -6,6 +6,7 @@
 //! * `leader`: the command's first process.
 //! * `watch`: the loop.
 //! * `tree`: who lives, and how all of it is ended.
+//! * `proc`: what `/proc` shows.
 //! * `output`: the limit.
 //! * `durable`: what a power cut must not take.
 //! * `failpoint`: where tests make it fail; nothing in a release.
@@ -17,6 +18,7 @@ mod durable;
 mod failpoint;
 mod leader;
 mod output;
+mod proc;
 mod sys;
 mod tree;
 mod watch;

@@ -174,9 +174,9 @@ module.exports = [
   {
     promise: 'P29: a tree of many sessions is dead after kill',
     file: 'supervisor/src/tree.rs',
-    find: '    each_own_child(&mut |child| {\n        // `/proc`',
+    find: '    proc::each_own_child(&mut |child| {\n        // `/proc`',
     replace:
-      '    each_own_child(&mut |child| {\n        return;\n        #[allow(unreachable_code)]\n        // `/proc`',
+      '    proc::each_own_child(&mut |child| {\n        return;\n        #[allow(unreachable_code)]\n        // `/proc`',
     test: cargo('--test', 'supervisor', 'thousand_sessions'),
   },
   {

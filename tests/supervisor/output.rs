@@ -191,9 +191,8 @@ fn where_the_middle_cannot_be_dropped_the_task_is_stopped() {
 #[test]
 fn a_task_whose_directory_was_removed_runs_on_within_its_limit() {
     // O1
-    let mut asked = Asked::new(format!(
-        "echo x >ready; read line <go; yes {LINE} | head -c 67108864; echo x >ready; read line <go; exit 3"
-    ));
+    let mut asked =
+        Asked::new(format!("echo x >ready; read line <go; yes {LINE} | head -c 67108864; echo x >ready; read line <go; exit 3"));
     asked.settings.max_output_bytes = MIB;
     let mut task = asked.start();
     task.line();

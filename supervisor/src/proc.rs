@@ -1,0 +1,167 @@
+//! What `/proc` shows. Its numbers are those of the pid namespace that it was mounted in, which may be one around ours.
+
+use core::ffi::CStr;
+
+use crate::sys::files::{self, File};
+use crate::sys::process;
+
+/// Does `/proc` number the processes as we do? That of another pid namespace does not.
+pub(crate) fn is_ours() -> bool {
+    let mut buffer = [0; 16];
+    let own = Path::new().number(process::id()).text(b" ");
+    let stat = read_start(&Path::new().text(b"/proc/self/stat"), &mut buffer);
+    stat.is_some_and(|stat| stat.starts_with(own.text_with_nul().to_bytes()))
+}
+
+/// Does this process do something else with this signal than what it does by default? True when nobody can tell.
+pub(crate) fn handles(pid: u32, signal: u8) -> bool {
+    // What is blocked may be taken from a queue, as tini and systemd do. While `sigwait` waits, the mask does not show it.
+    let mut buffer = [0; 16];
+    let call = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/syscall"), &mut buffer);
+    call.is_some_and(|call| call.starts_with(process::IN_SIGWAIT)) || masks(pid, signal)
+}
+
+/// Is this signal in one of the masks of a process?
+fn masks(pid: u32, signal: u8) -> bool {
+    const MASKS: [&[u8]; 3] = [b"SigBlk:\t", b"SigIgn:\t", b"SigCgt:\t"];
+    let (mut found, mut is_in_one) = (0, false);
+    each_line(&Path::new().text(b"/proc/").number(pid).text(b"/status"), &mut |line| {
+        if let Some(digits) = MASKS.iter().find_map(|name| line.strip_prefix(*name)) {
+            let mask = digits.iter().fold(0, |mask, digit| (mask << 4) | u64::from(hexadecimal(*digit)));
+            is_in_one |= mask & process::bit(signal) != 0;
+            found += 1;
+        }
+    });
+    is_in_one || found < MASKS.len()
+}
+
+fn hexadecimal(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit.wrapping_sub(b'a').wrapping_add(10) & 15,
+    }
+}
+
+/// False for a zombie and for who is gone. A process whose first thread has ended shows as a zombie with others.
+pub(crate) fn lives(pid: u32) -> bool {
+    let mut buffer = [0; 512];
+    let stat = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/stat"), &mut buffer).unwrap_or_default();
+    // The name stands in parentheses and may hold any character, so the last one closes it.
+    let mut fields = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default().split(|byte| *byte == b' ').skip(1);
+    match fields.next() {
+        // The number of threads stands 17 fields behind the state.
+        Some(b"Z") => fields.nth(16).is_some_and(|threads| !matches!(threads, b"0" | b"1")),
+        state => !matches!(state, None | Some(b"" | b"X")),
+    }
+}
+
+/// Calls `act` for each direct child of ours, ended ones included. False when there is no list to read.
+pub(crate) fn each_own_child(act: &mut dyn FnMut(u32)) -> bool {
+    each_number(&Path::new().text(b"/proc/thread-self/children"), act)
+}
+
+/// Calls `act` for each child of a process.
+pub(crate) fn each_child(pid: u32, act: &mut dyn FnMut(u32)) {
+    each_thread(pid, &mut |thread| {
+        let path = Path::new().text(b"/proc/").number(pid).text(b"/task/").number(thread).text(b"/children");
+        each_number(&path, act);
+    });
+}
+
+/// Reads a list of process ids. It is exact for our own children: they leave the list only when we reap them.
+fn each_number(path: &Path, act: &mut dyn FnMut(u32)) -> bool {
+    let mut pid = 0u32;
+    each_byte(path, &mut |byte| match byte {
+        b'0'..=b'9' => pid = pid.wrapping_mul(10).wrapping_add(u32::from(byte - b'0')),
+        _ if pid != 0 => act(core::mem::take(&mut pid)),
+        _ => {}
+    })
+}
+
+/// Calls `act` for each line, cut off where it is longer than any that is looked at: who is in many groups has one of any length.
+fn each_line(path: &Path, act: &mut dyn FnMut(&[u8])) -> bool {
+    let mut line = [0; 128];
+    let mut length = 0;
+    each_byte(path, &mut |byte| match (byte, line.get_mut(length)) {
+        (b'\n', _) => act(line.get(..core::mem::take(&mut length)).unwrap_or_default()),
+        (_, Some(slot)) => (*slot, length) = (byte, length + 1),
+        (_, None) => {}
+    })
+}
+
+/// Reads a file by pieces. False when it cannot be opened.
+fn each_byte(path: &Path, act: &mut dyn FnMut(u8)) -> bool {
+    let Ok(file) = File::open(-1, path.text_with_nul()) else { return false };
+    let mut buffer = [0; 512];
+    while let Ok(length @ 1..) = files::read(file.number(), &mut buffer) {
+        buffer.iter().take(length).for_each(|byte| act(*byte));
+    }
+    true
+}
+
+fn read_start<'a>(path: &Path, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let file = File::open(-1, path.text_with_nul()).ok()?;
+    let length = files::read(file.number(), buffer).ok()?;
+    buffer.get(..length)
+}
+
+/// Calls `act` for each thread of a process: each has children of its own.
+fn each_thread(pid: u32, act: &mut dyn FnMut(u32)) {
+    let path = Path::new().text(b"/proc/").number(pid).text(b"/task");
+    let Ok(directory) = File::open_directory(path.text_with_nul()) else { return };
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = files::read_directory(&directory, &mut buffer) {
+        let mut entries = buffer.get(..length).unwrap_or_default();
+        // Two 64-bit numbers, the entry's length in two bytes, its kind in one, its name with a NUL.
+        while let (Some([low, high]), Some(name)) = (entries.get(16..18), entries.get(19..)) {
+            let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
+            let thread = digits.fold(0u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(*digit - b'0')));
+            if thread != 0 {
+                act(thread);
+            }
+            entries = entries.get(usize::from(u16::from_le_bytes([*low, *high])).max(1)..).unwrap_or_default();
+        }
+    }
+}
+
+/// A path under `/proc`, with room for the longest that is built here.
+struct Path {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Path {
+    fn new() -> Path {
+        Path { bytes: [0; 64], length: 0 }
+    }
+
+    fn text(mut self, text: &[u8]) -> Path {
+        for byte in text {
+            if let Some(slot) = self.bytes.get_mut(self.length) {
+                *slot = *byte;
+                self.length += 1;
+            }
+        }
+        self
+    }
+
+    fn number(self, number: u32) -> Path {
+        let mut digits = [0; 10];
+        let mut rest = number;
+        let mut used = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            used += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        let from = digits.len().saturating_sub(used);
+        self.text(digits.get(from..).unwrap_or_default())
+    }
+
+    fn text_with_nul(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+}
