@@ -5,12 +5,56 @@ use core::ffi::CStr;
 use crate::sys::files::{self, File};
 use crate::sys::process;
 
-/// Does `/proc` number the processes as we do? That of another pid namespace does not.
-pub(crate) fn is_ours() -> bool {
-    let mut buffer = [0; 16];
-    let own = Path::new().number(process::id()).text(b" ");
-    let stat = read_start(&Path::new().text(b"/proc/self/stat"), &mut buffer);
-    stat.is_some_and(|stat| stat.starts_with(own.text_with_nul().to_bytes()))
+/// By which number of ours a process goes whose number in `/proc` is known.
+pub(crate) enum Numbers {
+    /// By the same.
+    Same,
+    /// `/proc` is of a namespace around ours; ours stands in this place of a process's `NSpid`.
+    At(usize),
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Numbers {
+    /// Looks at ourselves.
+    pub(crate) fn look() -> Numbers {
+        let mut buffer = [0; 16];
+        let own = Path::new().number(process::id()).text(b" ");
+        let stat = read_start(&Path::new().text(b"/proc/self/stat"), &mut buffer);
+        if stat.is_some_and(|stat| stat.starts_with(own.text_with_nul().to_bytes())) {
+            return Numbers::Same;
+        }
+        let mut numbers = Numbers::Unknown;
+        each_number_of(&Path::new().text(b"/proc/self/status"), &mut |place, _| numbers = Numbers::At(place));
+        numbers
+    }
+
+    /// Our number of the process that `/proc` lists under this one.
+    pub(crate) fn ours(&self, listed: u32) -> Option<u32> {
+        let mut ours = None;
+        match *self {
+            Numbers::Same => ours = Some(listed),
+            Numbers::At(wanted) => each_number_of(&status_of(listed), &mut |place, number| {
+                if place == wanted {
+                    ours = Some(number);
+                }
+            }),
+            Numbers::Unknown => {}
+        }
+        ours
+    }
+}
+
+/// The numbers of a process in each namespace, from that of `/proc` to its own.
+fn each_number_of(status: &Path, act: &mut dyn FnMut(usize, u32)) {
+    each_line(status, &mut |line| {
+        let numbers = line.strip_prefix(b"NSpid:\t").into_iter().flat_map(|numbers| numbers.split(|byte| *byte == b'\t'));
+        numbers.enumerate().for_each(|(place, digits)| act(place, digits.iter().fold(0, decimal)));
+    });
+}
+
+fn status_of(pid: u32) -> Path {
+    Path::new().text(b"/proc/").number(pid).text(b"/status")
 }
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.
@@ -25,7 +69,7 @@ pub(crate) fn handles(pid: u32, signal: u8) -> bool {
 fn masks(pid: u32, signal: u8) -> bool {
     const MASKS: [&[u8]; 3] = [b"SigBlk:\t", b"SigIgn:\t", b"SigCgt:\t"];
     let (mut found, mut is_in_one) = (0, false);
-    each_line(&Path::new().text(b"/proc/").number(pid).text(b"/status"), &mut |line| {
+    each_line(&status_of(pid), &mut |line| {
         if let Some(digits) = MASKS.iter().find_map(|name| line.strip_prefix(*name)) {
             let mask = digits.iter().fold(0, |mask, digit| (mask << 4) | u64::from(hexadecimal(*digit)));
             is_in_one |= mask & process::bit(signal) != 0;
@@ -33,6 +77,10 @@ fn masks(pid: u32, signal: u8) -> bool {
         }
     });
     is_in_one || found < MASKS.len()
+}
+
+fn decimal(number: u32, digit: &u8) -> u32 {
+    number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0')))
 }
 
 fn hexadecimal(digit: u8) -> u8 {
@@ -72,21 +120,21 @@ pub(crate) fn each_child(pid: u32, act: &mut dyn FnMut(u32)) {
 fn each_number(path: &Path, act: &mut dyn FnMut(u32)) -> bool {
     let mut pid = 0u32;
     each_byte(path, &mut |byte| match byte {
-        b'0'..=b'9' => pid = pid.wrapping_mul(10).wrapping_add(u32::from(byte - b'0')),
+        b'0'..=b'9' => pid = decimal(pid, &byte),
         _ if pid != 0 => act(core::mem::take(&mut pid)),
         _ => {}
     })
 }
 
 /// Calls `act` for each line, cut off where it is longer than any that is looked at: who is in many groups has one of any length.
-fn each_line(path: &Path, act: &mut dyn FnMut(&[u8])) -> bool {
+fn each_line(path: &Path, act: &mut dyn FnMut(&[u8])) {
     let mut line = [0; 128];
     let mut length = 0;
     each_byte(path, &mut |byte| match (byte, line.get_mut(length)) {
         (b'\n', _) => act(line.get(..core::mem::take(&mut length)).unwrap_or_default()),
         (_, Some(slot)) => (*slot, length) = (byte, length + 1),
         (_, None) => {}
-    })
+    });
 }
 
 /// Reads a file by pieces. False when it cannot be opened.
@@ -115,7 +163,7 @@ fn each_thread(pid: u32, act: &mut dyn FnMut(u32)) {
         // Two 64-bit numbers, the entry's length in two bytes, its kind in one, its name with a NUL.
         while let (Some([low, high]), Some(name)) = (entries.get(16..18), entries.get(19..)) {
             let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
-            let thread = digits.fold(0u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(*digit - b'0')));
+            let thread = digits.fold(0, decimal);
             if thread != 0 {
                 act(thread);
             }

@@ -5,26 +5,28 @@
 //! Only direct children are signalled, with their whole groups. A process deeper down becomes a direct child when what is
 //! above it dies, and that death wakes us; so a tree of any shape comes apart from the top.
 
-use crate::proc;
+use crate::proc::{self, Numbers};
 use crate::sys::memory::Region;
 use crate::sys::process;
 
 /// How many groups can be told to end before the rest just gets the SIGKILL, and how many processes are counted.
 const MANY: usize = 16_384;
 
+/// A tree that is being ended.
+pub(crate) struct Tree {
+    leader: u32,
+    numbers: Numbers,
+    told: Told,
+}
+
 /// The groups that got a signal already: each gets it once, however often we look.
 #[derive(Default)]
-pub(crate) struct Told {
+struct Told {
     targets: Option<Region<i32>>,
     count: usize,
 }
 
 impl Told {
-    /// Forgets all, for another signal.
-    pub(crate) fn clear(&mut self) {
-        self.count = 0;
-    }
-
     /// Remembers a target; false when it is known, or when there is no room to remember it.
     fn add(&mut self, target: i32) -> bool {
         if self.targets.is_none() {
@@ -41,40 +43,60 @@ impl Told {
     }
 }
 
-/// Sends a signal to every group that has not got it yet, and wakes what was stopped so that it can act on it.
-pub(crate) fn tell(leader: u32, signal: u8, told: &mut Told) {
-    each_target(leader, &mut |target, _| {
-        if told.add(target) {
-            process::signal(target, signal);
-            process::signal(target, process::SIGCONT);
-        }
-    });
-}
+impl Tree {
+    /// Everything below us; `leader` is our first child.
+    pub(crate) fn new(leader: u32) -> Tree {
+        Tree { leader, numbers: Numbers::look(), told: Told::default() }
+    }
 
-/// Sends SIGKILL to everything in reach; false when no child lives. To be repeated after each death until then.
-pub(crate) fn kill(leader: u32) -> bool {
-    let mut last = 0;
-    let mut lives = false;
-    each_target(leader, &mut |target, ended| {
-        lives |= !ended;
-        // There may be many of the dead; who lives in their groups is in reach when those above have died.
-        if target != last && (!ended || target == -(leader as i32)) {
-            process::signal(target, process::SIGKILL);
-            last = target;
-        }
-    });
-    lives
+    /// Nobody has been told of the next signal.
+    pub(crate) fn start_over(&mut self) {
+        self.told.count = 0;
+    }
+
+    /// Sends a signal to every group that has not got it yet, and wakes what was stopped so that it can act on it.
+    pub(crate) fn tell(&mut self, signal: u8) {
+        let Tree { leader, numbers, told } = self;
+        each_target(*leader, numbers, &mut |target, _| {
+            if told.add(target) {
+                process::signal(target, signal);
+                process::signal(target, process::SIGCONT);
+            }
+        });
+    }
+
+    /// Sends SIGKILL to everything in reach; false when no child lives. To be repeated after each death until then.
+    pub(crate) fn kill(&self) -> bool {
+        let mut last = 0;
+        let mut lives = false;
+        each_target(self.leader, &self.numbers, &mut |target, ended| {
+            lives |= !ended;
+            // There may be many of the dead; who lives in their groups is in reach when those above have died.
+            if target != last && (!ended || target == -(self.leader as i32)) {
+                process::signal(target, process::SIGKILL);
+                last = target;
+            }
+        });
+        lives
+    }
+
+    /// Does the leader do something else with this signal than what it does by default? True when nobody can tell.
+    pub(crate) fn leader_handles(&self, signal: u8) -> bool {
+        // Where `/proc` is another namespace's, who has this number there is another.
+        !matches!(self.numbers, Numbers::Same) || proc::handles(self.leader, signal)
+    }
 }
 
 /// The leader's group and the group of every direct child, each proven to be ours at that moment, and whether that child
 /// has ended.
-fn each_target(leader: u32, act: &mut dyn FnMut(i32, bool)) {
+fn each_target(leader: u32, numbers: &Numbers, act: &mut dyn FnMut(i32, bool)) {
     let own_group = process::group_of(0).unwrap_or(0);
     if let Ok(ended) = process::group_has_ended(leader) {
         act(-(leader as i32), ended);
     }
-    proc::each_own_child(&mut |child| {
-        // `/proc` may be another namespace's; only a child of ours answers here.
+    proc::each_own_child(&mut |listed| {
+        let Some(child) = numbers.ours(listed) else { return };
+        // Only a child of ours answers here.
         let Ok(ended) = process::has_ended(child) else { return };
         match process::group_of(child as i32) {
             Ok(group) if group > 1 && group != own_group => act(-group, ended),
@@ -109,10 +131,4 @@ fn push(queue: &mut [u32], filled: &mut usize, pid: u32) {
         *slot = pid;
         *filled += 1;
     }
-}
-
-/// Does this process do something else with this signal than what it does by default? True when nobody can tell.
-pub(crate) fn handles(pid: u32, signal: u8) -> bool {
-    // Where `/proc` is another namespace's, who has this number there is another.
-    !proc::is_ours() || proc::handles(pid, signal)
 }

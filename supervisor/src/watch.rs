@@ -18,7 +18,7 @@ use crate::output::{NEVER, Output};
 use crate::sys::files::{self, File};
 use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
 use crate::sys::{Result, ignore};
-use crate::tree::{self, Told};
+use crate::tree::{self, Tree};
 
 const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
@@ -64,7 +64,7 @@ struct Ending {
     sent: u64,
     /// The leader did something of its own with one of them, so what it does now is our doing.
     handled: bool,
-    told: Told,
+    tree: Tree,
     /// When to look for others that are to be told.
     tell_at: u64,
     /// SIGKILL has been sent.
@@ -166,7 +166,7 @@ impl<'a> Watch<'a> {
         // Until nobody lives the dead keep their places in whatever limits the number of processes, so that who forks faster
         // than we can kill runs out of them.
         if let Some(ending) = self.ending.as_mut().filter(|ending| ending.forced)
-            && tree::kill(self.leader.pid)
+            && ending.tree.kill()
         {
             ending.force_at = process::monotonic_ns().saturating_add(KILL_AGAIN_NS);
             return self.reap_leader();
@@ -193,7 +193,7 @@ impl<'a> Watch<'a> {
     fn look_again(&mut self, now: u64) {
         if let Some(ending) = self.ending.as_mut().filter(|ending| !ending.forced) {
             ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
-            tree::tell(self.leader.pid, ending.signal, &mut ending.told);
+            ending.tree.tell(ending.signal);
         }
     }
 
@@ -302,19 +302,19 @@ impl<'a> Watch<'a> {
         }
         let now = process::monotonic_ns();
         let grace = if signal == SIGKILL { 0 } else { grace_ms.saturating_mul(NS_PER_MS) };
-        let ending = self.ending.get_or_insert_with(|| Ending::new(cause));
+        let ending = self.ending.get_or_insert_with(|| Ending::new(cause, self.leader.pid));
         ending.force_at = ending.force_at.min(now.saturating_add(grace));
         if ending.forced || ending.force_at <= now {
             return self.force(now);
         }
         if ending.sent & process::bit(signal) == 0 {
-            ending.handled |= self.stage == Stage::Running && tree::handles(self.leader.pid, signal);
+            ending.handled |= self.stage == Stage::Running && ending.tree.leader_handles(signal);
             ending.sent |= process::bit(signal);
             ending.signal = signal;
-            ending.told.clear();
+            ending.tree.start_over();
             ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
             ignore(failpoint::pass("supervisor.before_signal"));
-            tree::tell(self.leader.pid, signal, &mut ending.told);
+            ending.tree.tell(signal);
             ignore(failpoint::pass("supervisor.after_signal"));
         }
     }
@@ -326,7 +326,7 @@ impl<'a> Watch<'a> {
             ending.sent |= process::bit(SIGKILL);
             ending.force_at = now.saturating_add(KILL_AGAIN_NS);
             ignore(failpoint::pass("supervisor.before_force"));
-            tree::kill(self.leader.pid);
+            ending.tree.kill();
             ignore(failpoint::pass("supervisor.after_force"));
         }
     }
@@ -347,13 +347,13 @@ impl<'a> Watch<'a> {
 }
 
 impl Ending {
-    fn new(cause: Cause) -> Ending {
+    fn new(cause: Cause, leader: u32) -> Ending {
         Ending {
             cause,
             signal: 0,
             sent: 0,
             handled: false,
-            told: Told::default(),
+            tree: Tree::new(leader),
             tell_at: NEVER,
             forced: false,
             force_at: NEVER,

@@ -139,3 +139,22 @@ const OF_ANOTHER = FLAGS.filter((flag) => flag !== '--mount-proc')
     expect(killed).toMatchObject({ status: 'killed', cause: 'kill', exitCode: 0 })
   },
 )
+
+;(mayUnshare ? test : test.skip)(
+  'where /proc is that of a namespace around ours, a kill reaches sessions of their own too, deeper namespaces included',
+  async () => {
+    // P29
+    const plugin = await host(store, { under: ['unshare', ...OF_ANOTHER] })
+    const ready = readyFifo(store)
+    // The first process of a namespace ends by SIGKILL only.
+    const sleeper = `setsid sh -c '${patient(ready)}'`
+    const id = await plugin.call(
+      ({ tasks }, command) => tasks.spawn(command),
+      `${sleeper} & unshare --fork --pid ${sleeper} & wait`,
+    )
+    for (const _ of 'ab') await ready.line()
+    const killed = await plugin.call(({ tasks }, id) => tasks.kill(id, { graceMs: 100 }), id)
+    expect(killed).toMatchObject({ status: 'killed', signal: 'SIGTERM' })
+    await eventually(() => processesOf(id).length === 0, 'its supervisor has gone too')
+  },
+)
