@@ -111,7 +111,7 @@ fn replay(
     if seen.empty {
         effects.extend(task.on(Event::TreeEmpty));
     } else if !lives {
-        let ending = ending_without_record(dir, asked, seen.started, this_boot);
+        let ending = ending_without_record(dir, asked, seen.started, this_boot, None);
         effects.extend(task.on(Event::SupervisorGone(ending)));
     }
     if is_delivered(dir) && (is_over || !lives) {

@@ -86,28 +86,31 @@ pub fn send_order(dir: &TaskDir, order: orders::Order) -> Result<bool> {
     }
 }
 
-/// How a task ended whose supervisor is gone and has left no record of it. Nothing is made up: there is no code and no signal,
-/// and the last sign of life stands for the end, so that every host says the same.
-pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Option<Run>, this_boot: bool) -> Ending {
+/// How a task ended whose supervisor is gone and has left no record of it, or one that cannot be read, and why. Nothing is made
+/// up: there is no code and no signal, and the last sign of life stands for the end, so that every host says the same.
+pub(super) fn ending_without_record(
+    dir: &TaskDir,
+    asked: &Asked,
+    started: Option<Run>,
+    this_boot: bool,
+    unread: Option<&io::Error>,
+) -> Ending {
     let started_at = started.map_or(asked.created_at, |run| run.started_at);
     let last_output = [names::STDOUT, names::STDERR, names::OUTPUT].map(|name| modified(dir, name));
     let finished_at = last_output.into_iter().flatten().fold(started_at, u64::max);
-    let has_trace = started.is_some() || has_trace(dir);
-    let (cause, error) = if !has_trace && this_boot {
-        (Cause::SpawnError, "its host ended before the command was started; it never ran")
-    } else if !has_trace {
-        // A power cut takes what was not yet on the disk, and `started.json` is not waited for.
-        (Cause::Reboot, "the machine went down about when it was started; whether the command ran is unknown")
-    } else if this_boot {
-        (Cause::SupervisorLost, "its supervisor was killed; how the command ended is unknown, and what was left of it was killed")
-    } else {
-        (Cause::Reboot, "the machine went down while it ran; how the command ended is unknown")
+    let ran = started.is_some() || has_trace(dir);
+    let (cause, error) = match unread {
+        Some(why) => (Cause::SupervisorLost, format!("its record cannot be read ({why}); how the command ended is unknown")),
+        None => {
+            let (cause, error) = why_unknown(dir, ran, this_boot);
+            (cause, error.to_owned())
+        }
     };
     Ending {
         cause,
         exit_code: None,
         signal: None,
-        error: Some(error.to_owned()),
+        error: Some(error),
         started_at,
         finished_at,
         duration_ms: finished_at - started_at,
@@ -118,13 +121,32 @@ pub(super) fn ending_without_record(dir: &TaskDir, asked: &Asked, started: Optio
     }
 }
 
+/// Why a task has no record of its end.
+fn why_unknown(dir: &TaskDir, ran: bool, this_boot: bool) -> (Cause, &'static str) {
+    match (this_boot, ran) {
+        (true, false) => (Cause::SpawnError, "its host ended before the command was started; it never ran"),
+        (true, true) if files::is_missing(&dir.task()) => {
+            (Cause::SupervisorLost, "its files were removed; how the command ended is unknown")
+        }
+        (true, true) => (
+            Cause::SupervisorLost,
+            "its supervisor was killed; how the command ended is unknown, and what was left of it was killed",
+        ),
+        // A power cut takes what was not yet on the disk, and `started.json` is not waited for.
+        (false, false) => (Cause::Reboot, "the machine went down about when it was started; whether the command ran is unknown"),
+        (false, true) => (Cause::Reboot, "the machine went down while it ran; how the command ended is unknown"),
+    }
+}
+
 /// What the disk says now of a task that this host knows, as events. That it `ran` is not forgotten when its files are gone. An
 /// error when the disk does not say, or could not be asked for want of descriptors or memory.
 pub fn news(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hung_up: bool) -> io::Result<Vec<Event>> {
-    let gone = |started: Option<Run>| Event::SupervisorGone(ending_without_record(dir, asked, started.or(ran), this_boot));
+    let gone = |started: Option<Run>, unread: Option<&io::Error>| {
+        Event::SupervisorGone(ending_without_record(dir, asked, started.or(ran), this_boot, unread))
+    };
     let seen = match look(dir, this_boot) {
         // Nobody is left who could write a better record, unless it is we who cannot read it now.
-        Err(error) if hung_up && !errno::is_exhaustion(&error) => return Ok(vec![gone(None)]),
+        Err(error) if hung_up && !errno::is_exhaustion(&error) => return Ok(vec![gone(None, Some(&error))]),
         seen => seen?,
     };
     let mut news = Vec::new();
@@ -133,7 +155,7 @@ pub fn news(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hun
     if seen.empty {
         news.push(Event::TreeEmpty);
     } else if hung_up {
-        news.push(gone(seen.started));
+        news.push(gone(seen.started, None));
     }
     Ok(news)
 }

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, lutimesSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
-import { gate, isAlive, obedient, patient, processesOf, readyFifo } from './support/guests'
+import { gate, isAlive, obedient, patient, processesOf, readyFifo, stop } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
 import { atTheEnd, eventually, temporaryStore } from './support/store'
@@ -324,7 +324,7 @@ test('who was stopped while an end was told and removed elsewhere, and then take
   expect(await next.call(({ tasks }, id) => tasks.status(id, { sessionId: 'removed while stopped' })?.status, id)).toBe(
     'running',
   )
-  process.kill(next.pid, 'SIGSTOP')
+  await stop(next.pid)
   const other = store.registry()
   await finished(other, sessionId) // it rings, so that the owner's end is not the first that the stopped host hears of
   go.open()

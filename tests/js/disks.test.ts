@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { disk, mount, testOn } from './support/disk'
-import { gate, killProcessesOf, obedient, patient, readyFifo, statOf } from './support/guests'
+import { gate, killProcessesOf, obedient, patient, readyFifo, stop } from './support/guests'
 import { host } from './support/host'
 import { atTheEnd, eventually, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
@@ -143,8 +143,7 @@ withDisk('output over its limit that has filled a %s gives its middle back', asy
     const path = tasks.status(id)!.stdoutPath
     const { supervisorPid } = JSON.parse(readFileSync(join(dirname(path), 'started.json'), 'utf8'))
     // Slower than its command, as on a machine that has other things to do.
-    process.kill(supervisorPid, 'SIGSTOP')
-    await eventually(() => statOf(supervisorPid)?.state === 'T', 'the supervisor is stopped')
+    await stop(supervisorPid)
     const free = inodes === 'taken' ? fillInodes(dir) : () => {}
     wait.open()
     await ready.line('the disk is full', 30_000)
@@ -183,7 +182,12 @@ test('a record that is spoilt under a running task: the task is lost, and nobody
   unlinkSync(record)
   mkdirSync(record)
   wait.open()
-  expect(await tasks.wait(id)).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null })
+  expect(await tasks.wait(id)).toMatchObject({
+    status: 'lost',
+    cause: 'supervisor_lost',
+    exitCode: null,
+    error: 'its record cannot be read (not a plain file); how the command ended is unknown',
+  })
 })
 
 /** A host with two tasks that run: the first exits with 5 when `wait` lets it, the second stays. */
@@ -215,9 +219,10 @@ test('a store that is removed under running tasks: no crash, and each of them ha
     const ended = await shared.tasks.wait(ids[0])
     return [ended, await shared.tasks.kill(ids[1], { graceMs: 0 })]
   }, ids)
-  // No record can be read; and that they ran is known.
+  // That they ran is known, and no more.
+  const error = 'its files were removed; how the command ended is unknown'
   for (const end of ends) {
-    expect(end).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, signal: null })
+    expect(end).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, signal: null, error })
   }
   await node.kill()
 })

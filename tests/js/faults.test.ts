@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { addonWithFailpoints, failpoints } from './support/failpoints'
-import { gate, processesOf, statOf } from './support/guests'
+import { gate, processesOf, statOf, stop } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -132,7 +132,7 @@ test('a spawn whose task was told and removed by another host before it was answ
     sessionId,
   )
   await eventually(() => told.length === 1, 'the owner tells it')
-  process.kill(slow.pid, 'SIGSTOP')
+  await stop(slow.pid)
   await eventually(() => processesOf(told[0]!).length === 0, 'its supervisor is gone')
   await eventually(async () => (await owner.cleanup({ olderThanMs: 0 })) === 1, 'it is removed')
   process.kill(slow.pid, 'SIGCONT')

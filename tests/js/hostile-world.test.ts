@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { gate, obedient, patient, readyFifo } from './support/guests'
+import { gate, obedient, patient, readyFifo, stop } from './support/guests'
 import { type Host, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -90,7 +90,7 @@ describe('a host that is stopped when its task ends', () => {
     const id = await spawn(owner, obedient(ready, start, 'exit 3'))
     await ready.line()
     await tell({ node: other }, sessionId)
-    process.kill(owner.pid, 'SIGSTOP')
+    await stop(owner.pid)
     start.open()
     const isEnded = () =>
       other.call(({ tasks }, id, sessionId) => tasks.status(id, { sessionId })?.exitCode, id, sessionId)

@@ -1,5 +1,5 @@
 import type { Completion } from 'outlive'
-import { gate, obedient, readyFifo } from './support/guests'
+import { gate, obedient, readyFifo, stop } from './support/guests'
 import { type Host, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -195,4 +195,24 @@ test('an end is the same for every host and for ever, whatever is asked of it af
     expect(before).toEqual(answers[0]!.before)
     expect(after).toEqual(before)
   }
+})
+
+test('a host whose task was told and removed by another before it could look does not say that it was killed', async () => {
+  // D22
+  const sessionId = session()
+  const second = await host(store)
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const id = await spawnIn(second, sessionId, obedient(ready, wait, 'exit 7'))
+  await ready.line()
+  const waited = second.call(({ tasks }, id) => tasks.wait(id), id)
+  await stop(second.pid)
+  wait.open()
+  const told = tasks.wait(id, { sessionId })
+  expect(await told).toMatchObject({ status: 'failed', exitCode: 7 })
+  expect(tasks.drain({ sessionId })).toMatchObject([{ taskId: id, exitCode: 7 }])
+  await eventually(async () => (await tasks.cleanup({ olderThanMs: 0 })) > 0, 'it is removed')
+  process.kill(second.pid, 'SIGCONT')
+  const error = 'its files were removed; how the command ended is unknown'
+  expect(await waited).toMatchObject({ status: 'lost', exitCode: null, error })
+  await second.kill()
 })

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { SpawnOptions } from 'outlive'
-import { gate, isAlive, obedient, patient, readyFifo, statOf, stubborn, treeOf } from './support/guests'
+import { gate, isAlive, obedient, patient, readyFifo, statOf, stop, stubborn, treeOf } from './support/guests'
 import { host } from './support/host'
 import { eventually, temporaryStore, within } from './support/store'
 
@@ -111,7 +111,7 @@ describe('a kill that comes when the command has ended by itself', () => {
       const task = await tasks.spawn(obedient(ready, start, 'exit 3'))
       const pid = Number(await ready.line())
       const supervisor = supervisorOf(pid)
-      process.kill(supervisor, 'SIGSTOP')
+      await stop(supervisor)
       start.open()
       await eventually(() => !isAlive(pid), 'the command has ended')
       const killing = tasks.kill(task)
@@ -127,7 +127,7 @@ describe('a kill that comes when the command has ended by itself', () => {
     const task = await tasks.spawn(obedient(ready, start, 'exit 3'), { timeoutMs: 500 })
     const pid = Number(await ready.line())
     const supervisor = supervisorOf(pid)
-    process.kill(supervisor, 'SIGSTOP')
+    await stop(supervisor)
     start.open()
     await eventually(() => !isAlive(pid) && tasks.status(task)!.durationMs > 700, 'it has ended, and its time is over')
     process.kill(supervisor, 'SIGCONT')

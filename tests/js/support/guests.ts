@@ -102,6 +102,13 @@ export function statOf(pid: number): { state: string; ppid: number; pgid: number
   }
 }
 
+/** Stops a process until it gets SIGCONT. The signal is one thread's to take, when that has a processor; the others run until then. */
+export async function stop(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP')
+  const stands = (thread: string): boolean => statOf(Number(thread))?.state === 'T'
+  await eventually(() => readdirSync(`/proc/${pid}/task`).every(stands), `all threads of ${pid} stand still`)
+}
+
 /** The pids of all live processes of a task, its supervisor among them: those whose environment carries its mark. */
 export function processesOf(taskId: string): number[] {
   return carriersOf(new Set([taskId]))
