@@ -3,6 +3,7 @@
 
 const { constants } = require('node:os')
 const { parseArgs } = require('node:util')
+const { kinds, schemas } = require('../arguments.js')
 
 const common = {
   store: { type: 'string' },
@@ -105,12 +106,17 @@ function typed(args, options, allowPositionals) {
   try {
     return parseArgs({ args, options, allowPositionals })
   } catch (error) {
-    throw misuse(error.message.split('. ')[0])
+    const [, dashed] = /use '(--[\w-]+)=-/.exec(error.message) ?? []
+    if (dashed === undefined) throw misuse(error.message.split('. ')[0])
+    throw misuse(`the value of ${dashed} is missing; one that begins with a dash is written ${dashed}=-…`)
   }
 }
 
 function checked(values) {
   const { stream, lines } = values
+  if (values.store === '') throw misuse('--store takes the path of a directory; got ""')
+  for (const session of values.session ?? []) kinds.sessionId('--session', session)
+  for (const status of values.status ?? []) schemas.list.status('--status', status)
   if (stream !== undefined && stream !== 'stdout' && stream !== 'stderr') {
     throw misuse(`--stream takes stdout or stderr; got "${stream}"`)
   }

@@ -5,6 +5,7 @@
 // to stdout, everything said about them to stderr. One table below says what each exit code means.
 
 const { existsSync } = require('node:fs')
+const { defaultStorageDir } = require('../arguments.js')
 const { parse, usage } = require('./arguments.js')
 const { complain, say } = require('./terminal.js')
 
@@ -46,13 +47,28 @@ function gone(error) {
   process.exit(EXIT.failed)
 }
 
+/** A store that nothing was started in yet. */
+const NOTHING = {
+  sessions: () => [],
+  replay: async () => ({ unreadable: [] }),
+  list: () => [],
+  cleanup: async () => 0,
+  detach: () => {},
+}
+
+/** A registry would make the directory, and a mistyped path would be an empty store for ever. */
+function open(store) {
+  if (existsSync(store ?? defaultStorageDir())) {
+    const { TaskRegistry } = require('../index.js')
+    return new TaskRegistry({ storageDir: store })
+  }
+  if (store !== undefined) throw new Error(`there is no store at ${store}`)
+  return NOTHING
+}
+
 /** Opens the store, attaches the sessions and runs the verb; a name of an exit code comes back. */
 async function run({ verb, id, options }) {
-  const { TaskRegistry } = require('../index.js')
-  const { store } = options
-  // A registry would make the directory: a mistyped path would then be an empty store for ever.
-  if (store !== undefined && !existsSync(store)) throw new Error(`there is no store at ${store}`)
-  const tasks = new TaskRegistry({ storageDir: store })
+  const tasks = open(options.store)
   try {
     const sessions = options.sessions ?? tasks.sessions()
     for (const session of sessions) warn(await tasks.replay(session))

@@ -49,7 +49,7 @@ const STEERING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u
 
 /** Without anything that would move the cursor, change a colour or a direction, or set a title. Lines stay lines. */
 function harmless(text) {
-  return stripVTControlCharacters(text).replace(STEERING, '\u{fffd}')
+  return stripVTControlCharacters(text).replaceAll('\r\n', '\n').replace(STEERING, '\u{fffd}')
 }
 
 /** On one line, for a table. */

@@ -1,37 +1,16 @@
 // The command line, run as people run it: real processes on a real store, with a real pty for what is coloured.
-import { type ChildProcess, execFileSync, spawn as spawnChild } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
+import { CLI, commandLine } from './support/cli'
 import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
-import { atTheEnd, eventually, temporaryStore, within } from './support/store'
+import { eventually, temporaryStore } from './support/store'
 
-const CLI = join(__dirname, '../../bin/outlive.js')
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 50 })
-
-interface Ran {
-  code: number | null
-  stdout: string
-  stderr: string
-}
-
-function start(args: string[], under: string[] = []): { child: ChildProcess; seen: Ran; ended: Promise<Ran> } {
-  const [program, ...rest] = [...under, process.execPath, CLI, ...args]
-  const env = { ...process.env, OUTLIVE_DIR: store.dir }
-  const child = spawnChild(program!, rest, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  atTheEnd(() => child.kill('SIGKILL'))
-  const seen: Ran = { code: null, stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text) => (seen.stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text) => (seen.stderr += text))
-  const ended = new Promise<Ran>((resolve, reject) => {
-    child.once('error', reject).once('close', (code) => resolve(Object.assign(seen, { code })))
-  })
-  return { child, seen, ended: within(ended, `outlive ${args.join(' ')} ends`, 30_000) }
-}
-
-const outlive = (...args: string[]): Promise<Ran> => start(args).ended
+const { start, outlive } = commandLine(store)
 
 async function ended(command: string, options: object = {}): Promise<TaskSnapshot> {
   return tasks.wait(await tasks.spawn(command, options))
@@ -133,10 +112,10 @@ describe('ls', () => {
 
 describe('show', () => {
   test('tells everything about a task, by its id or the beginning of it', async () => {
-    const { taskId, stdoutPath } = await ended('echo to be seen; kill -SEGV $$', { metadata: { turn: 4 } })
+    const { taskId, stdoutPath } = await ended('printf "to be\\r\\nseen\\n"; kill -SEGV $$', { metadata: { turn: 4 } })
     const { code, stdout } = await outlive('show', taskId.slice(0, 17))
     expect(code).toBe(0)
-    for (const part of [taskId, 'failed (signal, SIGSEGV)', '{"turn":4}', stdoutPath, 'to be seen']) {
+    for (const part of [taskId, 'failed (signal, SIGSEGV)', '{"turn":4}', stdoutPath, 'to be\nseen']) {
       expect(stdout).toContain(part)
     }
     const json = await outlive('show', '--json', taskId.slice(5))
@@ -349,46 +328,6 @@ test.each(['ls', 'logs'])('what %s cannot write, it says in a line', async (verb
   expect({ code, stderr }).toEqual({
     code: 1,
     stderr: expect.stringMatching(/^outlive: cannot write: ENOSPC[^\n]*\n$/),
-  })
-})
-
-describe('misuse', () => {
-  const wrong = [[], ['lst'], ['ls', 'x'], ['show'], ['show', 'a', 'b'], ['ls', '--follow'], ['logs', '--nope', 'a']]
-  const values = [
-    ['gc', '--older-than', '5'],
-    ['logs', '-n', 'x', 'a'],
-    ['logs', '--stream', 'both', 'a'],
-    ['ls', '--store'],
-  ]
-
-  test('ends with 2, prints no result and says what is wrong', async () => {
-    for (const args of [...wrong, ...values]) {
-      const { code, stdout, stderr } = await outlive(...args)
-      expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: '' })
-      expect(stderr).toMatch(/^outlive: .+\n$/)
-    }
-  })
-
-  test('of the store is named, and makes no directory', async () => {
-    const missing = join(store.dir, 'no', 'store')
-    expect(await outlive('ls', '--store', missing)).toMatchObject({ code: 1, stderr: expect.stringContaining(missing) })
-    const file = await outlive('ls', '--store', CLI)
-    expect(file).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(CLI) })
-  })
-
-  test('is what --help is there for: each command, and the exit codes of docs/cli.md', async () => {
-    const { code, stdout } = await outlive('--help')
-    expect(code).toBe(0)
-    for (const verb of ['ls', 'show', 'logs', 'kill', 'gc']) expect(stdout).toContain(`outlive ${verb}`)
-    const page = readFileSync(join(__dirname, '../../docs/cli.md'), 'utf8').replaceAll('`', '').replaceAll('"', '')
-    const codes = stdout.slice(stdout.indexOf('Exit codes:')).match(/^ {2}\d .*$/gm) ?? []
-    expect(codes).toHaveLength(5)
-    for (const line of codes) {
-      const [, digit, meaning] = /^ {2}(\d) {2}(.*)$/.exec(line.replaceAll('"', ''))!
-      expect(page).toContain(`| ${digit} | ${meaning} |`)
-    }
-    expect((await outlive('logs', '-h')).stdout).toContain('--follow')
-    expect((await outlive('-V')).stdout).toBe(`${require('../../package.json').version}\n`)
   })
 })
 
