@@ -53,5 +53,8 @@ pub const LEASES: Name = Name(c"leases");
 /// A hard link to `task.json`: the acknowledgement. Made atomically, and also on a disk without a free inode. Host.
 pub const DELIVERED: Name = Name(c"delivered");
 
+/// What a supervisor calls itself, as the first of its arguments.
+pub const SUPERVISOR: &CStr = c"outlive-supervisor";
+
 /// The environment variable that marks everything a task starts.
 pub const TASK_ID_VARIABLE: &str = "OUTLIVE_TASK_ID";

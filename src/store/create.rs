@@ -182,7 +182,7 @@ impl Created {
         };
         let argument = |bytes: &[u8]| CString::new(bytes).expect("the door refuses a NUL in any text");
         let arguments = [
-            c"outlive-supervisor".to_owned(),
+            names::SUPERVISOR.to_owned(),
             argument(asked.task.as_str().as_bytes()),
             argument(settings.write(&mut [0; MAX_SETTINGS])),
             argument(order.shell.as_os_str().as_encoded_bytes()),

@@ -2,6 +2,8 @@
 
 use core::ffi::CStr;
 
+use outlive_protocol::names;
+
 use crate::sys::files::{self, File};
 use crate::sys::process;
 
@@ -55,6 +57,13 @@ fn each_number_of(status: &Path, act: &mut dyn FnMut(usize, u32)) {
 
 fn status_of(pid: u32) -> Path {
     Path::new().text(b"/proc/").number(pid).text(b"/status")
+}
+
+/// Is this process a task's supervisor? A number of our namespace; false where `/proc` has others.
+pub(crate) fn is_supervisor(pid: u32) -> bool {
+    let mut buffer = [0; 32];
+    let arguments = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/cmdline"), &mut buffer);
+    arguments.is_some_and(|arguments| arguments.starts_with(names::SUPERVISOR.to_bytes_with_nul()))
 }
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.

@@ -15,6 +15,7 @@ use crate::durable;
 use crate::failpoint;
 use crate::leader::Leader;
 use crate::output::{NEVER, Output};
+use crate::proc;
 use crate::sys::files::{self, File};
 use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
 use crate::sys::{Result, ignore};
@@ -150,13 +151,14 @@ impl<'a> Watch<'a> {
     }
 
     fn take_signals(&mut self) {
-        // Three signals are waited for and each is pending once at most; a `struct signalfd_siginfo` has 128 bytes.
-        let mut buffer = [0; 384];
-        let length = files::read(self.signals.number(), &mut buffer).unwrap_or(0);
-        for info in buffer.get(..length).unwrap_or_default().chunks(128) {
-            match info.first() {
-                Some(&SIGCHLD) => self.child_ended(),
-                Some(&SIGIO) => self.output.written(process::monotonic_ns()),
+        for (signal, sender) in process::take_signals(&self.signals) {
+            match signal {
+                SIGCHLD => self.child_ended(),
+                SIGIO => self.output.written(process::monotonic_ns()),
+                // Our task was started by a part of another one, which is being ended with all its parts.
+                _ if process::ENDING.contains(&signal) && sender == process::parent() && proc::is_supervisor(sender) => {
+                    self.end_tree(Cause::Kill, signal, self.settings.grace_ms);
+                }
                 _ => {}
             }
         }

@@ -40,6 +40,25 @@ describe('a kill ends the whole tree', () => {
     expect(took).toBeLessThan(1500)
   })
 
+  test('and the tasks that a part of it has started, in order: their ends are known, and nobody waits for the grace', async () => {
+    // P29
+    const sessionId = 'of the agent'
+    const ready = readyFifo(store)
+    const agent = join(store.dir, 'agent.cjs')
+    writeFileSync(
+      agent,
+      `const { TaskRegistry } = require(${JSON.stringify(join(__dirname, '../..'))})
+       const tasks = new TaskRegistry({ storageDir: ${JSON.stringify(store.dir)} })
+       tasks.spawn(${JSON.stringify(patient(ready))}, { sessionId: ${JSON.stringify(sessionId)}, graceMs: 600_000 })
+       setInterval(() => {}, 1000)`,
+    )
+    const outer = await tasks.spawn(`exec ${process.execPath} ${agent}`)
+    await ready.line()
+    const killed = await within(tasks.kill(outer, { graceMs: 600_000 }), 'all of it has ended')
+    expect(killed).toMatchObject({ ...byUs, signal: 'SIGTERM', descendants: 0 })
+    expect(tasks.list({ sessionId })).toMatchObject([{ ...byUs, signal: 'SIGTERM' }])
+  })
+
   test('with the signal and the grace of the call, and as soon as the tree is empty', async () => {
     const ready = readyFifo(store)
     const task = await tasks.spawn(`trap 'exit 7' INT; echo up > ${ready.path}; while :; do sleep 0.01; done`)

@@ -5,6 +5,9 @@ pub(crate) use super::machine::IN_SIGWAIT;
 use super::machine::number;
 use super::{Errno, Result, call, ignore, number, plain};
 
+const SIGHUP: u8 = 1;
+const SIGINT: u8 = 2;
+const SIGQUIT: u8 = 3;
 /// Ends whatever gets it.
 pub(crate) const SIGKILL: u8 = 9;
 /// The time of [`alarm`] has come.
@@ -185,13 +188,31 @@ fn set_mask(mask: u64) {
     ignore(set);
 }
 
-/// A descriptor from which SIGCHLD, SIGIO and SIGALRM are read.
+/// Those that people end a program with.
+pub(crate) const ENDING: [u8; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// A descriptor from which SIGCHLD, SIGIO, SIGALRM and those of [`ENDING`] are read.
 pub(crate) fn signal_file() -> Result<File> {
     const CLOSE_ON_EXEC_NON_BLOCKING: usize = 0x8_0800;
-    let mask = bit(SIGCHLD) | bit(SIGIO) | bit(SIGALRM);
+    let mask = ENDING.iter().fold(bit(SIGCHLD) | bit(SIGIO) | bit(SIGALRM), |mask, signal| mask | bit(*signal));
     let arguments = [usize::MAX, &raw const mask as usize, size_of::<u64>(), CLOSE_ON_EXEC_NON_BLOCKING, 0, 0];
     // SAFETY: the kernel reads one 64-bit mask.
     unsafe { call(number::SIGNALFD4, arguments) }.map(|file| File::owning(file as i32))
+}
+
+/// A signal that has come, and the process that sent it; 0 where that is the kernel.
+pub(crate) type Sent = (u8, u32);
+
+/// Takes the signals that have come. Each is pending once at most, so there is room for all; a place without one has number 0.
+pub(crate) fn take_signals(file: &File) -> [Sent; 7] {
+    // `struct signalfd_siginfo` has 128 bytes; the number stands first, the sender behind two others.
+    let mut infos = [[0u32; 32]; 7];
+    let arguments = [number(file.number()), infos.as_mut_ptr() as usize, size_of_val(&infos), 0, 0, 0];
+    // SAFETY: the kernel writes at most the size of `infos`.
+    let read = unsafe { call(number::READ, arguments) };
+    // Nothing was written then.
+    ignore(read.map(drop));
+    infos.map(|info| (info[0] as u8, info[3]))
 }
 
 /// A signal's place in a mask.
