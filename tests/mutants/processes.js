@@ -130,7 +130,7 @@ module.exports = [
   {
     promise: 'P19: a command is not among its supervisor’s arguments',
     file: 'src/store/create.rs',
-    find: '            c"outlive-supervisor".to_owned(),',
+    find: '            names::SUPERVISOR.to_owned(),',
     replace: '            argument(&std::fs::read(self.dir.file(names::COMMAND)).unwrap_or_default()),',
     test: jest('spawn', 'pkill -f'),
   },
