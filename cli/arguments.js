@@ -152,8 +152,9 @@ function duration(option, text) {
   if (text === undefined) return undefined
   if (text === '0') return 0
   const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
-  if (amount === undefined) throw misuse(`${option} takes a duration such as 30s, 15m or 2h; got "${text}"`)
-  return Number(amount) * UNITS[unit]
+  const milliseconds = Number(amount) * UNITS[unit]
+  if (Number.isSafeInteger(milliseconds)) return milliseconds
+  throw misuse(`${option} takes a duration such as 30s, 15m or 2h; got "${text}"`)
 }
 
 module.exports = { parse, usage, misuse }

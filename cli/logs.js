@@ -10,10 +10,9 @@
 
 const { closeSync, openSync, readSync, watch } = require('node:fs')
 const { find } = require('./find.js')
-const { complain, sayJson } = require('./terminal.js')
+const { complain, write } = require('./terminal.js')
 
 const PAGE_BYTES = 1024 * 1024
-const MAX_TAIL_BYTES = 16 * PAGE_BYTES
 const NEWLINE = 10
 
 async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
@@ -25,7 +24,7 @@ async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   if (streams.length === 0) complain('the stderr of this task was merged into its stdout')
   const readers = streams.map((name) => reader(tasks, taskId, name, files[name], json))
   if (!follow) {
-    for (const each of readers) each.start(lines)
+    for (const each of readers) await each.start(lines)
     return 'done'
   }
   const watches = []
@@ -34,29 +33,23 @@ async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
     const failed = new Promise((_, reject) => {
       for (const [index, name] of streams.entries()) watches.push(ring(files[name], readers[index], reject))
     })
-    for (const each of readers) each.start(lines)
-    const ended = await Promise.race([tasks.wait(taskId), failed])
-    return toTheEnd(ended, readers)
+    return await Promise.race([followed(tasks, taskId, readers, lines), failed])
   } finally {
     for (const each of watches) each?.close()
   }
 }
 
-function toTheEnd({ status, descendants }, readers) {
-  for (const each of readers) each.readOn()
+async function followed(tasks, taskId, readers, lines) {
+  for (const each of readers) await each.start(lines)
+  const { status, descendants } = await tasks.wait(taskId)
+  for (const each of readers) await each.readOn()
   if (descendants > 0) complain(`the task has ended; ${descendants} of its processes still run and may write more`)
   return status === 'completed' ? 'done' : 'notCompleted'
 }
 
 function ring(path, { readOn }, failed) {
   try {
-    return watch(path, () => {
-      try {
-        readOn()
-      } catch (error) {
-        failed(error)
-      }
-    })
+    return watch(path, () => readOn().catch(failed))
   } catch (error) {
     // The kernel's limit of watches, or a file system without them.
     complain(`cannot watch ${path} (${error.message}); what it gets comes when the task ends`)
@@ -67,29 +60,34 @@ function ring(path, { readOn }, failed) {
 /** Prints one stream page by page; `start` first, `readOn` as often as something may have come. */
 function reader(tasks, taskId, stream, path, json) {
   let from
-  const take = (chunk) => {
-    from = chunk.nextOffset
-    if (chunk.text !== '' || chunk.droppedBytes > 0) print(stream, chunk, path, json)
-  }
-  const readOn = () => {
-    if (from === undefined) return // a ring before the start, which will see the same bytes
+  let reading
+  const pages = async () => {
     for (let before = -1; from !== before; ) {
+      const chunk = tasks.output(taskId, { stream, from, maxBytes: PAGE_BYTES })
       before = from
-      take(tasks.output(taskId, { stream, from, maxBytes: PAGE_BYTES }))
+      from = chunk.nextOffset
+      if (chunk.text !== '' || chunk.droppedBytes > 0) await print(stream, chunk, path, json)
     }
   }
+  const readOn = async () => {
+    if (from === undefined) return // a ring before the start, which will see the same bytes
+    // It looks again after each page, and so sees what rings while that is printed.
+    reading ??= pages().finally(() => {
+      reading = undefined
+    })
+    await reading
+  }
   const start = (lines) => {
-    if (lines === undefined) from = 0
-    else take(lastLines(tasks, taskId, stream, path, lines))
-    readOn()
+    from = lines === undefined ? 0 : startOfLast(lines, path, tasks.output(taskId, { stream, from: -1 }).totalBytes)
+    return readOn()
   }
   return { start, readOn }
 }
 
-function print(stream, { bytes, ...chunk }, path, json) {
-  if (json) return sayJson({ stream, ...chunk })
+function print(stream, chunk, path, json) {
+  if (json) return write(process.stdout, `${JSON.stringify({ stream, ...chunk })}\n`)
   if (chunk.droppedBytes > 0) complain(`${chunk.droppedBytes} bytes of ${stream} were removed by the output limit`)
-  process[stream].write(bytes ?? bytesOf(chunk, path))
+  return write(process[stream], bytesOf(chunk, path))
 }
 
 /**
@@ -114,30 +112,19 @@ function read(path, at, size) {
   }
 }
 
-/** The chunk that holds the last `lines` lines, found by looking back in windows that grow; at most 16 MiB. */
-function lastLines(tasks, taskId, stream, path, lines) {
-  for (let back = 64 * 1024; ; back *= 4) {
-    const window = Math.min(back, MAX_TAIL_BYTES)
-    const chunk = tasks.output(taskId, { stream, from: -window, maxBytes: window })
-    const all = bytesOf(chunk, path)
-    const start = lineStart(all, lines)
-    if (start === undefined && chunk.from > 0 && window < MAX_TAIL_BYTES) continue
-    const bytes = all.subarray(start ?? 0)
-    // Removed bytes may stand before the text, so its place is counted from behind.
-    const from = start === undefined ? chunk.from : Math.max(chunk.nextOffset - bytes.length, chunk.from)
-    return { ...chunk, text: bytes.toString(), from, bytes }
+/** The offset at which the last `lines` lines of a file of this size begin, found by looking back; 0 when there are fewer. */
+function startOfLast(lines, path, size) {
+  if (lines === 0) return size
+  let left = lines
+  // Without the last byte: a newline there ends the last line, and begins none.
+  for (let end = size - 1; end > 0; end -= PAGE_BYTES) {
+    const start = Math.max(end - PAGE_BYTES, 0)
+    const bytes = read(path, start, end - start)
+    for (let at = bytes.lastIndexOf(NEWLINE); at !== -1; at = at === 0 ? -1 : bytes.lastIndexOf(NEWLINE, at - 1)) {
+      if (--left === 0) return start + at + 1
+    }
   }
-}
-
-/** The index at which the last `lines` lines begin; undefined when there are fewer. */
-function lineStart(bytes, lines) {
-  if (lines === 0) return bytes.length
-  let at = bytes.at(-1) === NEWLINE ? bytes.length - 1 : bytes.length
-  for (let left = lines; left > 0; left--) {
-    at = at <= 0 ? -1 : bytes.lastIndexOf(NEWLINE, at - 1)
-    if (at === -1) return undefined
-  }
-  return at + 1
+  return 0
 }
 
 module.exports = { run }

@@ -8,9 +8,10 @@ const { table } = require('./table.js')
 const SPARE = ['STARTED', 'OUTPUT', 'SESSION', 'TOOK', 'PROCS', 'EXIT']
 
 function run(tasks, { sessions, status, json }) {
-  const options = { previewBytes: json ? undefined : 0 }
-  const listed = (status ?? [undefined]).flatMap((each) => tasks.list({ ...options, status: each }))
-  const found = listed.filter((task) => sessions.includes(task.sessionId)).sort((a, b) => a.startedAt - b.startedAt)
+  const isAsked = (task) => sessions.includes(task.sessionId) && (status?.includes(task.status) ?? true)
+  // One look for all statuses: a task that ends between two would be in both.
+  const listed = tasks.list({ previewBytes: json ? undefined : 0 })
+  const found = listed.filter(isAsked).sort((a, b) => a.startedAt - b.startedAt)
   if (json) return sayJson(found)
   if (found.length === 0) return say(paint('dim', `no tasks${status === undefined ? '' : ' of that status'}`))
   // An agent names its sessions, and most people who look do not know that.

@@ -2,6 +2,7 @@
 // What people see: colours where somebody looks, plain text everywhere else, and nothing that a task wrote or was called
 // can steer the terminal from a table.
 
+const { once } = require('node:events')
 const { stripVTControlCharacters } = require('node:util')
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, blue: 34, magenta: 35, cyan: 36 }
@@ -37,6 +38,11 @@ function say(line) {
 
 function sayJson(value) {
   say(JSON.stringify(value))
+}
+
+/** Writes, and returns when there is room for more: what a slow reader has not taken yet shall not pile up in memory. */
+async function write(stream, bytes) {
+  if (!stream.write(bytes)) await once(stream, 'drain')
 }
 
 /** A remark about the result, which is not part of it. */
@@ -90,4 +96,4 @@ function moment(unixMs) {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
 }
 
-module.exports = { paint, paintStatus, say, sayJson, complain, harmless, onOneLine, bytes, duration, moment }
+module.exports = { paint, paintStatus, say, sayJson, write, complain, harmless, onOneLine, bytes, duration, moment }

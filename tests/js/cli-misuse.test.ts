@@ -10,6 +10,7 @@ const { outlive } = commandLine(store)
 const wrong = [[], ['lst'], ['ls', 'x'], ['show'], ['show', 'a', 'b'], ['ls', '--follow'], ['logs', '--nope', 'a']]
 const values = [
   ['gc', '--older-than', '5'],
+  ['gc', '--older-than', '999999999d'],
   ['logs', '--lines', 'x', 'a'],
   ['logs', '--stream', 'both', 'a'],
   ['kill', '--signal', 'NOPE', 'a'],

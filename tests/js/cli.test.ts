@@ -41,6 +41,8 @@ describe('ls', () => {
     expect(json).toEqual(tasks.list({ sessionId }))
     const some = await outlive('ls', '--json', '--session', sessionId, '--status', 'killed', '--status', 'lost')
     expect(JSON.parse(some.stdout).map((task: TaskSnapshot) => task.taskId)).toEqual([killed.taskId])
+    const twice = await outlive('ls', '--session', sessionId, '--status', 'failed', '--status', 'failed')
+    expect(twice.stdout.match(/^bash-/gm)).toHaveLength(1)
   })
 
   test('shows all sessions of the store, and with --session only those', async () => {
@@ -175,6 +177,19 @@ describe('logs', () => {
     expect(removed - limited.droppedBytes).toBeLessThanOrEqual(6)
     const head = bytes.findIndex((byte, at) => byte !== kept[at])
     expect(bytes.subarray(head + removed).equals(kept.subarray(head))).toBe(true)
+  })
+
+  test('of any length prints as many of its last lines as were asked for, and takes no memory for it', async () => {
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const write = 'yes 123456789abcdef | head -c 128000000'
+    const taskId = await tasks.spawn(`${write}; ${obedient(ready, wait)}`, { maxOutputBytes: 0 })
+    await ready.line()
+    const { child, seen, ended } = start(['logs', '-f', '-n', '7999999', taskId])
+    await eventually(() => seen.stdout.length === 128_000_000 - 16, 'all lines but the first are printed')
+    const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]
+    expect(Number(peak)).toBeLessThan(140_000)
+    wait.open()
+    expect((await ended).code).toBe(0)
   })
 
   test('says where the stderr of a merged task is', async () => {
