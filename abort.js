@@ -2,6 +2,8 @@
 // Listens to abort signals: however many promises hang on one signal, it gets one listener. Node takes more than ten for a leak.
 // A signal need not be Node's own: its methods may throw, and call back into the registry that listens.
 
+const { addAbortListener } = require('node:events')
+
 /** By signal: what is called when it is aborted, and the listener that does so. */
 const waiting = new WeakMap()
 
@@ -21,7 +23,9 @@ function listen(signal) {
     forget(signal, fire)
     for (const act of [...acts]) act()
   }
-  signal.addEventListener('abort', fire, { once: true })
+  // Node's own way withstands others that stop the event before it comes here. Node 18 before 18.18 has none.
+  if (addAbortListener === undefined) signal.addEventListener('abort', fire, { once: true })
+  else addAbortListener(signal, fire)
   const listener = { acts, fire }
   waiting.set(signal, listener)
   return listener

@@ -37,9 +37,22 @@ function fromThrown(thrown) {
 
 /** Lets an error that comes from nowhere, later, point at the call that it answers: `site` was made by our method that was called. */
 function blame(error, site) {
-  const frames = /\n {4}at .*(\n {4}at [\s\S]*)/.exec(site.stack)
-  if (frames) error.stack = `${error.name}: ${error.message}${frames[1]}`
+  try {
+    const frames = /\n {4}at .*(\n {4}at [\s\S]*)/.exec(site.stack)
+    if (frames) error.stack = `${error.name}: ${error.message}${frames[1]}`
+  } catch {
+    // The host's own `Error.prepareStackTrace` threw: the promise is rejected all the same.
+  }
   return error
+}
+
+/** Why a signal was aborted; a signal that need not be Node's own may throw instead. */
+function reasonOf(signal) {
+  try {
+    return signal.reason
+  } catch (error) {
+    return error
+  }
 }
 
 /** A reason may be anything, also what throws when it is looked at: that must not keep a promise from being rejected. */
@@ -53,7 +66,7 @@ function isAbortError(reason) {
 
 /** What an aborted signal makes of a promise: its reason where that is an `AbortError`, else one as Node makes it. */
 function aborted(signal) {
-  const { reason } = signal
+  const reason = reasonOf(signal)
   if (isAbortError(reason)) return reason
   const error = new Error('The operation was aborted', { cause: reason })
   error.name = 'AbortError'

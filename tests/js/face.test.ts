@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import { TaskRegistry } from 'outlive'
 import { isAlive, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { eventually, rejectionOf, temporaryStore } from './support/store'
+import { eventually, rejectionOf, temporaryStore, within } from './support/store'
 
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 100 })
@@ -30,6 +30,19 @@ describe('errors', () => {
     const error = await rejectionOf(theCallInQuestion())
     expect(error.stack).toMatch(/^Error: .*bash-0000000000000000/)
     expect(error.stack).toContain('theCallInQuestion')
+  })
+
+  test('of promises come whatever the host has made of stacks', async () => {
+    const { prepareStackTrace } = Error
+    Error.prepareStackTrace = () => {
+      throw new Error('a tool that shows stacks')
+    }
+    try {
+      const rejected = rejectionOf(tasks.kill('bash-0000000000000000'))
+      expect(await within(rejected, 'it is rejected')).toMatchObject({ code: 'TASK_NOT_FOUND' })
+    } finally {
+      Object.assign(Error, { prepareStackTrace })
+    }
   })
 
   test('of the constructor have a code too', () => {

@@ -114,6 +114,17 @@ describe('an aborted wait', () => {
     await tasks.wait(task)
   })
 
+  test('rejects also when another listener of its signal keeps the event from the others', async () => {
+    const { task, letThrough } = await waitingTask()
+    const abort = new AbortController()
+    abort.signal.addEventListener('abort', (event) => event.stopImmediatePropagation())
+    const waiting = tasks.wait(task, { signal: abort.signal })
+    abort.abort()
+    expect((await within(rejectionOf(waiting), 'it is rejected')).name).toBe('AbortError')
+    letThrough()
+    await tasks.wait(task)
+  })
+
   test('rejects at once when its signal is aborted already, and with the reason as its cause', async () => {
     const { task, letThrough } = await waitingTask()
     const reason = new Error('the user has gone')
@@ -144,6 +155,13 @@ describe('an aborted wait', () => {
       aborted: false,
     }
     expect((await rejected(wait(atOnce))).name).toBe('AbortError')
+    const mute = {
+      addEventListener(_: string, listener: () => void) {
+        Object.defineProperties(this, { aborted: { value: true }, reason: { get: oops } })
+        listener()
+      },
+    }
+    expect(await rejected(wait(mute))).toMatchObject({ name: 'AbortError', cause: { message: 'oops' } })
     expect((await rejected(wait({ addEventListener: () => own.detach() }, own))).code).toBe('REGISTRY_CLOSED')
     const others = [wait({ removeEventListener: oops }), wait({ removeEventListener: undefined }), tasks.wait(task)]
     letThrough()
