@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Mutex;
 
+use super::environment::Block;
 use super::{check, scheduling};
 
 /// Descriptors are moved up here before they are put into their places, so that no place is overwritten before it is read.
@@ -21,13 +22,13 @@ pub struct Child(libc::pid_t);
 
 /// Starts an executable with `posix_spawn`, which does not copy the host's page tables. The child has `fds` as its
 /// descriptors from 0 up, every signal blocked, and every disposition at its default.
-pub fn start(path: &CStr, arguments: &[CString], environment: &[CString], fds: &[BorrowedFd<'_>]) -> io::Result<Child> {
+pub fn start(path: &CStr, arguments: &[CString], environment: &Block, fds: &[BorrowedFd<'_>]) -> io::Result<Child> {
     reap_leftovers();
     let raised = fds.iter().map(raise).collect::<io::Result<Vec<_>>>()?;
     let actions = Actions::new(&raised)?;
     let attributes = Attributes::new()?;
-    let arguments = pointers(arguments);
-    let environment = pointers(environment);
+    let arguments = pointers(arguments.iter().map(CString::as_c_str));
+    let environment = pointers(environment.lines());
     let mut pid = 0;
     let error = scheduling::under_host_policy(|| {
         // SAFETY: all strings, lists, actions and attributes live across the call, and both lists end with a null pointer.
@@ -91,8 +92,8 @@ fn raise(fd: &BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raised) })
 }
 
-fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
-    strings.iter().map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+fn pointers<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*mut libc::c_char> {
+    strings.map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }
 
 struct Actions(libc::posix_spawn_file_actions_t);

@@ -1,10 +1,9 @@
 //! `spawn`: a task is made on disk, its supervisor started, and the caller told once its command runs.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -14,7 +13,8 @@ use super::keeper::{Ear, Job, Keeper, Request, Watch};
 use super::ledger::{Entry, Ledger};
 use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
-use crate::platform::{clock, environment, failpoint, fifo};
+use crate::platform::environment::Block;
+use crate::platform::{clock, failpoint, fifo};
 use crate::store::{self, Created, Order, OwnerBell, Promise, Started, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
@@ -23,8 +23,8 @@ use outlive_protocol::names;
 struct SpawnOrder {
     /// [`SpawnOptions`] as JSON.
     options: String,
-    /// The environment block of the host, if the command inherits that: see [`platform::environment`](environment).
-    block: Vec<u8>,
+    /// The host's environment, if the command inherits that.
+    block: Block,
 }
 
 /// Everything that a task can be asked to be. The face has filled in the defaults.
@@ -120,7 +120,7 @@ impl Registry {
     /// `inherits` that. To be called on the thread that changes the environment: Node's main thread.
     pub fn spawn(&self, request: Request, options: String, inherits: bool) -> Result<()> {
         let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;
-        let block = if inherits { environment::block() } else { Vec::new() };
+        let block = if inherits { Block::of_this_process() } else { Block::default() };
         self.send(Job::Spawn(Box::new(Spawn { request, order: SpawnOrder { options, block }, place })))
     }
 }
@@ -135,7 +135,10 @@ impl Keeper {
         match launched {
             Ok((task, promise)) => {
                 self.spawning.insert(task.clone(), Spawning { request, promise });
-                self.refresh(ear, &task, false);
+                if !self.children.contains_key(&task) {
+                    // Refused by the system, which is its end. Where there is no supervisor nobody rings.
+                    self.refresh(ear, &task, false);
+                }
             }
             Err(error) => self.shared.outbox.fail(request, &error),
         }
@@ -144,24 +147,28 @@ impl Keeper {
     /// The task with its directory, listened to, and its supervisor not yet running.
     fn make(&mut self, ear: &mut Ear, SpawnOrder { options, block }: SpawnOrder) -> Result<Made> {
         let options: SpawnOptions = serde_json::from_str(&options).expect("the face sends what we read");
-        let variables = variables(&block, options.inherited.unwrap_or_default(), options.env.unwrap_or_default());
+        let (inherited, overrides) = (options.inherited.unwrap_or_default(), options.env.unwrap_or_default());
+        let mut variables = variables(&block, &inherited, &overrides);
         let session = SessionId::new(&options.session_id);
         if !self.shared.lock().attached.contains(&session) {
             self.attach(ear, &session)?;
         }
-        let search_path = variables.get(OsStr::new("PATH")).map_or(OsStr::new(""), OsString::as_os_str);
+        let search_path = variables.get(OsStr::new("PATH")).copied().unwrap_or_default();
         let shell = shell::resolve(options.shell.as_deref(), search_path)?;
-        let order = Order {
-            environment: lines(variables, &options.cwd),
-            shell,
-            max_output_bytes: options.max_output_bytes,
-            kill_descendants: options.cleanup == Cleanup::Kill,
-        };
         let ledger = || self.shared.lock();
         let (task, created) =
             store::create(&self.shared.store, &session, options.stderr, &options.command, &options.cwd, || {
                 new_id(|id| ledger().knows(id))
             })?;
+        variables.insert(OsStr::new(names::TASK_ID_VARIABLE), OsStr::new(task.as_str()));
+        // As it was asked for; shells would otherwise resolve its links.
+        variables.insert(OsStr::new("PWD"), options.cwd.as_os_str());
+        let order = Order {
+            environment: Block::of(variables.into_iter()),
+            shell,
+            max_output_bytes: options.max_output_bytes,
+            kill_descendants: options.cleanup == Cleanup::Kill,
+        };
         let asked = Arc::new(Asked {
             task: task.clone(),
             session,
@@ -268,28 +275,25 @@ fn new_id(is_known: impl Fn(&TaskId) -> bool) -> Result<TaskId> {
     }
 }
 
-type Variables = BTreeMap<OsString, OsString>;
+/// By their names.
+type Variables<'a> = BTreeMap<&'a OsStr, &'a OsStr>;
 
-fn variables(block: &[u8], inherited: BTreeMap<String, String>, overrides: BTreeMap<String, Option<String>>) -> Variables {
+/// What the command inherits, with what is laid over that.
+fn variables<'a>(
+    block: &'a Block,
+    inherited: &'a BTreeMap<String, String>,
+    overrides: &'a BTreeMap<String, Option<String>>,
+) -> Variables<'a> {
     // Where a block has a name twice, `getenv` finds the first: so the last to be collected is that one.
-    let mut variables: Variables = environment::variables(block).rev().collect();
-    variables.extend(inherited.into_iter().map(|(name, value)| (name.into(), value.into())));
+    let mut variables: Variables<'_> = block.variables().rev().collect();
+    variables.extend(inherited.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
     // Electron hosts set it for themselves; inherited, it turns every Electron program that a task starts into Node.
     variables.remove(OsStr::new("ELECTRON_RUN_AS_NODE"));
     for (name, value) in overrides {
         match value {
-            Some(value) => drop(variables.insert(name.into(), value.into())),
-            None => drop(variables.remove(OsStr::new(&name))),
-        }
+            Some(value) => variables.insert(OsStr::new(name), OsStr::new(value)),
+            None => variables.remove(OsStr::new(name)),
+        };
     }
     variables
-}
-
-/// The command's variables. `PWD` names the directory as it was asked for; shells would otherwise resolve its links.
-fn lines(mut variables: Variables, cwd: &Path) -> Vec<CString> {
-    variables.remove(OsStr::new(names::TASK_ID_VARIABLE));
-    variables.insert("PWD".into(), cwd.into());
-    let line = |(name, value): (OsString, OsString)| [name.into_vec(), value.into_vec()].join(&b'=');
-    let all = variables.into_iter().map(line);
-    all.map(|variable| CString::new(variable).expect("the door refuses a NUL in any text")).collect()
 }

@@ -17,6 +17,7 @@ use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
 use super::records::{TaskRecord, refused};
 use super::{Store, TaskDir, remove, session};
 use crate::error::{Error, Result};
+use crate::platform::environment::Block;
 use crate::platform::{clock, errno, failpoint, fifo, files, lock, process};
 use crate::task::{Asked, SessionId, StderrMode, TaskId};
 
@@ -24,8 +25,8 @@ use crate::task::{Asked, SessionId, StderrMode, TaskId};
 pub struct Order {
     /// The shell's absolute path.
     pub shell: PathBuf,
-    /// The whole environment, `NAME=value` each, without the task's mark.
-    pub environment: Vec<CString>,
+    /// The whole environment, the task's mark included.
+    pub environment: Block,
     /// Bytes to keep of each capture file; 0: all.
     pub max_output_bytes: u64,
     /// Whether a natural end ends the descendants too.
@@ -187,10 +188,8 @@ impl Created {
             argument(settings.write(&mut [0; MAX_SETTINGS])),
             argument(order.shell.as_os_str().as_encoded_bytes()),
         ];
-        let mut environment = order.environment.clone();
-        environment.push(argument(format!("{}={}", names::TASK_ID_VARIABLE, asked.task).as_bytes()));
         let fds: Vec<BorrowedFd<'_>> = self.inherited.iter().map(File::as_fd).collect();
-        store.executable.start(&asked.task, &arguments, &environment, &fds)
+        store.executable.start(&asked.task, &arguments, &order.environment, &fds)
     }
 
     /// Environment or arguments are larger than the system allows: that is an ending of the task, as any other failure to

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
+use crate::platform::environment::Block;
 use crate::platform::{errno, failpoint, files, process};
 use crate::task::TaskId;
 
@@ -53,7 +54,7 @@ impl Executable {
         &self,
         task: &TaskId,
         arguments: &[CString],
-        environment: &[CString],
+        environment: &Block,
         fds: &[BorrowedFd<'_>],
     ) -> Result<process::Child> {
         let start = |path: &CStr| {

@@ -28,10 +28,7 @@ const BEAT_NS: u64 = 25 * NS_PER_MS;
 
 /// What was asked.
 pub(crate) fn send_asked() {
-    for name in ASKED {
-        // If it fails, the kernel does the same later.
-        ignore(open(name).and_then(|file| files::start_writing(file.number())));
-    }
+    send(&asked());
 }
 
 /// How the command ended, while others of the task live.
@@ -46,17 +43,25 @@ pub(crate) fn sync_all() {
     let now = process::monotonic_ns();
     let beat = now.saturating_add(AFTER_NS).next_multiple_of(BEAT_NS);
     process::pause(beat.saturating_sub(now));
+    let asked = asked();
     // All of it before any of it is waited for: the disk writes its journal once.
-    send_asked();
+    send(&asked);
     send_end();
     // A disk that refuses has refused more than this, and nobody is left to be told.
     ignore(files::sync(fds::ENDED));
-    for name in ASKED {
-        ignore(open(name).and_then(|file| files::sync(file.number())));
+    for file in asked.iter().flatten() {
+        ignore(files::sync(file.number()));
     }
     ignore(failpoint::pass("supervisor.after_sync"));
 }
 
-fn open(name: &CStr) -> Result<File> {
-    File::open(fds::TASK_DIR, name)
+fn asked() -> [Result<File>; ASKED.len()] {
+    ASKED.map(|name| File::open(fds::TASK_DIR, name))
+}
+
+fn send(files: &[Result<File>]) {
+    for file in files.iter().flatten() {
+        // If it fails, the kernel does the same later.
+        ignore(files::start_writing(file.number()));
+    }
 }

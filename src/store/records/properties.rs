@@ -121,7 +121,7 @@ proptest! {
             created_at,
             created_monotonic_ns,
         };
-        let order = crate::store::Order { shell: "/bin/sh".into(), environment: Vec::new(), max_output_bytes, kill_descendants: true };
+        let order = crate::store::Order { shell: "/bin/sh".into(), environment: Default::default(), max_output_bytes, kill_descendants: true };
         let here = Here { boot_id: "boot".to_owned(), machine: "machine".to_owned(), alone: false };
         let line = TaskRecord::new(&asked, &order, &here).to_line();
         let Record::Complete(record) = parse::<TaskRecord>(&line) else { panic!("{}", String::from_utf8_lossy(&line)) };
