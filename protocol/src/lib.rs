@@ -5,12 +5,14 @@
 //! * [`settings`]: what was asked of the supervisor, as one argument.
 //! * [`orders`]: the lines that a host writes into `control`.
 //! * [`records`]: `started.json`, `ended.json`, `closed.json` and `dropped.json` as the supervisor writes them.
+//! * [`check`]: how a record that is not what was written is told from one that is.
 //! * [`failpoints`]: where tests make either side fail, and how; not in a release.
 //!
 //! No allocation, no unsafe, no operating system: the supervisor has none of the first and both sides test the rest.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod check;
 #[cfg(any(feature = "failpoints", test))]
 pub mod failpoints;
 pub mod fds;

@@ -106,8 +106,8 @@ impl Started<'_> {
         let mut line = open(buffer);
         line.text(b",\"pid\":").number(self.pid).text(b",\"supervisorPid\":").number(self.supervisor_pid);
         line.text(b",\"startedAt\":").number(self.started_at);
-        line.text(b",\"bootId\":\"").text(self.boot_id).text(b"\"}\n");
-        line.done()
+        line.text(b",\"bootId\":\"").text(self.boot_id).text(b"\"");
+        line.sealed()
     }
 }
 
@@ -122,8 +122,8 @@ impl Ended {
         line.text(b",\"durationMs\":").number(self.duration_ms);
         line.text(b",\"endedMonotonicNs\":").number(self.ended_monotonic_ns);
         line.text(b",\"maxRssBytes\":").number(self.max_rss_bytes).text(b",\"cpuMs\":").number(self.cpu_ms);
-        line.text(b",\"descendants\":").number(self.descendants).text(b"}\n");
-        line.done()
+        line.text(b",\"descendants\":").number(self.descendants);
+        line.sealed()
     }
 }
 
@@ -131,8 +131,8 @@ impl Closed {
     /// The record's bytes.
     pub fn write<'b>(&self, buffer: &'b mut [u8; MAX_RECORD]) -> &'b [u8] {
         let mut line = open(buffer);
-        line.text(b",\"closedAt\":").number(self.closed_at).text(b"}\n");
-        line.done()
+        line.text(b",\"closedAt\":").number(self.closed_at);
+        line.sealed()
     }
 }
 
@@ -143,8 +143,7 @@ impl Dropped {
         for (key, range) in [(&b",\"stdout\":["[..], self.stdout), (&b",\"stderr\":["[..], self.stderr)] {
             line.text(key).padded(range.0, 20).text(b",").padded(range.1, 20).text(b"]");
         }
-        line.text(b"}\n");
-        line.done()
+        line.sealed()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Decimal numbers and bounded lines without allocation.
 
+use crate::check;
+
 /// A line that is built up in a buffer of fixed size. What does not fit is cut; callers size the buffer so that nothing is.
 pub(crate) struct Line<'a> {
     buffer: &'a mut [u8],
@@ -46,6 +48,13 @@ impl<'a> Line<'a> {
             Some(number) => self.number(number),
             None => self.text(b"null"),
         }
+    }
+
+    /// A record that lacks its closing brace, with its checksum behind it.
+    pub(crate) fn sealed(mut self) -> &'a [u8] {
+        let seal = check::seal(&self.buffer[..self.length]);
+        self.text(&seal);
+        self.done()
     }
 
     pub(crate) fn done(self) -> &'a [u8] {

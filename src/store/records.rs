@@ -6,7 +6,7 @@ mod properties;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use outlive_protocol::{VERSION, records};
+use outlive_protocol::{VERSION, check, records};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -15,6 +15,8 @@ use crate::task::{Asked, Cause, EndOrder, Ending, Run, SessionId, StderrMode, Ta
 
 /// More than the largest record: metadata of 64 KiB, a long path, a long description.
 const MAX_RECORD_BYTES: usize = 4 << 20;
+
+const SPOILT: &str = "it is not what was written: its checksum does not fit";
 
 /// The machine and the boot that this host lives in.
 #[derive(Debug)]
@@ -72,6 +74,7 @@ pub(super) fn parse<T: for<'a> Deserialize<'a>>(content: &[u8]) -> Record<T> {
     }
     match serde_json::from_slice::<Versioned>(content) {
         Ok(record) if record.version > VERSION => return Record::Newer,
+        Ok(_) if check::is_spoilt(content) => return Record::Unreadable(io::Error::new(ErrorKind::InvalidData, SPOILT)),
         Ok(_) => {}
         Err(error) => return Record::Unreadable(error.into()),
     }
@@ -135,7 +138,9 @@ impl TaskRecord {
     /// The record's line.
     pub(super) fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).expect("strings, numbers and checked JSON always serialise");
-        line.push(b'\n');
+        // Its closing brace comes with the seal.
+        line.pop();
+        line.extend(check::seal(&line));
         line
     }
 

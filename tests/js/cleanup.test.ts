@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, lutimesSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, lutimesSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo, stop } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
+import { rewrite } from './support/records'
 import { atTheEnd, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -30,8 +31,7 @@ function file(taskId: string, name: string): string {
 
 /** Changes what the supervisor recorded, as a clock that stood elsewhere would have. */
 function rewriteEnd(taskId: string, change: object): void {
-  const path = file(taskId, 'ended.json')
-  writeFileSync(path, `${JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change })}\n`)
+  rewrite(store.taskDir(taskId)!, 'ended.json', (ended) => ({ ...ended, ...change }))
 }
 
 function makeOld(path: string): void {

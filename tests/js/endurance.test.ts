@@ -1,6 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { host } from './support/host'
+import { rewrite } from './support/records'
 import { temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -77,8 +78,7 @@ test('a task that started 25 hours ago and lives is still running after a restar
     ['task.json', 'createdAt'],
     ['started.json', 'startedAt'],
   ] as const) {
-    const record = JSON.parse(readFileSync(join(dir, name), 'utf8'))
-    writeFileSync(join(dir, name), `${JSON.stringify({ ...record, [field]: record[field] - dayAndMore })}\n`)
+    rewrite(dir, name, (record) => ({ ...record, [field]: Number(record[field]) - dayAndMore }))
   }
   const next = store.registry()
   expect(await next.replay()).toMatchObject({ running: 1, lost: 0 })

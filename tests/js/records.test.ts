@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
-import { copy, makeFifos, original, replay, stateOf } from './support/records'
+import { copy, makeFifos, original, replay, rewrite, stateOf } from './support/records'
 import { atTheEnd, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -22,9 +22,7 @@ test('records of a newer release stay byte for byte, and are reported', async ()
   const sessionId = 'newer'
   const good = await original(store, sessionId)
   const newer = (name: string) => (dir: string) => {
-    const path = join(dir, name)
-    const record = JSON.parse(readFileSync(path, 'utf8'))
-    writeFileSync(path, `${JSON.stringify({ ...record, version: 2, news: ['of', 2] })}\n`)
+    rewrite(dir, name, (record) => ({ ...record, version: 2, news: ['of', 2] }))
   }
   const wholly = (dir: string): void => writeFileSync(join(dir, 'task.json'), '{"version":2}\n')
   const ids = [copy(good, newer('task.json')), copy(good, newer('ended.json')), copy(good, wholly)]
@@ -71,7 +69,7 @@ for (const version of readdirSync(formats)) {
       mkdirSync(dir, { mode: 0o700 })
       const files = readdirSync(from).filter((file) => file !== 'expected.json')
       for (const file of files) copyFileSync(join(from, file), join(dir, file))
-      writeFileSync(join(dir, 'task.json'), `${JSON.stringify({ ...record, machine })}\n`)
+      rewrite(dir, 'task.json', () => ({ ...record, machine }))
       // Neither FIFOs nor hard links can be in git.
       makeFifos(session, [taskId])
       if (expected.completionDelivered) linkSync(join(dir, 'task.json'), join(dir, 'delivered'))
@@ -123,8 +121,7 @@ test('a task whose start is recorded in part may have run: it is lost, and never
     copy(good, (dir) => {
       writeFileSync(join(dir, 'started.json'), started)
       truncateSync(join(dir, 'ended.json'), 0)
-      const task = JSON.parse(readFileSync(join(dir, 'task.json'), 'utf8'))
-      writeFileSync(join(dir, 'task.json'), `${JSON.stringify({ ...task, bootId: boot ?? task.bootId })}\n`)
+      rewrite(dir, 'task.json', (task) => ({ ...task, bootId: boot ?? task.bootId }))
     })
   const torn = Array.from(content, (_, at) => begun(content.subarray(0, at)))
   torn.push(begun(Buffer.alloc(content.length)))
@@ -140,7 +137,6 @@ test('a record with a flipped bit never invents another code, and the others loa
   // R10
   const sessionId = 'flipped'
   const good = await original(store, sessionId)
-  const digits = readFileSync(join(good, 'ended.json'), 'latin1').search(/"exitCode":3/) + '"exitCode":'.length
   const flip = (name: string, at: number): string =>
     copy(good, (dir) => {
       const path = join(dir, name)
@@ -151,10 +147,7 @@ test('a record with a flipped bit never invents another code, and the others loa
   const ids: string[] = []
   for (const name of ['ended.json', 'task.json', 'started.json']) {
     const { length } = readFileSync(join(good, name))
-    for (let at = 0; at < length; at++) {
-      // A digit for a digit is a record like any other: there is no checksum.
-      if (name !== 'ended.json' || at !== digits) ids.push(flip(name, at))
-    }
+    for (let at = 0; at < length; at++) ids.push(flip(name, at))
   }
   makeFifos(dirname(good), ids)
   const { unreadable, of } = await replay(store, sessionId)

@@ -94,6 +94,20 @@ proptest! {
     }
 
     #[test]
+    fn a_flipped_bit_makes_no_other_ending((ended, _) in ended(), bit: prop::sample::Index) {
+        // R10
+        let mut buffer = [0; written::MAX_RECORD];
+        let line = ended.write(&mut buffer);
+        let mut spoilt = line.to_vec();
+        let bit = bit.index(8 * line.len());
+        spoilt[bit / 8] ^= 1 << (bit % 8);
+        if let Record::Complete(record) = parse::<EndedRecord>(&spoilt) {
+            let Record::Complete(whole) = parse::<EndedRecord>(line) else { panic!("{}", String::from_utf8_lossy(line)) };
+            prop_assert_eq!(format!("{record:?}"), format!("{whole:?}"), "bit {}", bit);
+        }
+    }
+
+    #[test]
     fn a_start_and_dropped_ranges_read_back_as_they_were_written(numbers in prop::array::uniform4(any::<u64>()), pids: (u32, u32)) {
         let [a, b, c, d] = numbers;
         let mut buffer = [0; written::MAX_RECORD];

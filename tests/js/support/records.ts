@@ -6,6 +6,26 @@ import type { TaskRegistry, TaskSnapshot } from 'outlive'
 import { killProcessesOf } from './guests'
 import { type TemporaryStore, within } from './store'
 
+type Fields = Record<string, unknown>
+
+/** A record's line as its writer would have sealed it. */
+export function sealed({ check: _, ...fields }: Fields): string {
+  const record = JSON.stringify(fields).slice(0, -1)
+  const bytes = Buffer.from(record)
+  const words = Buffer.concat([bytes, Buffer.alloc(8 - (bytes.length % 8))])
+  let sum = 0xcbf29ce484222325n
+  for (let at = 0; at < words.length; at += 8) {
+    sum = BigInt.asUintN(64, (sum ^ words.readBigUInt64LE(at)) * 0x100000001b3n)
+  }
+  return `${record},"check":"${sum.toString(16).padStart(16, '0')}"}\n`
+}
+
+/** Writes another record in the place of a task's, as if it had always been that. */
+export function rewrite(dir: string, name: string, change: (record: Fields) => Fields): void {
+  const path = join(dir, name)
+  writeFileSync(path, sealed(change(JSON.parse(readFileSync(path, 'utf8')))))
+}
+
 const records = ['command', 'stdout', 'stderr', 'task.json', 'started.json', 'ended.json']
 
 let copies = 0
@@ -26,8 +46,7 @@ export function copy(of: string, change: (dir: string) => void = () => {}): stri
   const dir = join(dirname(of), id)
   mkdirSync(dir, { mode: 0o700 })
   for (const name of records) copyFileSync(join(of, name), join(dir, name))
-  const task = readFileSync(join(of, 'task.json'), 'utf8')
-  writeFileSync(join(dir, 'task.json'), task.replace(basename(of), id))
+  rewrite(dir, 'task.json', (task) => ({ ...task, taskId: id }))
   change(dir)
   return id
 }
