@@ -372,11 +372,9 @@ class TaskRegistry {
   #unsubscribe(id) {
     const { auto } = this.#subscriptions.get(id) ?? {}
     if (!this.#forget(id)) return
-    const mine = (event) => event.type === 'completion' && event.subscription === id
-    const untold = this.#deliveries.filter(mine)
-    this.#deliveries = this.#deliveries.filter((event) => !mine(event))
+    // Native code takes back what was not told yet.
+    this.#deliveries = this.#deliveries.filter(({ type, subscription }) => type !== 'completion' || subscription !== id)
     this.#call((addon) => (auto ? addon.unsubscribe(id) : addon.abandon(id)))
-    for (const event of untold) this.#giveBack(event)
   }
 
   #forget(id) {

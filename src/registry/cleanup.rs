@@ -4,15 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request, Timer};
+use super::keeper::{Ear, Job, Keeper, Request, SLICE, Timer};
 use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::clock;
 use crate::store;
 use crate::task::{Delivery, SessionId, TaskId};
-
-/// How long it removes in a row before it is the turn of news and callers.
-const SLICE: Duration = Duration::from_millis(2);
 
 /// A cleanup on its way through the tasks that were known when it was asked for.
 pub(super) struct Cleaning {

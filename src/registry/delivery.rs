@@ -2,11 +2,12 @@
 //! has one holder at a time; what was accepted is never told again.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::keeper::{Ear, Job, Keeper};
+use super::keeper::{Ear, Job, Keeper, SLICE};
 use super::ledger::Entry;
 use super::snapshot::descendants;
 use super::{Registry, Shared};
@@ -94,15 +95,30 @@ impl Shared {
         }))
     }
 
-    /// The session's completions that are there to be told: those that another host has told, or removed, are struck off.
+    /// The session's completions that nobody holds or has accepted.
     pub(super) fn undelivered(&self, session: &SessionId) -> Vec<Entry> {
-        let pending = self.lock().pending(session);
-        let is_settled = |entry: &Entry| store::is_delivered(&entry.dir) || store::is_removed(&entry.dir);
-        let (settled, open): (Vec<Entry>, Vec<Entry>) = pending.into_iter().partition(is_settled);
-        for entry in settled {
+        let mut pending = self.lock().pending(session);
+        pending.retain(|entry| !self.strike_off(entry));
+        pending
+    }
+
+    /// The first of the session's completions that a callback may be handed.
+    fn next_to_tell(&self, session: &SessionId) -> Option<Entry> {
+        loop {
+            let entry = self.lock().next_to_tell(session)?;
+            if !self.strike_off(&entry) {
+                return Some(entry);
+            }
+        }
+    }
+
+    /// Whether another host has told the completion, or removed its task. Then it is nothing to be told here.
+    fn strike_off(&self, entry: &Entry) -> bool {
+        let is_settled = store::is_delivered(&entry.dir) || store::is_removed(&entry.dir);
+        if is_settled {
             self.lock().apply(&entry.asked.task, Event::Accepted);
         }
-        open
+        is_settled
     }
 
     /// Accepts a completion for good; true when nobody had before.
@@ -198,8 +214,9 @@ impl Registry {
         let session = entry.asked.session.clone();
         self.shared.let_go(&session);
         let needs_reactor = {
-            let ledger = self.shared.lock();
-            ledger.subscription_of(&session).is_none() || !ledger.pending(&session).is_empty()
+            let mut ledger = self.shared.lock();
+            let is_idle = ledger.subscription_of(&session).is_some() && ledger.next_to_tell(&session).is_none();
+            !is_idle && ledger.ask_for_review(&session)
         };
         if needs_reactor { self.send(Job::Review { session }) } else { Ok(()) }
     }
@@ -212,10 +229,15 @@ impl Keeper {
         if !self.owns(session) {
             return;
         }
-        for entry in self.shared.undelivered(session).iter().filter(|entry| entry.task.can_be_told()) {
+        let began = Instant::now();
+        // Each turn takes the first away from what is to be told.
+        while let Some(entry) = self.shared.next_to_tell(session) {
+            if began.elapsed() > SLICE {
+                return self.review_further(ear, session);
+            }
             let attempt = store::attempts(&entry.dir) + 1;
             // Those that come after it are told after it.
-            let Ok(completion) = self.shared.completion(entry, attempt) else {
+            let Ok(completion) = self.shared.completion(&entry, attempt) else {
                 return self.listen_again_later(ear, session);
             };
             // Accepted on another thread since it was looked up, it is not told.

@@ -23,6 +23,9 @@ pub type Request = f64;
 /// When to try again what failed for want of descriptors or memory, and all else whose time no ring tells.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How long one thing is gone on with before it is the turn of news and callers.
+pub(super) const SLICE: Duration = Duration::from_millis(2);
+
 /// When to go on with a sweep that finds new processes all the time.
 const SWEEP_FURTHER_AFTER: Duration = Duration::from_millis(200);
 
@@ -75,6 +78,7 @@ pub(super) enum Timer {
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool },
     SweepAgain { task: TaskId },
+    Review { session: SessionId },
     CleanFurther(Cleaning),
 }
 
@@ -222,8 +226,16 @@ impl Keeper {
     }
 
     fn review(&mut self, ear: &mut Ear, session: &SessionId) {
+        self.shared.lock().begin_review(session);
         self.deliver(ear, session);
         self.give_up_ownership(ear, session);
+    }
+
+    /// Others have their turn first.
+    pub(super) fn review_further(&mut self, ear: &mut Ear, session: &SessionId) {
+        if self.shared.lock().ask_for_review(session) {
+            ear.after(Duration::ZERO, Timer::Review { session: session.clone() });
+        }
     }
 
     fn run(&mut self, ear: &mut Ear, job: Job) {
@@ -305,6 +317,7 @@ impl Handler for Keeper {
                 self.refresh(ear, &task, hung_up);
             }
             Timer::SweepAgain { task } => self.sweep(ear, &task),
+            Timer::Review { session } => self.review(ear, &session),
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);
                 self.clean_further(ear, cleaning);

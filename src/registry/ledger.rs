@@ -1,6 +1,6 @@
 //! What is known, and the indexes over it. Every change of a task goes through [`Ledger::apply`], which keeps them true.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::store::TaskDir;
@@ -32,19 +32,40 @@ pub(super) struct Lease {
 /// Which sessions a subscription is for; `None`: all that are attached.
 pub(super) type Subscriptions = BTreeMap<u32, Option<SessionId>>;
 
+/// Completions in the order of their ends.
+type News = BTreeSet<(EndOrder, TaskId)>;
+
+/// The indexes over one session. What is asked at each end, or for each completion that is told, is answered without a look at
+/// the others.
+#[derive(Default)]
+struct Session {
+    tasks: HashSet<TaskId>,
+    /// What nobody has accepted.
+    news: News,
+    /// Of it, what a callback may be handed.
+    tellable: News,
+    /// Of it, what callbacks hold.
+    leased: HashSet<TaskId>,
+    /// Of that, what a callback is at work on.
+    in_callback: HashSet<TaskId>,
+}
+
 #[derive(Default)]
 pub(super) struct Ledger {
     tasks: HashMap<TaskId, Entry>,
     /// Tasks that have not ended.
     running: BTreeSet<TaskId>,
-    /// Completions that nobody has accepted, in the order of their ends.
-    news: BTreeMap<SessionId, BTreeSet<(EndOrder, TaskId)>>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that the reactor's thread is going to look at anyway.
+    reviews: BTreeSet<SessionId>,
     pub(super) attached: BTreeSet<SessionId>,
     pub(super) subscriptions: Subscriptions,
     pub(super) next_subscription: u32,
     next_lease: u32,
     /// Places that spawns have taken which are not in `running` yet.
     pub(super) reserved: usize,
+    /// No task is started any more; all else goes on.
+    pub(super) closing: bool,
     pub(super) closed: bool,
 }
 
@@ -57,12 +78,11 @@ impl Ledger {
 
     /// Forgets a task that was never one, or whose files are gone.
     pub(super) fn remove(&mut self, id: &TaskId) {
-        if let Some(entry) = self.tasks.remove(id) {
-            self.running.remove(id);
-            if let (Some(news), Some(ending)) = (self.news.get_mut(&entry.asked.session), entry.task.ending()) {
-                news.remove(&(ending.order, id.clone()));
-            }
-        }
+        let Some(entry) = self.tasks.remove(id) else { return };
+        self.running.remove(id);
+        let Some(session) = self.sessions.get_mut(&entry.asked.session) else { return };
+        session.tasks.remove(id);
+        session.note(&entry, Delivery::Silent);
     }
 
     /// Moves one task and returns what the world must now do. The lock is gone by then.
@@ -97,21 +117,20 @@ impl Ledger {
         self.held(id, lease)?;
         let entry = self.tasks.get_mut(id)?;
         entry.lease.iter_mut().for_each(|lease| lease.in_callback = in_callback);
-        Some(entry.clone())
+        self.index(id);
+        self.find(id, None)
     }
 
     /// Whether a callback is at work on one of the session's completions.
     pub(super) fn is_in_callback(&self, session: &SessionId) -> bool {
-        let mut news = self.news.get(session).into_iter().flatten().filter_map(|(_, id)| self.tasks.get(id));
-        news.any(|entry| entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|lease| lease.in_callback))
+        self.sessions.get(session).is_some_and(|session| !session.in_callback.is_empty())
     }
 
-    /// Takes back every completion that a subscription holds.
-    pub(super) fn take_back_all(&mut self, subscription: u32) {
-        let is_its = |entry: &&Entry| {
-            entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|lease| lease.subscription == subscription)
-        };
-        let its: Vec<TaskId> = self.tasks.values().filter(is_its).map(|entry| entry.asked.task.clone()).collect();
+    /// Takes back the completions that were handed to a subscription, as far as `which` says so of their leases.
+    pub(super) fn take_back(&mut self, subscription: u32, which: impl Fn(Lease) -> bool) {
+        let leased = self.sessions.values().flat_map(|session| &session.leased).filter_map(|id| self.tasks.get(id));
+        let is_its = |entry: &&Entry| entry.lease.is_some_and(|lease| lease.subscription == subscription && which(lease));
+        let its: Vec<TaskId> = leased.filter(is_its).map(|entry| entry.asked.task.clone()).collect();
         for id in its {
             self.apply(&id, Event::Returned);
         }
@@ -137,21 +156,37 @@ impl Ledger {
     }
 
     /// The tasks of a session, in no order.
-    pub(super) fn of_session<'a>(&'a self, session: &'a SessionId) -> impl Iterator<Item = &'a Entry> {
-        self.tasks.values().filter(move |entry| entry.asked.session == *session)
+    pub(super) fn of_session(&self, session: &SessionId) -> impl Iterator<Item = &Entry> {
+        let tasks = self.sessions.get(session).into_iter().flat_map(|session| &session.tasks);
+        tasks.filter_map(|id| self.tasks.get(id))
     }
 
     /// The session's completions that nobody holds or has accepted, in the order of their ends.
     pub(super) fn pending(&self, session: &SessionId) -> Vec<Entry> {
-        let news = self.news.get(session).into_iter().flatten();
+        let news = self.sessions.get(session).into_iter().flat_map(|session| &session.news);
         let entries = news.filter_map(|(_, id)| self.tasks.get(id));
-        entries.filter(|entry| matches!(entry.task.delivery, Delivery::Pending | Delivery::BackingOff)).cloned().collect()
+        entries.filter(|entry| entry.task.delivery != Delivery::Leased).cloned().collect()
+    }
+
+    /// The first of the session's completions that a callback may be handed.
+    pub(super) fn next_to_tell(&self, session: &SessionId) -> Option<Entry> {
+        let (_, id) = self.sessions.get(session)?.tellable.first()?;
+        self.find(id, None)
+    }
+
+    /// Notes that the session is to be looked at; true when nobody had.
+    pub(super) fn ask_for_review(&mut self, session: &SessionId) -> bool {
+        self.reviews.insert(session.clone())
+    }
+
+    /// It is being looked at.
+    pub(super) fn begin_review(&mut self, session: &SessionId) {
+        self.reviews.remove(session);
     }
 
     /// Whether a callback of this process holds a completion of the session.
     pub(super) fn has_leases(&self, session: &SessionId) -> bool {
-        let mut news = self.news.get(session).into_iter().flatten();
-        news.any(|(_, id)| self.tasks.get(id).is_some_and(|entry| entry.task.delivery == Delivery::Leased))
+        self.sessions.get(session).is_some_and(|session| !session.leased.is_empty())
     }
 
     /// The subscription that is told of a session's completions.
@@ -162,15 +197,45 @@ impl Ledger {
 
     fn index(&mut self, id: &TaskId) {
         let Some(entry) = self.tasks.get(id) else { return };
-        let Some(ending) = entry.task.ending() else {
-            self.running.insert(id.clone());
-            return;
-        };
-        self.running.remove(id);
-        let news = self.news.entry(entry.asked.session.clone()).or_default();
-        match entry.task.delivery {
-            Delivery::Pending | Delivery::BackingOff | Delivery::Leased => news.insert((ending.order, id.clone())),
-            Delivery::Silent | Delivery::Delivered => news.remove(&(ending.order, id.clone())),
+        let session = self.sessions.entry(entry.asked.session.clone()).or_default();
+        session.tasks.insert(id.clone());
+        session.note(entry, entry.task.delivery);
+        if entry.task.ending().is_some() {
+            self.running.remove(id)
+        } else {
+            self.running.insert(id.clone())
         };
     }
+}
+
+impl Session {
+    /// Notes where the news of a task stands.
+    fn note(&mut self, entry: &Entry, delivery: Delivery) {
+        let Some(ending) = entry.task.ending() else { return };
+        let id = &entry.asked.task;
+        let news = (ending.order, id.clone());
+        let is_leased = delivery == Delivery::Leased;
+        let is_open = is_leased || matches!(delivery, Delivery::Pending | Delivery::BackingOff);
+        keep(&mut self.tellable, &news, is_open && entry.task.can_be_told());
+        keep(&mut self.news, &news, is_open);
+        let kept = [
+            (&mut self.leased, is_leased),
+            (&mut self.in_callback, is_leased && entry.lease.is_some_and(|lease| lease.in_callback)),
+        ];
+        for (ids, belongs) in kept {
+            if belongs {
+                ids.insert(id.clone())
+            } else {
+                ids.remove(id)
+            };
+        }
+    }
+}
+
+fn keep(among: &mut News, news: &(EndOrder, TaskId), belongs: bool) {
+    if belongs {
+        among.insert(news.clone())
+    } else {
+        among.remove(news)
+    };
 }

@@ -11,7 +11,7 @@ use crate::task::TaskId;
 impl Registry {
     /// Ends every running task and takes no new ones; the answer is the tasks' snapshots.
     pub fn shutdown(&self, request: Request, grace_ms: Option<u64>) -> Result<()> {
-        self.open_ledger()?.closed = true;
+        self.open_ledger()?.closing = true;
         self.send(Job::Shutdown { request, grace_ms })
     }
 }

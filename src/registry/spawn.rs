@@ -82,6 +82,9 @@ struct Place {
 
 impl Place {
     fn reserve(shared: &Arc<Shared>, ledger: &mut Ledger) -> Result<Place> {
+        if ledger.closing {
+            return Err(Error::RegistryClosed);
+        }
         let starting = ledger.reserved;
         if ledger.running().len() + starting >= shared.max_running {
             let running = ledger.running().iter().cloned().collect();

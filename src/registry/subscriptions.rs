@@ -3,7 +3,7 @@
 
 use super::Registry;
 use super::keeper::{Ear, Job, Keeper, TRY_AGAIN_AFTER, Timer, Watch};
-use super::ledger::Ledger;
+use super::ledger::Lease;
 use crate::error::{Error, Result};
 use crate::store::OwnerBell;
 use crate::task::SessionId;
@@ -31,21 +31,23 @@ impl Registry {
         Ok(number)
     }
 
-    /// Ends a subscription. What its callbacks hold stays theirs until they are done.
+    /// Ends a subscription. What its callbacks are at work on stays theirs until they are done.
     pub fn unsubscribe(&self, subscription: u32) -> Result<()> {
-        self.end_subscription(subscription, |_| ())
+        // Before those that end later are handed to the next one.
+        self.end_subscription(subscription, |lease| !lease.in_callback)
     }
 
     /// Ends a subscription whose completions are accepted by hand: what was not is pending again.
     pub fn abandon(&self, subscription: u32) -> Result<()> {
-        self.end_subscription(subscription, |ledger| ledger.take_back_all(subscription))
+        self.end_subscription(subscription, |_| true)
     }
 
-    fn end_subscription(&self, subscription: u32, leave: impl FnOnce(&mut Ledger)) -> Result<()> {
+    /// What was handed to it is pending again, as far as `which` says so.
+    fn end_subscription(&self, subscription: u32, which: impl Fn(Lease) -> bool) -> Result<()> {
         let removed = {
             let mut ledger = self.shared.lock();
             let removed = ledger.subscriptions.remove(&subscription);
-            leave(&mut ledger);
+            ledger.take_back(subscription, which);
             removed
         };
         let Some(session) = removed else { return Ok(()) };

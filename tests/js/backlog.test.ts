@@ -1,0 +1,107 @@
+/** Many completions that wait, and subscriptions that change hands meanwhile. */
+import { writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { TaskRegistry } from 'outlive'
+import { gate } from './support/guests'
+import { listen } from './support/listen'
+import { copy, makeFifos, original } from './support/records'
+import { eventually, temporaryStore } from './support/store'
+
+const store = temporaryStore()
+
+/** A session with so many completions that nobody has heard of. */
+async function backlog(sessionId: string, count: number): Promise<void> {
+  const good = await original(store, sessionId)
+  const copies = Array.from({ length: count - 1 }, () => copy(good))
+  makeFifos(dirname(good), copies)
+}
+
+/** Returns when nothing of the session is left to be handed out, and lets no event into the event loop before. */
+function standStillUntilHandedOut(tasks: TaskRegistry, sessionId: string, taskIds: string[]): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  const limit = Date.now() + 30_000
+  const isEnded = (id: string): boolean => tasks.status(id, { sessionId })?.finishedAt !== null
+  while (!taskIds.every(isEnded) || tasks.pending({ sessionId }).length > 0) {
+    if (Date.now() > limit) throw new Error('the tasks did not end')
+    Atomics.wait(pause, 0, 0, 5)
+  }
+}
+
+test('a callback that fails on every completion of a long backlog holds up no other call', async () => {
+  // N4 D9
+  const [sessionId, count] = ['fails', 1000]
+  await backlog(sessionId, count)
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  const { heard } = listen(tasks, sessionId, () => {
+    throw new Error('the callback of this test fails')
+  })
+  let longest = 0
+  await eventually(
+    () => {
+      const before = performance.now()
+      tasks.list({ sessionId: 'another' })
+      longest = Math.max(longest, performance.now() - before)
+      return heard.length === 5 * count
+    },
+    'five attempts at each',
+    60_000,
+  )
+  // Where each failure looks at all the others, it is seconds.
+  expect(longest).toBeLessThan(1000)
+  expect(new Set(heard.map(({ taskId }) => taskId)).size).toBe(count)
+  expect(tasks.drain({ sessionId })).toHaveLength(count)
+  warned.mockRestore()
+})
+
+test('a long backlog is told in its order, once, while other calls have their turn', async () => {
+  // N4 D18
+  const [sessionId, count] = ['long', 1000]
+  await backlog(sessionId, count)
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  const order = tasks.pending({ sessionId }).map(({ taskId }) => taskId)
+  const { heard, times } = listen(tasks, sessionId)
+  // Asked before the event loop has its turn: the backlog is being handed out.
+  const left = tasks.pending({ sessionId }).length
+  expect(left).toBeGreaterThan(0)
+  await times(count)
+  expect(heard.map(({ taskId }) => taskId)).toEqual(order)
+  expect(tasks.pending({ sessionId })).toEqual([])
+})
+
+test('what a closed subscription was not told yet comes before what ends later', async () => {
+  // D18
+  const sessionId = 'changes hands'
+  const tasks = store.registry()
+  const gates = ['A', 'B', 'C', 'D'].map(() => gate(store).path)
+  const ids = await Promise.all(gates.map((path) => tasks.spawn(`read _ < ${path}`, { sessionId })))
+  const end = (which: number): void => {
+    writeFileSync(gates[which]!, '\n')
+    standStillUntilHandedOut(tasks, sessionId, [ids[which]!])
+  }
+  const first = listen(tasks, sessionId)
+  for (const which of [0, 1, 2]) end(which)
+  first.subscription.close()
+  const second = listen(tasks, sessionId)
+  end(3)
+  await second.times(ids.length)
+  expect(first.heard).toEqual([])
+  expect(second.heard.map(({ taskId }) => taskId)).toEqual(ids)
+})
+
+test('while a registry shuts down its callbacks can accept what they are told', async () => {
+  // D16
+  const sessionId = 'shutdown'
+  const tasks = store.registry()
+  const ids = await Promise.all([1, 2].map(() => tasks.spawn('sleep 1000', { sessionId })))
+  const acked: number[] = []
+  listen(tasks, sessionId, ({ taskId }) => acked.push(tasks.ack([taskId])), { ack: 'manual' })
+  const ends = tasks.shutdown()
+  await expect(tasks.spawn('true', { sessionId })).rejects.toMatchObject({ code: 'REGISTRY_CLOSED' })
+  expect((await ends).map(({ status }) => status)).toEqual(['killed', 'killed'])
+  expect(acked).toEqual([1, 1])
+  expect(() => tasks.status(ids[0]!)).toThrow(expect.objectContaining({ code: 'REGISTRY_CLOSED' }))
+  expect(store.registry().drain({ sessionId })).toEqual([])
+})
