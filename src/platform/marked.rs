@@ -19,13 +19,14 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
 pub fn count(mark: &str) -> u32 {
+    let marks = HashSet::from([mark.to_owned()]);
     let pids = pids().into_iter().flatten();
-    pids.filter(|pid| carries(&in_proc(*pid), mark).unwrap_or(false)).count() as u32
+    pids.filter(|pid| carries(&in_proc(*pid), &marks).unwrap_or(false)).count() as u32
 }
 
-/// Kills everything that carries `mark`, and what that starts meanwhile: passes are repeated until some find nothing new. False when
+/// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new. False when
 /// there are new ones all the time, and an error when descriptors or memory are wanting to look everywhere: then some may live.
-pub fn kill_all(mark: &str) -> io::Result<bool> {
+pub fn kill_all(marks: &HashSet<String>) -> io::Result<bool> {
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();
     let mut quiet = 0;
@@ -39,7 +40,7 @@ pub fn kill_all(mark: &str) -> io::Result<bool> {
         quiet += 1;
         for pid in pids()? {
             let process = in_proc(pid);
-            if carries(&process, mark)? && kill(&process, mark)? && killed.insert(pid) {
+            if carries(&process, marks)? && kill(&process, marks)? && killed.insert(pid) {
                 quiet = 0;
             }
         }
@@ -59,12 +60,12 @@ fn in_proc(pid: u32) -> PathBuf {
 }
 
 /// Where the first thread has ended, only the others show the environment; a process that is dead has none of them.
-fn carries(process: &Path, mark: &str) -> io::Result<bool> {
+fn carries(process: &Path, marks: &HashSet<String>) -> io::Result<bool> {
     if let Some(environment) = environment(process)? {
-        return Ok(names(&environment, mark));
+        return Ok(names(&environment, marks));
     }
     for thread in unless_exhausted(fs::read_dir(process.join("task")))?.into_iter().flatten().flatten() {
-        if environment(&thread.path())?.is_some_and(|environment| names(&environment, mark)) {
+        if environment(&thread.path())?.is_some_and(|environment| names(&environment, marks)) {
             return Ok(true);
         }
     }
@@ -80,14 +81,15 @@ fn environment(thread: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn names(environment: &[u8], mark: &str) -> bool {
-    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+fn names(environment: &[u8], marks: &HashSet<String>) -> bool {
+    let mut variables = environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
+    variables.any(|variable| marks.contains(variable))
 }
 
 /// Whether it was there to be killed.
-fn kill(process: &Path, mark: &str) -> io::Result<bool> {
+fn kill(process: &Path, marks: &HashSet<String>) -> io::Result<bool> {
     let Some(held) = unless_exhausted(files::open_directory_to_read(process))? else { return Ok(false) };
-    if !carries(&PathBuf::from(format!("/proc/thread-self/fd/{}", held.as_raw_fd())), mark)? {
+    if !carries(&PathBuf::from(format!("/proc/thread-self/fd/{}", held.as_raw_fd())), marks)? {
         return Ok(false);
     }
     let no_info = std::ptr::null::<libc::siginfo_t>();

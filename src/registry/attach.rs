@@ -21,11 +21,21 @@ impl Registry {
 
 impl Keeper {
     pub(super) fn attach_all(&mut self, ear: &mut Ear, session: Option<SessionId>) -> Result<Vec<SessionId>> {
-        let sessions = self.shared.sessions(session.as_ref());
-        for session in &sessions {
-            self.attach(ear, session)?;
+        let mut usable = Vec::new();
+        let mut failed = None;
+        for session in self.shared.sessions(session.as_ref()) {
+            match self.attach(ear, &session) {
+                Ok(()) => usable.push(session),
+                // For want of descriptors nothing is known of any of them.
+                Err(error) if error.is_exhaustion() => return Err(error),
+                // One that is spoilt keeps nobody from the others; who names it is told.
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
         }
-        Ok(sessions)
+        match failed {
+            Some(error) if usable.is_empty() => Err(error),
+            _ => Ok(usable),
+        }
     }
 
     /// Brings the ledger up to what is on disk.
@@ -33,7 +43,8 @@ impl Keeper {
         if store::open_session(&self.shared.store, session)? {
             self.rescan(ear, session)?;
         }
-        if self.shared.lock().attached.insert(session.clone()) {
+        let is_new = self.shared.lock().attached.insert(session.clone());
+        if self.put_away_replaced(ear, session) || is_new {
             self.listen(ear, session);
         }
         Ok(())
@@ -55,26 +66,32 @@ impl Keeper {
             new
         };
         self.unreadable.remove(session);
-        let mut has_news = false;
-        for task in &new {
+        let (mut has_news, mut to_sweep) = (false, Vec::new());
+        for task in new {
             // One that cannot be read for want of descriptors is tried again later, and the others need not wait for it.
-            for effect in self.take_in(ear, session, task).unwrap_or_default() {
-                // Told when all are there: in the order in which they ended, not in which they were found.
-                if effect == Effect::AnnounceEnd {
-                    has_news = true;
-                } else {
-                    self.perform(ear, task, &[effect]);
+            for effect in self.take_in(ear, session, &task).unwrap_or_default() {
+                match effect {
+                    // Told when all are there: in the order in which they ended, not in which they were found.
+                    Effect::AnnounceEnd => has_news = true,
+                    // One sweep finds what any of them has left.
+                    Effect::Sweep => to_sweep.push(task.clone()),
+                    _ => self.perform(ear, &task, &[effect]),
                 }
             }
         }
+        self.sweep(ear, to_sweep);
         if has_news {
             self.deliver(ear, session);
         }
         Ok(())
     }
 
-    /// Takes a task from disk into the ledger, unless it is there, and does what follows.
+    /// Takes a task that a call names from disk into the ledger, and attaches its session.
     pub(super) fn adopt(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<()> {
+        let is_attached = self.shared.lock().attached.contains(session);
+        if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
+            return self.attach(ear, session);
+        }
         let effects = self.take_in(ear, session, id)?;
         self.perform(ear, id, &effects);
         Ok(())

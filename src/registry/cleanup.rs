@@ -9,7 +9,7 @@ use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::clock;
 use crate::store;
-use crate::task::{Delivery, SessionId, TaskId};
+use crate::task::{Cause, Delivery, EndOrder, Ending, SessionId, TaskId};
 
 /// A cleanup on its way through the tasks that were known when it was asked for.
 pub(super) struct Cleaning {
@@ -106,8 +106,20 @@ impl Keeper {
 
 fn is_removable(entry: &Entry, now: u64, older_than_ms: u64) -> bool {
     let Some(ending) = entry.task.ending() else { return false };
-    // A clock that stands before the end says nothing about its age.
-    let is_old = now.checked_sub(ending.finished_at).is_some_and(|age| age >= older_than_ms);
+    // A clock that stands before the end says nothing about its age, and one that was set forward since makes it older than it is.
+    let by_clock = now.checked_sub(ending.finished_at);
+    let is_old = by_clock.is_some_and(|age| age.min(longest_age(ending)) >= older_than_ms);
     // A supervisor that is still there when all is gone only syncs, and does not miss its directory.
     is_old && entry.task.is_gone() && entry.task.delivery != Delivery::Leased
+}
+
+/// What no wall clock can make longer: the time since the end by the clock that nobody sets. That of an earlier boot is not known, nor
+/// is when a task ended that has no record of it.
+fn longest_age(ending: &Ending) -> u64 {
+    match ending.order {
+        EndOrder { this_boot: true, at } if !matches!(ending.cause, Cause::SupervisorLost | Cause::SpawnError) => {
+            clock::monotonic_ns().saturating_sub(at) / 1_000_000
+        }
+        _ => u64::MAX,
+    }
 }

@@ -226,7 +226,7 @@ impl Keeper {
     /// Hands the session's pending completions to its subscription, if this host is the one that delivers.
     pub(super) fn deliver(&mut self, ear: &mut Ear, session: &SessionId) {
         let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
-        if !self.owns(session) {
+        if !self.owns(ear, session) {
             return;
         }
         let began = Instant::now();

@@ -77,7 +77,7 @@ pub(super) enum Timer {
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool },
-    SweepAgain { task: TaskId },
+    SweepAgain { tasks: Vec<TaskId> },
     Review { session: SessionId },
     CleanFurther(Cleaning),
 }
@@ -174,7 +174,7 @@ impl Keeper {
                 Effect::AnnounceStart => self.announce_start(id),
                 // The verbs that kill send their own order: only they know the signal.
                 Effect::OrderKill => {}
-                Effect::Sweep => self.sweep(ear, id),
+                Effect::Sweep => self.sweep(ear, vec![id.clone()]),
                 Effect::AnnounceEnd => {
                     let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());
                     session.iter().for_each(|session| self.deliver(ear, session));
@@ -186,17 +186,20 @@ impl Keeper {
         }
     }
 
-    /// Kills what a vanished supervisor has left behind, again if not everything could be looked at or new ones come.
-    fn sweep(&mut self, ear: &mut Ear, id: &TaskId) {
+    /// Kills what vanished supervisors have left behind, again if not everything could be looked at or new ones come.
+    pub(super) fn sweep(&mut self, ear: &mut Ear, tasks: Vec<TaskId>) {
+        if tasks.is_empty() {
+            return;
+        }
         drop(failpoint::pass("host.before_sweep"));
-        let pause = match marked::kill_all(&super::snapshot::mark(id)) {
+        let pause = match marked::kill_all(&tasks.iter().map(super::snapshot::mark).collect()) {
             Ok(true) => None,
             // Others have their turn first, and most of the processor.
             Ok(false) => Some(SWEEP_FURTHER_AFTER),
             Err(_) => Some(TRY_AGAIN_AFTER),
         };
         if let Some(pause) = pause {
-            ear.after(pause, Timer::SweepAgain { task: id.clone() });
+            ear.after(pause, Timer::SweepAgain { tasks });
         }
         drop(failpoint::pass("host.after_sweep"));
     }
@@ -316,7 +319,7 @@ impl Handler for Keeper {
                 self.looking_again.remove(&(task.clone(), hung_up));
                 self.refresh(ear, &task, hung_up);
             }
-            Timer::SweepAgain { task } => self.sweep(ear, &task),
+            Timer::SweepAgain { tasks } => self.sweep(ear, tasks),
             Timer::Review { session } => self.review(ear, &session),
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);

@@ -197,7 +197,7 @@ impl Keeper {
         let Made { entry: Entry { asked, .. }, mut created, order } = made;
         let task = asked.task.clone();
         let published = created.publish(&self.shared.store, &asked, &order);
-        if published.is_ok() && !self.owns(&asked.session) {
+        if published.is_ok() && !self.owns(ear, &asked.session) {
             // Before it runs: from now on its end is told, also when this host is killed in the next instruction.
             OwnerBell::ring(&self.shared.store, &asked.session);
         }

@@ -101,8 +101,27 @@ impl Keeper {
         }
     }
 
-    pub(super) fn owns(&self, session: &SessionId) -> bool {
+    pub(super) fn owns(&mut self, ear: &mut Ear, session: &SessionId) -> bool {
+        if self.put_away_replaced(ear, session) {
+            self.listen(ear, session);
+        }
         self.bells.get(session).is_some_and(|(_, bell)| bell.is_owner())
+    }
+
+    /// An ownership that was removed from the disk holds nobody off. True when there was one.
+    pub(super) fn put_away_replaced(&mut self, ear: &mut Ear, session: &SessionId) -> bool {
+        let is_replaced = self.bells.get(session).is_some_and(|(_, bell)| bell.is_replaced());
+        if is_replaced {
+            self.put_away_bell(ear, session);
+        }
+        is_replaced
+    }
+
+    fn put_away_bell(&mut self, ear: &mut Ear, session: &SessionId) {
+        if let Some((token, bell)) = self.bells.remove(session) {
+            self.watches.remove(&token);
+            ear.unwatch(bell.reader());
+        }
     }
 
     /// Makes this host the owner for a moment, unless it is one anyway or another is.
@@ -134,9 +153,8 @@ impl Keeper {
             let ledger = self.shared.lock();
             ledger.subscription_of(session).is_some() || ledger.has_leases(session)
         };
-        if !is_needed && let Some((token, bell)) = self.bells.remove(session) {
-            self.watches.remove(&token);
-            ear.unwatch(bell.reader());
+        if !is_needed {
+            self.put_away_bell(ear, session);
         }
     }
 

@@ -112,7 +112,9 @@ fn replay(
         effects.extend(task.on(Event::TreeEmpty));
     } else if !lives {
         let ending = ending_without_record(dir, asked, seen.started, this_boot, None);
-        effects.extend(task.on(Event::SupervisorGone(ending)));
+        let must_follow = task.on(Event::SupervisorGone(ending));
+        // Nothing of an earlier boot lives.
+        effects.extend(must_follow.into_iter().filter(|effect| this_boot || *effect != Effect::Sweep));
     }
     if is_delivered(dir) && (is_over || !lives) {
         task.on(Event::Accepted);

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use outlive_protocol::names;
@@ -153,6 +154,14 @@ impl OwnerBell {
     /// Whether this host delivers.
     pub fn is_owner(&self) -> bool {
         self.lock.is_some()
+    }
+
+    /// Whether another FIFO stands in its place: the session was removed and made anew, and the hosts that came since do not hear of
+    /// this one. Where there is none, there is no other owner either.
+    pub fn is_replaced(&self) -> bool {
+        let id = |about: fs::Metadata| (about.dev(), about.ino());
+        let [ours, theirs] = [self.reader.metadata(), fs::symlink_metadata(&self.path)].map(|about| about.map(id));
+        matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours != theirs)
     }
 
     /// Tries to become the owner; true when it is one now, or was before.

@@ -1,5 +1,4 @@
 /** Many completions that wait, and subscriptions that change hands meanwhile. */
-import { writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { gate } from './support/guests'
@@ -75,10 +74,10 @@ test('what a closed subscription was not told yet comes before what ends later',
   // D18
   const sessionId = 'changes hands'
   const tasks = store.registry()
-  const gates = ['A', 'B', 'C', 'D'].map(() => gate(store).path)
-  const ids = await Promise.all(gates.map((path) => tasks.spawn(`read _ < ${path}`, { sessionId })))
+  const gates = ['A', 'B', 'C', 'D'].map(() => gate(store))
+  const ids = await Promise.all(gates.map(({ path }) => tasks.spawn(`read _ < ${path}`, { sessionId })))
   const end = (which: number): void => {
-    writeFileSync(gates[which]!, '\n')
+    gates[which]!.open()
     standStillUntilHandedOut(tasks, sessionId, [ids[which]!])
   }
   const first = listen(tasks, sessionId)

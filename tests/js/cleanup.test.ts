@@ -246,6 +246,22 @@ test('a duration is of the clock that nobody sets, whatever the dates say', asyn
   expect(tasks.status(id)).toMatchObject({ durationMs, startedAt, finishedAt: startedAt - hour, exitCode: 0 })
 })
 
+test('a clock that was set forward since takes nothing away that ended a moment ago', async () => {
+  // R12
+  const sessionId = 'forward'
+  const first = store.registry()
+  const id = await first.spawn('true', { sessionId })
+  await first.wait(id)
+  await gone(id)
+  first.detach()
+  rewriteEnd(id, { startedAt: Date.now() - 720 * hour, finishedAt: Date.now() - 720 * hour })
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  expect(await tasks.cleanup()).toBe(0)
+  expect(tasks.drain({ sessionId })).toMatchObject([{ taskId: id }])
+  expect(await tasks.cleanup(everything)).toBe(1)
+})
+
 test('two hosts that clean up at once take what is finished and leave the rest alone', async () => {
   // R6
   const sessionId = 'both'

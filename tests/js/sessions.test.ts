@@ -1,8 +1,11 @@
 // `sessions` reads the names of a store's sessions, and touches none of them.
 import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { TaskRegistry } from 'outlive'
+import { gate } from './support/guests'
 import { host } from './support/host'
-import { temporaryStore } from './support/store'
+import { listen } from './support/listen'
+import { eventually, rejectionOf, temporaryStore } from './support/store'
 
 const NAMES = ['default', 'chat-1', 'Chat-1', ' a b\n', 'ü', 'x'.repeat(1024)]
 const SORTED = [' a b\n', 'Chat-1', 'chat-1', 'default', 'x'.repeat(1024), 'ü']
@@ -71,4 +74,65 @@ test('of a store that was removed it is an error that names the place', () => {
   expect(() => tasks.sessions()).toThrow(
     expect.objectContaining({ code: 'STORAGE_FAILED', message: expect.stringContaining(store.dir) }),
   )
+})
+
+test.each<[string, (tasks: TaskRegistry, id: string, sessionId: string) => unknown]>([
+  ['status', (tasks, id, sessionId) => tasks.status(id, { sessionId })],
+  ['output', (tasks, id, sessionId) => tasks.output(id, { sessionId })],
+  ['wait', (tasks, id, sessionId) => tasks.wait(id, { sessionId })],
+  ['kill', (tasks, id, sessionId) => tasks.kill(id, { sessionId })],
+])('a subscription to every session is told of one that %s has named', async (sessionId, name) => {
+  // D3
+  const store = temporaryStore()
+  const first = store.registry()
+  const ids = [await first.spawn('true', { sessionId }), await first.spawn('true', { sessionId })]
+  for (const id of ids) await first.wait(id, { sessionId })
+  first.detach()
+  const tasks = store.registry()
+  const told = new Set<string>()
+  tasks.onCompletion(({ taskId }) => void told.add(taskId))
+  await name(tasks, ids[0]!, sessionId)
+  await eventually(() => told.size === 2, 'both are told')
+  expect(told).toEqual(new Set(ids))
+})
+
+test('a session that cannot be used keeps no call that names none from the others', async () => {
+  // R10
+  const store = temporaryStore()
+  const tasks = store.registry()
+  const [good, bad] = [
+    await tasks.spawn('true', { sessionId: 'good' }),
+    await tasks.spawn('true', { sessionId: 'bad' }),
+  ]
+  const { stdoutPath } = await tasks.wait(bad)
+  await tasks.wait(good)
+  writeFileSync(join(dirname(dirname(stdoutPath)), 'session'), 'another')
+  expect(tasks.list().map(({ taskId }) => taskId)).toEqual([good])
+  expect(tasks.pending().map(({ taskId }) => taskId)).toEqual([good])
+  expect(tasks.drain().map(({ taskId }) => taskId)).toEqual([good])
+  expect(await tasks.cleanup({ olderThanMs: 0 })).toBe(1)
+  const named = rejectionOf((async () => tasks.list({ sessionId: 'bad' }))())
+  expect(await named).toMatchObject({ code: 'STORAGE_FAILED' })
+})
+
+test('a session that was removed and made anew has one owner, and each of its completions is told once', async () => {
+  // D15
+  const store = temporaryStore()
+  const [sessionId, gates] = ['anew', [1, 2, 3].map(() => gate(store))]
+  const [first, second] = [store.registry(), store.registry()]
+  const one = listen(first, sessionId)
+  const { stdoutPath } = await first.wait(await first.spawn('true', { sessionId }), { sessionId })
+  await one.times(1)
+  rmSync(dirname(dirname(stdoutPath)), { recursive: true })
+  const ids = await Promise.all(gates.map(({ path }) => first.spawn(`read _ < ${path}`, { sessionId })))
+  const other = listen(second, sessionId)
+  await second.replay(sessionId)
+  for (const { open } of gates) open()
+  for (const id of ids) {
+    await eventually(() => first.status(id, { sessionId })?.completionDelivered, 'it is delivered')
+    await second.wait(id, { sessionId })
+  }
+  const told = [...one.heard.slice(1), ...other.heard]
+  expect(told.map(({ taskId }) => taskId).sort()).toEqual([...ids].sort())
+  expect(told.map(({ attempt }) => attempt)).toEqual([1, 1, 1])
 })

@@ -7,7 +7,7 @@ module.exports = [
   {
     promise: 'R1: one completion, in however many registries the task was replayed',
     file: 'src/registry/delivery.rs',
-    find: '        if !self.owns(session) {\n            return;\n        }\n        let began',
+    find: '        if !self.owns(ear, session) {\n            return;\n        }\n        let began',
     replace: '        let began',
     test: jest('replay', 'replay 100 times'),
   },
