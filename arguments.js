@@ -147,7 +147,14 @@ function isProcessBlock(env) {
   }
 }
 
-const processBlock = isProcessBlock(process.env) ? process.env : undefined
+let processBlock = isProcessBlock(process.env) ? process.env : undefined
+
+// A worker that shares the block (`SHARE_ENV`) may change it while native code reads it; Node's own reading holds a lock.
+if (processBlock !== undefined) {
+  process.once('worker', () => {
+    processBlock = undefined
+  })
+}
 
 /** What a command inherits where native code cannot read it. What no environment can hold, such as a NUL, is not in it. */
 function ownVariables() {

@@ -354,8 +354,8 @@ export class TaskRegistry {
   output(taskId: string, options?: OutputOptions): OutputChunk
 
   /**
-   * Calls back once per completion: the backlog first, then as tasks end, in the order in which they ended. A callback
-   * that throws or rejects gives the completion back; it is told again with back-off, at most 5 times in this process,
+   * Calls back once per completion: the backlog first, then as tasks end, for each session in the order in which they
+   * ended. The asynchronous context (`AsyncLocalStorage`) is that of this call. A callback that throws or rejects gives the completion back; it is told again with back-off, at most 5 times in this process,
    * and then left to `drain`. Each session has at most one subscription in a registry.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
@@ -409,7 +409,8 @@ export class TaskRegistry {
 
   /**
    * Ends every running task of this registry, in parallel, resolves with their snapshots, then closes the registry. Those
-   * are the tasks of its attached sessions that it has seen, also if another host started them.
+   * are the tasks of its attached sessions that it has seen, also if another host started them. Until it resolves everything
+   * but `spawn` works: callbacks can `ack`, `kill` can hurry a task that ignores its end.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   shutdown(options?: ShutdownOptions): Promise<TaskSnapshot[]>

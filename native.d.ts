@@ -34,8 +34,8 @@ export declare class NativeRegistry {
   giveBack(taskId: string, lease: number): void
   /** A callback is done with a completion: it is delivered for good. */
   takeDelivery(taskId: string): void
-  /** A callback has failed on a completion: it is tried again later. `true` when it is not, and is left to `drain`. */
-  refuse(taskId: string, lease: number): boolean
+  /** A callback has failed on a completion. What becomes of it: `givenBack`, `givenUp` or `notHeld`. */
+  refuse(taskId: string, lease: number): string
   /** Takes and delivers what is pending. */
   drain(sessionId?: string | undefined | null): string
   /** The sessions on disk. Attaches none of them. */

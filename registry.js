@@ -6,6 +6,7 @@
 // Native code says only "something changed" (`wake`), and the face pulls (`take`): however many tasks end at once, the
 // event loop is entered once.
 
+const { AsyncResource } = require('node:async_hooks')
 const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate, setTimeout } = require('node:timers')
@@ -23,6 +24,13 @@ const SLICE_MS = 2
 
 /** How long after `detach` a callback that is still at work keeps other hosts from telling its session anything. */
 const HOLD_MS = 10_000
+
+/** What becomes of a completion on which a callback has failed, by the word of native code. */
+const AFTER_FAILURE = {
+  givenBack: ', which is pending again',
+  givenUp: ' five times: it is left to drain',
+  notHeld: ', which it had accepted or given back itself',
+}
 
 // Registries with a promise pending or a subscription open. Others may be collected when their owner drops them: `wake`
 // itself holds its registry weakly.
@@ -118,7 +126,9 @@ class TaskRegistry {
     checked.callback(callback)
     const { sessionId = null, ack = 'auto' } = read('onCompletion', options, schemas.onCompletion)
     const id = this.#call((addon) => addon.subscribe(sessionId))
-    this.#subscriptions.set(id, { callback, auto: ack === 'auto', refd: false, warned: new Set() })
+    // Who subscribes for a project, a tenant or a trace is called in its context, whoever has opened the registry.
+    const bound = outOfSight(() => AsyncResource.bind(callback))
+    this.#subscriptions.set(id, { callback: bound, auto: ack === 'auto', refd: false, warned: new Set() })
     inUse.add(this)
     return new Subscription(
       () => this.#unsubscribe(id),
@@ -315,13 +325,16 @@ class TaskRegistry {
   /** In slices: a backlog of thousands must not stop the host's event loop. */
   #deliver() {
     const pause = performance.now() + SLICE_MS
-    do {
-      const event = this.#deliveries.shift()
-      if (event?.type === 'settled') this.#settleRequest(event)
-      else if (event !== undefined) this.#tell(event)
-    } while (this.#deliveries.length > 0 && performance.now() < pause)
-    this.#delivering = this.#deliveries.length > 0
-    if (this.#delivering) setImmediate(() => this.#deliver())
+    try {
+      do {
+        const event = this.#deliveries.shift()
+        if (event?.type === 'settled') this.#settleRequest(event)
+        else if (event !== undefined) this.#tell(event)
+      } while (this.#deliveries.length > 0 && performance.now() < pause)
+    } finally {
+      this.#delivering = this.#deliveries.length > 0
+      if (this.#delivering) setImmediate(() => this.#deliver())
+    }
   }
 
   // ---- Completions
@@ -336,9 +349,11 @@ class TaskRegistry {
     if (!this.#addon.begin(taskId, lease, entry.auto)) return
     const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId))
     const failed = (error) => {
-      warn(entry, 'failed', `the callback of onCompletion failed on ${taskId}, which is pending again`, error)
-      const givenUp = `the callback of onCompletion failed on ${taskId} five times: it is left to drain`
-      this.#settle(entry, taskId, (addon) => addon.refuse(taskId, lease) && warn(entry, 'givenUp', givenUp, error))
+      let outcome = AFTER_FAILURE.givenBack
+      this.#settle(entry, taskId, (addon) => {
+        outcome = AFTER_FAILURE[addon.refuse(taskId, lease)]
+      })
+      warn(entry, outcome, `the callback of onCompletion failed on ${taskId}${outcome}`, error)
     }
     try {
       const { callback } = entry

@@ -51,7 +51,7 @@ function row(task, withSession) {
     // Processes that outlived their task are what people look for.
     { text: String(procs), right: true, paint: (text) => (!isAlive && procs > 0 ? paint('yellow', text) : text) },
     ...(withSession ? [onOneLine(task.sessionId)] : []),
-    onOneLine(task.description ?? task.command),
+    onOneLine(task.description ?? '').trim() || onOneLine(task.command),
   ]
 }
 

@@ -16,7 +16,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
-use crate::registry::Registry;
+use crate::registry::{Refusal, Registry};
 use crate::store::{PageRequest, Stream};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
@@ -150,11 +150,15 @@ impl NativeRegistry {
         thrown(self.registry.take_delivery(&task))
     }
 
-    /// A callback has failed on a completion: it is tried again later. `true` when it is not, and is left to `drain`.
+    /// A callback has failed on a completion. What becomes of it: `givenBack`, `givenUp` or `notHeld`.
     #[napi(catch_unwind)]
-    pub fn refuse(&self, task_id: String, lease: u32) -> Result<bool> {
-        let Ok(task) = task_id.parse::<TaskId>() else { return Ok(false) };
-        thrown(self.registry.refuse(&task, lease))
+    pub fn refuse(&self, task_id: String, lease: u32) -> Result<&'static str> {
+        let Ok(task) = task_id.parse::<TaskId>() else { return Ok("notHeld") };
+        Ok(match thrown(self.registry.refuse(&task, lease))? {
+            Refusal::GivenBack => "givenBack",
+            Refusal::GivenUp => "givenUp",
+            Refusal::NotHeld => "notHeld",
+        })
     }
 
     /// Takes and delivers what is pending.

@@ -62,6 +62,17 @@ pub struct Completion {
     pub attempt: u32,
 }
 
+/// What becomes of a completion on which a callback has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is tried again later.
+    GivenBack,
+    /// This host does not try again, and leaves it to `drain`.
+    GivenUp,
+    /// It was accepted or given back before.
+    NotHeld,
+}
+
 impl Shared {
     /// The news of an ended task, or `None` for one that has not ended. An error when descriptors or memory are wanting to read its
     /// output: told without it, it would be told for good.
@@ -201,12 +212,16 @@ impl Registry {
     }
 
     /// A callback has failed on a completion: it is tried again later, by this host or, once this registry is closed, by the
-    /// next. `true` when this host does not try again and leaves it to `drain`.
-    pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<bool> {
+    /// next.
+    pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<Refusal> {
         let refused = self.shared.lock().set_in_callback(task, lease, false);
         refused.iter().for_each(|entry| self.shared.let_go(&entry.asked.session));
         self.send(Job::Refuse { task: task.clone(), lease })?;
-        Ok(refused.is_some_and(|entry| entry.task.is_last_attempt()))
+        Ok(match refused {
+            None => Refusal::NotHeld,
+            Some(entry) if entry.task.is_last_attempt() => Refusal::GivenUp,
+            Some(_) => Refusal::GivenBack,
+        })
     }
 
     /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.

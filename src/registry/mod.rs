@@ -23,7 +23,7 @@ mod status;
 mod subscriptions;
 mod wait;
 
-pub use delivery::Completion;
+pub use delivery::{Completion, Refusal};
 pub use keeper::Request;
 pub use outbox::Wake;
 pub use replay::Replayed;

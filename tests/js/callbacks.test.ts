@@ -149,6 +149,67 @@ describe('a callback of onCompletion', () => {
     await node.kill()
   })
 
+  test('that fails on what it has accepted is not said to be told again', async () => {
+    const sessionId = session()
+    const node = await host(store)
+    await node.call(({ tasks, say }, sessionId) => {
+      process.on('warning', ({ message }) => say(message))
+      const acceptAndFail = ({ taskId }: Completion) => {
+        tasks.ack([taskId])
+        throw new Error('afterwards')
+      }
+      tasks.onCompletion(acceptAndFail, { sessionId, ack: 'manual' })
+    }, sessionId)
+    const id = await node.call(({ tasks }, sessionId) => tasks.spawn('true', { sessionId }), sessionId)
+    const failed = `the callback of onCompletion failed on ${id}`
+    expect(await node.heard()).toBe(`${failed}, which it had accepted or given back itself`)
+    await node.kill()
+  })
+
+  test('that fails where warnings are errors is called again, and so are the others', async () => {
+    // N5 D9
+    const sessionId = session()
+    const node = await host(store)
+    await node.call(({ tasks, say }, sessionId) => {
+      process.emitWarning = () => {
+        throw new Error('this test takes no warnings')
+      }
+      const failOnce = ({ taskId, attempt }: Completion) => {
+        say([taskId, attempt])
+        if (attempt === 1) throw new Error('the first time')
+      }
+      tasks.onCompletion(failOnce, { sessionId })
+    }, sessionId)
+    const spawn = () => node.call(({ tasks }, sessionId) => tasks.spawn('true', { sessionId }), sessionId)
+    for (const _ of ['first', 'second']) {
+      const id = await spawn()
+      expect(await node.heard()).toEqual([id, 1])
+      expect(await node.heard()).toEqual([id, 2])
+    }
+    await node.kill()
+  })
+
+  test('runs in the asynchronous context of who has subscribed, whoever has opened the registry', async () => {
+    const [one, other] = [session(), session()]
+    const node = await host(store)
+    await node.call(
+      ({ tasks, say }, sessions) => {
+        const { AsyncLocalStorage } = require('node:async_hooks') as typeof import('node:async_hooks')
+        const project = new AsyncLocalStorage<string>()
+        for (const sessionId of sessions) {
+          const callback = () => say([sessionId, project.getStore()])
+          project.run(sessionId, () => tasks.onCompletion(callback, { sessionId }))
+        }
+      },
+      [one, other],
+    )
+    for (const sessionId of [one, other]) {
+      await node.call(({ tasks }, sessionId) => tasks.spawn('true', { sessionId }), sessionId)
+      expect(await node.heard()).toEqual([sessionId, sessionId])
+    }
+    await node.kill()
+  })
+
   test('gets a completion that is its own: changing it changes nothing', async () => {
     const sessionId = session()
     const { times, heard } = listen(tasks, sessionId, (completion) => {

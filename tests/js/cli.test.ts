@@ -45,6 +45,13 @@ describe('ls', () => {
     expect(twice.stdout.match(/^bash-/gm)).toHaveLength(1)
   })
 
+  test('shows the command of a task whose description says nothing', async () => {
+    const sessionId = 'blank'
+    const ids = ['', ' \n'].map(async (description) => (await ended('true', { sessionId, description })).taskId)
+    const { stdout } = await outlive('ls', '--session', sessionId)
+    for (const id of await Promise.all(ids)) expect(stdout).toMatch(new RegExp(`^${id} .* true$`, 'm'))
+  })
+
   test('shows all sessions of the store, and with --session only those', async () => {
     const { taskId } = await ended('true', { sessionId: 'elsewhere' })
     const { taskId: here } = await ended('true')

@@ -232,6 +232,27 @@ describe('the command finds', () => {
     expect(text).toContain(`\n640\n`)
   })
 
+  test('the environment as it stands also where a worker shares and changes it', async () => {
+    // P26
+    const node = await host(store)
+    const texts = await node.call(
+      async ({ tasks }, face) => {
+        const threads: typeof import('node:worker_threads') = require('node:worker_threads')
+        const { spawnOrder } = require(face) as { spawnOrder(command: string): { inherits: boolean } }
+        const before = spawnOrder('true').inherits
+        const change = "process.env.OUTLIVE_TEST_SHARED = 'by the worker'"
+        const worker = new threads.Worker(change, { eval: true, env: threads.SHARE_ENV })
+        await new Promise((resolve) => worker.on('exit', resolve))
+        const { taskId } = await tasks.wait(await tasks.spawn('echo "$OUTLIVE_TEST_SHARED"'))
+        // Native code reads the process's own block without the lock that Node has on it.
+        return [before, spawnOrder('true').inherits, tasks.output(taskId).text]
+      },
+      join(__dirname, '../../arguments.js'),
+    )
+    expect(texts).toEqual([true, false, 'by the worker\n'])
+    await node.kill()
+  })
+
   test('no descriptor beyond 0, 1 and 2, a session of its own, and no terminal', async () => {
     // P26
     const ready = readyFifo(store)
