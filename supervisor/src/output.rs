@@ -16,6 +16,7 @@ use crate::sys::files::{self, File};
 use crate::sys::{Errno, Result};
 
 const DROPPED: &CStr = names::DROPPED.as_c_str();
+const TASK: &CStr = names::TASK.as_c_str();
 /// Holes begin and end at whole blocks.
 const BLOCK: u64 = 4096;
 /// Faster than a command can write: so long will the room that is left last at least.
@@ -34,33 +35,46 @@ pub(crate) struct Output {
     stdout: Capture,
     /// Empty for ever when merged.
     stderr: Capture,
-    record: Option<File>,
-    /// What the file says; none while it is empty.
+    record: Record,
+    /// What the record says; none while it is empty.
     recorded: Option<Dropped>,
     told: bool,
     pause: u64,
     due: u64,
 }
 
+/// `dropped.json`.
+enum Record {
+    /// Nothing was dropped yet.
+    None,
+    File(File),
+    /// There was no inode for it, and its name is one more of `task.json`: readers take that for a record that says nothing, and go
+    /// by the hole itself.
+    NameOnly,
+}
+
 struct Capture {
     file: Option<i32>,
     size: u64,
+    on_disk: u64,
     dropped: Range,
 }
 
 impl Capture {
     fn new(file: Option<i32>) -> Capture {
-        Capture { file, size: 0, dropped: (0, 0) }
+        Capture { file, size: 0, on_disk: 0, dropped: (0, 0) }
     }
 
     /// Looks at the size; true when it has changed.
     fn measure(&mut self) -> bool {
-        let size = self.file.and_then(|file| files::stat(file).ok()).map_or(self.size, |stat| stat.size);
-        let changed = size != self.size;
-        self.size = size;
-        if size < self.dropped.1 {
-            // The command has truncated its own output, to nothing as a rule; what it has written since is all there.
-            self.dropped = (0, 0);
+        let Some(stat) = self.file.and_then(|file| files::stat(file).ok()) else { return false };
+        let changed = stat.size != self.size;
+        (self.size, self.on_disk) = (stat.size, stat.on_disk);
+        if self.size < self.dropped.1 {
+            // The command has truncated its own output: to nothing as a rule, and what it has written since is all there; or into the
+            // hole, and then no more is on the disk than was before it.
+            let is_in_hole = self.size > self.dropped.0 && self.on_disk <= self.dropped.0;
+            self.dropped = if is_in_hole { (self.dropped.0, self.size) } else { (0, 0) };
         }
         changed
     }
@@ -77,6 +91,12 @@ impl Capture {
         let head = (limit / 2).next_multiple_of(BLOCK);
         let end = self.size.saturating_sub(limit / 2) / BLOCK * BLOCK;
         (end > head.max(self.dropped.1)).then_some((head, end))
+    }
+
+    /// What was dropped, when somebody has written into it since: a writer with an offset of its own.
+    fn refilled(&self, limit: u64) -> Option<Range> {
+        let most = self.kept().saturating_add(slack(limit));
+        (self.dropped.0 < self.dropped.1 && self.on_disk > most).then_some(self.dropped)
     }
 }
 
@@ -100,7 +120,7 @@ impl Output {
             limit: limit.min(u64::MAX / 4),
             stdout: Capture::new(Some(fds::STDOUT)),
             stderr: Capture::new(if merged { None } else { Some(fds::STDERR) }),
-            record: None,
+            record: Record::None,
             recorded: None,
             told: true,
             pause: SHORTEST_NS,
@@ -188,13 +208,13 @@ impl Output {
         for stream in [fds::STDOUT, fds::STDERR] {
             let limit = self.limit;
             let capture = self.capture(stream);
-            let Some((head, end)) = capture.excess(limit) else { continue };
+            let Some((head, end)) = capture.excess(limit).or_else(|| capture.refilled(limit)) else { continue };
             let before = core::mem::replace(&mut capture.dropped, (head, end));
             let punched = self
                 .write_record()
                 .or_else(|errno| self.unless_empty(errno))
                 .and_then(|()| failpoint::pass("supervisor.before_punch"))
-                .and_then(|()| files::punch(stream, before.1.max(head), end));
+                .and_then(|()| files::punch(stream, head, end));
             if punched.is_err() {
                 self.capture(stream).dropped = before;
                 self.write_record()?;
@@ -208,7 +228,8 @@ impl Output {
     /// A disk can be full of just the bytes that are to go. While the record is empty readers go by the hole itself, so there
     /// it may be written when they are gone.
     fn unless_empty(&self, errno: Errno) -> Result<()> {
-        if is_shortage(errno) && self.record.is_some() && self.recorded.is_none() { Ok(()) } else { Err(errno) }
+        let is_empty = matches!(self.record, Record::File(_)) && self.recorded.is_none();
+        if is_shortage(errno) && is_empty { Ok(()) } else { Err(errno) }
     }
 
     /// What is dropped, if the file does not say so already. Without any there is no file.
@@ -217,18 +238,23 @@ impl Output {
         if dropped == self.recorded.unwrap_or_default() {
             return Ok(());
         }
-        if self.record.is_none() {
+        if let Record::None = self.record {
             failpoint::pass("supervisor.before_dropped_json")?;
             self.record = match File::create(fds::TASK_DIR, DROPPED) {
                 // The directory was removed, and with it whoever would read this.
                 Err(Errno::ENOENT) => return Ok(()),
-                made => Some(made?),
+                Err(Errno::ENOSPC | Errno::EDQUOT) => {
+                    files::link(fds::TASK_DIR, TASK, DROPPED)?;
+                    Record::NameOnly
+                }
+                made => Record::File(made?),
             };
             failpoint::pass("supervisor.before_dropped_json_content")?;
         }
-        let file = self.record.as_ref().ok_or(Errno::EIO)?;
-        files::write_at_start(file.number(), dropped.write(&mut [0; MAX_RECORD]))?;
-        self.recorded = Some(dropped);
+        if let Record::File(file) = &self.record {
+            files::write_at_start(file.number(), dropped.write(&mut [0; MAX_RECORD]))?;
+            self.recorded = Some(dropped);
+        }
         Ok(())
     }
 }

@@ -63,6 +63,8 @@ struct Ending {
     signal: u8,
     /// Every signal that was sent.
     sent: u64,
+    /// Of these, what has reached the leader.
+    reached: u64,
     /// The leader did something of its own with one of them, so what it does now is our doing.
     handled: bool,
     tree: Tree,
@@ -268,14 +270,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Ours only if a signal of ours did it: one that the leader was killed by, or one that it had an answer to.
+    /// Ours only if a signal of ours did it, and reached the leader: one that it was killed by, or one that it had an answer to.
     fn cause(&self, how: How) -> Cause {
         let (by_itself, signal) = match how {
             How::Code(_) => (Cause::Exit, 0),
             How::Signal(signal) => (Cause::Signal, process::bit(signal)),
         };
         match &self.ending {
-            Some(ending) if ending.handled || ending.sent & signal != 0 => ending.cause,
+            Some(ending) if ending.handled || ending.reached & signal != 0 => ending.cause,
             _ => by_itself,
         }
     }
@@ -310,8 +312,11 @@ impl<'a> Watch<'a> {
             return self.force(now);
         }
         if ending.sent & process::bit(signal) == 0 {
-            ending.handled |= self.stage == Stage::Running && ending.tree.leader_handles(signal);
             ending.sent |= process::bit(signal);
+            if self.stage == Stage::Running && process::may_signal(self.leader.pid) {
+                ending.reached |= process::bit(signal);
+                ending.handled |= ending.tree.leader_handles(signal);
+            }
             ending.signal = signal;
             ending.tree.start_over();
             ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
@@ -325,7 +330,9 @@ impl<'a> Watch<'a> {
         if let Some(ending) = &mut self.ending {
             ending.forced = true;
             ending.tell_at = NEVER;
-            ending.sent |= process::bit(SIGKILL);
+            if self.stage == Stage::Running && process::may_signal(self.leader.pid) {
+                ending.reached |= process::bit(SIGKILL);
+            }
             ending.force_at = now.saturating_add(KILL_AGAIN_NS);
             ignore(failpoint::pass("supervisor.before_force"));
             ending.tree.kill();
@@ -354,6 +361,7 @@ impl Ending {
             cause,
             signal: 0,
             sent: 0,
+            reached: 0,
             handled: false,
             tree: Tree::new(leader),
             tell_at: NEVER,

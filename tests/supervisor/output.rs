@@ -158,6 +158,41 @@ fn a_command_that_truncates_its_output_starts_over() {
 }
 
 #[test]
+fn what_is_written_into_the_hole_is_given_back_too() {
+    // O1
+    let fill = "dd if=/dev/zero of=/dev/stdout bs=1M seek=1 count=30 conv=notrunc 2>/dev/null";
+    let mut asked = Asked::new(format!("yes {LINE} | head -c 41943040; {fill}; echo x >ready; exec sleep 1000"));
+    asked.settings.max_output_bytes = 2 * MIB;
+    let mut task = asked.start();
+    task.line();
+    let path = task.directory.join(names::STDOUT.as_str());
+    eventually("the hole is a hole again", || fs::metadata(&path).expect("stdout").blocks() * 512 < 3 * MIB);
+    assert_eq!(fs::metadata(&path).expect("stdout").len(), 40 * MIB);
+    task.kill(libc::SIGTERM, 60_000);
+    task.gone();
+    check_content(&path, dropped(&task, "stdout"));
+}
+
+#[test]
+fn an_output_that_was_cut_off_in_its_hole_shows_no_zeroes() {
+    // O1
+    let mut asked = Asked::new(format!("yes {LINE} | head -c 8388608; echo x >ready; exec sleep 1000"));
+    asked.settings.max_output_bytes = MIB;
+    let mut task = asked.start();
+    task.line();
+    let path = task.directory.join(names::STDOUT.as_str());
+    let is_cut =
+        |task: &Task| task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1].as_u64() > Some(6 * MIB));
+    eventually("the middle is gone", || is_cut(&task));
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("stdout");
+    file.set_len(2 * MIB).expect("it is ours");
+    eventually("the record says so", || dropped(&task, "stdout") == (MIB / 2, 2 * MIB));
+    task.kill(libc::SIGTERM, 60_000);
+    task.gone();
+    check_content(&path, (MIB / 2, 2 * MIB));
+}
+
+#[test]
 fn a_silent_task_wakes_nobody() {
     // O1
     let mut asked = Asked::new("echo something; echo x >ready; exec sleep 300");

@@ -6,6 +6,7 @@ pub(super) mod number {
     pub(in crate::sys) const GETCWD: usize = 17;
     pub(in crate::sys) const FCNTL: usize = 25;
     pub(in crate::sys) const UNLINKAT: usize = 35;
+    pub(in crate::sys) const LINKAT: usize = 37;
     pub(in crate::sys) const FALLOCATE: usize = 47;
     pub(in crate::sys) const FCHDIR: usize = 50;
     pub(in crate::sys) const OPENAT: usize = 56;

@@ -126,27 +126,36 @@ pub(crate) fn start_writing(file: i32) -> Result<()> {
     plain(number::SYNC_FILE_RANGE, [number(file), 0, ALL, WRITE]).map(drop)
 }
 
+/// Gives a file of the directory a second name.
+pub(crate) fn link(directory: i32, path: &CStr, name: &CStr) -> Result<()> {
+    let arguments = [number(directory), path.as_ptr() as usize, number(directory), name.as_ptr() as usize, 0, 0];
+    // SAFETY: the kernel reads both paths up to their NULs.
+    unsafe { call(number::LINKAT, arguments) }.map(drop)
+}
+
 /// Removes a name.
 pub(crate) fn unlink(directory: i32, path: &CStr) -> Result<()> {
     // SAFETY: the kernel reads the path up to its NUL.
     unsafe { call(number::UNLINKAT, [number(directory), path.as_ptr() as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
-/// What tells one file from another, and its size.
+/// What tells one file from another, its size, and the bytes of disk that it takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) size: u64,
+    pub(crate) on_disk: u64,
 }
 
 /// Measures an open file.
 pub(crate) fn stat(file: i32) -> Result<Stat> {
-    // `struct stat` is 144 bytes here and 128 on ARM; these three numbers stand at the same place in both.
+    const BLOCK: u64 = 512;
+    // `struct stat` is 144 bytes here and 128 on ARM; these four numbers stand at the same place in both.
     let mut numbers = [0u64; 18];
     // SAFETY: the kernel writes one `struct stat`, for which there is room.
     unsafe { call(number::FSTAT, [number(file), numbers.as_mut_ptr() as usize, 0, 0, 0, 0]) }?;
-    Ok(Stat { device: numbers[0], inode: numbers[1], size: numbers[6] })
+    Ok(Stat { device: numbers[0], inode: numbers[1], size: numbers[6], on_disk: numbers[8].saturating_mul(BLOCK) })
 }
 
 /// Gives a range of the file back to the disk. It reads as zeroes afterwards and the size stays.

@@ -16,7 +16,7 @@ const MEGABYTE = 1 << 20
 /** `test.each` over those disks that can be mounted here; says which tests are skipped for the others. */
 export function testOn<Kind extends DiskKind>(store: TemporaryStore, wanted: Kind[], tests: string) {
   const kinds = wanted.filter((kind) => {
-    const probe = join(store.dir, `probe-${kind}`)
+    const probe = join(store.dir, `probe-${kind}-${tests}`)
     const mounted = tryToMount(probe, kind, { megabytes: 8, inodes: 200 })
     if (mounted) execFileSync('umount', [probe])
     else
