@@ -5,10 +5,17 @@ const { cargo, jest } = require('./tests.js')
 
 module.exports = [
   {
+    promise: 'O1: what is written into the hole goes too',
+    file: 'supervisor/src/output.rs',
+    find: '.or_else(|| capture.refilled(limit))',
+    replace: '.or_else(|| capture.refilled(limit).filter(|_| false))',
+    test: cargo('--test', 'supervisor', 'written_into_the_hole'),
+  },
+  {
     promise: 'O1: output stays within its limit',
     file: 'supervisor/src/output.rs',
-    find: '.and_then(|()| files::punch(stream, before.1.max(head), end));',
-    replace: '.map(|()| drop((stream, before.1.max(head), end)));',
+    find: '.and_then(|()| files::punch(stream, head, end));',
+    replace: '.map(|()| drop((stream, head, end)));',
     test: cargo('--test', 'supervisor', 'endless_output_stays_bounded'),
   },
   {

@@ -67,9 +67,16 @@ module.exports = [
     alsoTest: jest('ending', 'descendants'),
   },
   {
+    promise: 'P9: what no signal has reached was ended by none',
+    file: 'supervisor/src/sys/process.rs',
+    find: '!= Err(Errno::EPERM)',
+    replace: '!= Err(Errno::E2BIG)',
+    test: jest('outofreach', ''),
+  },
+  {
     promise: 'P9: a kill that comes too late changes no end',
     file: 'supervisor/src/watch.rs',
-    find: 'Some(ending) if ending.handled || ending.sent & signal != 0 => ending.cause',
+    find: 'Some(ending) if ending.handled || ending.reached & signal != 0 => ending.cause',
     replace: 'Some(ending) => ending.cause',
     test: cargo('--test', 'supervisor', 'a_signal_that_does_nothing_to_the_leader_is_not_its_end'),
   },
