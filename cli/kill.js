@@ -5,9 +5,8 @@ const { find } = require('./find.js')
 const { complain, paintStatus, say, sayJson } = require('./terminal.js')
 
 async function run(tasks, { sessions, signal, graceMs, json }, typed) {
-  const taskId = find(tasks, sessions, typed)
-  const before = tasks.status(taskId, { previewBytes: 0 })
-  const task = await tasks.kill(taskId, { signal, graceMs })
+  const before = find(tasks, sessions, typed)
+  const task = await tasks.kill(before.taskId, { signal, graceMs })
   if (before.finishedAt !== null) complain(`the task had ended before${leftBehind(before)}`)
   if (json) return sayJson(task)
   const outcome = task.signal ?? (task.exitCode === null ? '' : `exit code ${task.exitCode}`)

@@ -16,8 +16,7 @@ const PAGE_BYTES = 1024 * 1024
 const NEWLINE = 10
 
 async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
-  const taskId = find(tasks, sessions, typed)
-  const { stderrPath, stdoutPath } = tasks.status(taskId, { previewBytes: 0 })
+  const { taskId, stderrPath, stdoutPath } = find(tasks, sessions, typed)
   // A merged task has one file, which is its stdout.
   const files = { stdout: stdoutPath, ...(stderrPath === null ? {} : { stderr: stderrPath }) }
   const streams = Object.keys(files).filter((name) => stream === undefined || name === stream)
@@ -49,7 +48,7 @@ async function followed(tasks, taskId, readers, lines) {
 
 function ring(path, { readOn }, failed) {
   try {
-    return watch(path, () => readOn().catch(failed))
+    return watch(path, () => readOn().catch(failed)).on('error', failed)
   } catch (error) {
     // The kernel's limit of watches, or a file system without them.
     complain(`cannot watch ${path} (${error.message}); what it gets comes when the task ends`)

@@ -5,7 +5,9 @@ const { find } = require('./find.js')
 const { bytes, duration, harmless, moment, onOneLine, paint, paintStatus, say, sayJson } = require('./terminal.js')
 
 function run(tasks, { sessions, json }, typed) {
-  const task = tasks.status(find(tasks, sessions, typed))
+  const { taskId } = find(tasks, sessions, typed)
+  // Removed since, it is not found a second time.
+  const task = tasks.status(taskId) ?? find(tasks, sessions, typed)
   if (json) return sayJson(task)
   const facts = factsOf(task).filter(([, value]) => value !== null && value !== undefined)
   const width = Math.max(...facts.map(([name]) => name.length))

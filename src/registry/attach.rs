@@ -11,6 +11,8 @@ use crate::platform::errno;
 use crate::store::{self, Loaded};
 use crate::task::{Effect, SessionId, TaskId};
 
+const STARTS_UNTIL_A_LOOK: u32 = 256;
+
 impl Registry {
     /// Attaches the session that a call names, or finds what is new in all that are attached. Returns which those are.
     pub(super) fn attach(&self, session: Option<SessionId>) -> Result<Vec<SessionId>> {
@@ -84,6 +86,16 @@ impl Keeper {
             self.deliver(ear, session);
         }
         Ok(())
+    }
+
+    /// Now and then, for a host that starts tasks and asks for nothing: what others have removed would stay in its memory for good.
+    pub(super) fn forget_removed(&mut self, ear: &mut Ear, started: &TaskId) {
+        self.starts = self.starts.wrapping_add(1);
+        if self.starts.is_multiple_of(STARTS_UNTIL_A_LOOK) {
+            let session = self.shared.lock().find(started, None).map(|entry| entry.asked.session.clone());
+            // The next look may do.
+            session.iter().for_each(|session| drop(self.rescan(ear, session)));
+        }
     }
 
     /// Takes a task that a call names from disk into the ledger, and attaches its session.

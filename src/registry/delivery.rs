@@ -207,8 +207,9 @@ impl Registry {
         let accepted = self.shared.accept(&entry);
         // Also when the disk refuses: this host has told it, and shall not hold it for ever.
         self.shared.lock().apply(task, Event::Accepted);
-        self.settled(&entry)?;
-        accepted.map(drop)
+        let settled = self.settled(&entry);
+        // That it could not be recorded is the greater news.
+        accepted.and(settled)
     }
 
     /// A callback has failed on a completion: it is tried again later, by this host or, once this registry is closed, by the

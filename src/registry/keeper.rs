@@ -95,6 +95,8 @@ pub(super) struct Keeper {
     /// Supervisors that this process started, until they are reaped.
     pub(super) children: HashMap<TaskId, process::Child>,
     pub(super) spawning: HashMap<TaskId, Spawning>,
+    /// How many tasks were started; it may go round.
+    pub(super) starts: u32,
     pub(super) waiters: Vec<Waiter>,
     pub(super) bells: HashMap<SessionId, (Token, OwnerBell)>,
     /// Sessions that a timer is set for.
@@ -116,6 +118,7 @@ impl Keeper {
             watches: HashMap::new(),
             children: HashMap::new(),
             spawning: HashMap::new(),
+            starts: 0,
             waiters: Vec::new(),
             bells: HashMap::new(),
             listening_again: HashSet::new(),
@@ -144,10 +147,16 @@ impl Keeper {
             return if store::is_removed(&entry.dir) { self.announce_past(ear, id) } else { self.reject_spawn(ear, id) };
         }
         let is_lost = matches!(news[..], [Event::SupervisorGone(_)]);
-        if is_lost && entry.task.state == State::Starting && store::is_answered_for(&entry.dir) {
-            // The host that wanted to start it could not, and its caller knows, or will unless that host is killed too.
-            self.forget(ear, id);
-            return self.listen_again_later(ear, &entry.asked.session);
+        if is_lost && entry.task.state == State::Starting {
+            match store::is_answered_for(&entry.dir) {
+                Err(_) => return self.look_again_later(ear, id, hung_up),
+                // The host that wanted to start it could not, and its caller knows, or will unless that host is killed too.
+                Ok(true) => {
+                    self.forget(ear, id);
+                    return self.listen_again_later(ear, &entry.asked.session);
+                }
+                Ok(false) => {}
+            }
         }
         for event in news {
             let effects = self.shared.lock().apply(id, event);

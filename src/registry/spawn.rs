@@ -138,6 +138,7 @@ impl Keeper {
         match launched {
             Ok((task, promise)) => {
                 self.spawning.insert(task.clone(), Spawning { request, promise });
+                self.forget_removed(ear, &task);
                 if !self.children.contains_key(&task) {
                     // Refused by the system, which is its end. Where there is no supervisor nobody rings.
                     self.refresh(ear, &task, false);
@@ -226,6 +227,8 @@ impl Keeper {
     pub(super) fn forget(&mut self, ear: &mut Ear, task: &TaskId) {
         self.shared.lock().remove(task);
         self.turn_away_waiters(ear, task);
+        // Its hang-up is not heard any more: it is reaped when the next one starts.
+        drop(self.children.remove(task));
         self.watches.retain(|_, watch| match watch {
             Watch::Events { task: of, events } if of == task => {
                 ear.unwatch(events);

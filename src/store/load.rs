@@ -103,7 +103,7 @@ fn replay(
         seen = look(dir, this_boot)?;
     }
     let is_over = seen.ended.is_some();
-    if !lives && !is_over && seen.started.is_none() && is_answered_for(dir) {
+    if !lives && !is_over && seen.started.is_none() && is_answered_for(dir)? {
         return Ok(None);
     }
     effects.extend(seen.started.into_iter().flat_map(|run| task.on(Event::Started(run))));

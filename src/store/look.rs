@@ -55,11 +55,12 @@ pub fn is_inhabited(dir: &TaskDir) -> io::Result<bool> {
 }
 
 /// Whether a task whose supervisor is gone and whose command never ran is for the host to answer for that wanted to start it. It
-/// lives, and its caller is not told yet, or it has told its caller and taken the task away.
-pub fn is_answered_for(dir: &TaskDir) -> bool {
-    let Ok((task, _)) = files::open_to_read(&dir.task()) else { return true };
+/// lives, and its caller is not told yet, or it has told its caller and taken the task away. An error when the system has no room left
+/// to find out.
+pub fn is_answered_for(dir: &TaskDir) -> io::Result<bool> {
+    let Some((task, _)) = errno::unless_exhausted(files::open_to_read(&dir.task()))? else { return Ok(true) };
     // Looked at after the lock: a host takes its task away before it lets go.
-    !lock::is_free(&task).unwrap_or(true) || !dir.task().exists()
+    Ok(!lock::is_free(&task).unwrap_or(true) || !dir.task().exists())
 }
 
 /// Whether the command may have run. A torn `started.json` says so too: a power cut can take what stood in it.

@@ -246,6 +246,20 @@ test('a duration is of the clock that nobody sets, whatever the dates say', asyn
   expect(tasks.status(id)).toMatchObject({ durationMs, startedAt, finishedAt: startedAt - hour, exitCode: 0 })
 })
 
+test('a host that only starts tasks forgets what another one has removed', async () => {
+  // R6
+  const sessionId = 'only starts'
+  const first = store.registry({ maxRunning: 300 })
+  const past = await finished(first, sessionId)
+  const other = store.registry()
+  await other.replay(sessionId)
+  expect(await other.cleanup(everything)).toBe(1)
+  expect(store.taskDir(past)).toBeUndefined()
+  // It does not look after each of them.
+  await Promise.all(Array.from({ length: 256 }, () => first.spawn('true', { sessionId, notify: false })))
+  expect(first.status(past, { sessionId })).toBeNull()
+})
+
 test('a clock that was set forward since takes nothing away that ended a moment ago', async () => {
   // R12
   const sessionId = 'forward'
