@@ -94,4 +94,15 @@ function warn({ warned }, kind, message, error) {
   }
 }
 
-module.exports = { failure, fromAnswer, fromThrown, closedError, blame, aborted, warn }
+const AFTER_FAILURE = {
+  givenBack: ', which is pending again',
+  givenUp: ' five times: it is left to drain',
+  notHeld: ', which it had accepted or given back itself',
+}
+
+/** The same of one that failed on a completion; `outcome`: what becomes of that, in native code's word. */
+function warnOfFailure(subscriber, taskId, outcome, error) {
+  warn(subscriber, outcome, `the callback of onCompletion failed on ${taskId}${AFTER_FAILURE[outcome]}`, error)
+}
+
+module.exports = { failure, fromAnswer, fromThrown, closedError, blame, aborted, warn, warnOfFailure }

@@ -6,16 +6,15 @@
 // Native code says only "something changed" (`wake`), and the face pulls (`take`): however many tasks end at once, the
 // event loop is entered once.
 
-const { AsyncResource } = require('node:async_hooks')
 const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate, setTimeout } = require('node:timers')
 const { onAbort } = require('./abort.js')
 const checked = require('./arguments.js')
 const { atEndOfTestEnvironment, outOfSight } = require('./environment.js')
-const { aborted, blame, closedError, failure, fromAnswer, fromThrown, warn } = require('./errors.js')
+const { aborted, blame, closedError, failure, fromAnswer, fromThrown, warn, warnOfFailure } = require('./errors.js')
 const native = require('./native.js')
-const { Subscription, disposable } = require('./subscription.js')
+const { Subscription, disposable, subscriber } = require('./subscription.js')
 
 const { read, schemas } = checked
 
@@ -24,13 +23,6 @@ const SLICE_MS = 2
 
 /** How long after `detach` a callback that is still at work keeps other hosts from telling its session anything. */
 const HOLD_MS = 10_000
-
-/** What becomes of a completion on which a callback has failed, by the word of native code. */
-const AFTER_FAILURE = {
-  givenBack: ', which is pending again',
-  givenUp: ' five times: it is left to drain',
-  notHeld: ', which it had accepted or given back itself',
-}
 
 // Registries with a promise pending or a subscription open. Others may be collected when their owner drops them: `wake`
 // itself holds its registry weakly.
@@ -126,9 +118,7 @@ class TaskRegistry {
     checked.callback(callback)
     const { sessionId = null, ack = 'auto' } = read('onCompletion', options, schemas.onCompletion)
     const id = this.#call((addon) => addon.subscribe(sessionId))
-    // Who subscribes for a project, a tenant or a trace is called in its context, whoever has opened the registry.
-    const bound = outOfSight(() => AsyncResource.bind(callback))
-    this.#subscriptions.set(id, { callback: bound, auto: ack === 'auto', refd: false, warned: new Set() })
+    this.#subscriptions.set(id, subscriber(callback, ack))
     inUse.add(this)
     return new Subscription(
       () => this.#unsubscribe(id),
@@ -349,11 +339,11 @@ class TaskRegistry {
     if (!this.#addon.begin(taskId, lease, entry.auto)) return
     const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId))
     const failed = (error) => {
-      let outcome = AFTER_FAILURE.givenBack
+      let outcome = 'givenBack'
       this.#settle(entry, taskId, (addon) => {
-        outcome = AFTER_FAILURE[addon.refuse(taskId, lease)]
+        outcome = addon.refuse(taskId, lease)
       })
-      warn(entry, outcome, `the callback of onCompletion failed on ${taskId}${outcome}`, error)
+      warnOfFailure(entry, taskId, outcome, error)
     }
     try {
       const { callback } = entry

@@ -1,5 +1,8 @@
 'use strict'
-// The handle on a subscription, and what makes handles work with `using`.
+// A subscription: its handle, what a registry keeps of it, and what makes handles work with `using`.
+
+const { AsyncResource } = require('node:async_hooks')
+const { outOfSight } = require('./environment.js')
 
 /** What `onCompletion` returns. */
 class Subscription {
@@ -25,6 +28,12 @@ class Subscription {
   }
 }
 
+/** What a registry keeps of one. Who subscribes for a project or a trace is called in its context, whoever opened the registry. */
+function subscriber(callback, ack) {
+  const bound = outOfSight(() => AsyncResource.bind(callback))
+  return { callback: bound, auto: ack === 'auto', refd: false, warned: new Set() }
+}
+
 /** Makes a method the one that `using` calls. Node 18 before 18.18 has no such symbol. */
 function disposable(kind, method) {
   if (Symbol.dispose === undefined) return
@@ -34,4 +43,4 @@ function disposable(kind, method) {
 
 disposable(Subscription, 'close')
 
-module.exports = { Subscription, disposable }
+module.exports = { Subscription, disposable, subscriber }
