@@ -18,6 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let supported = env::var("CARGO_CFG_TARGET_OS")? == "linux"
         && matches!(env::var("CARGO_CFG_TARGET_ARCH")?.as_str(), "x86_64" | "aarch64");
+    if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
+        // A worker's end unloads what only it has loaded, and one of our threads may still wait for a file system that does not answer.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
     let executable = if supported { build_supervisor(&out)? } else { out.join("no-supervisor") };
     if !supported {
         fs::write(&executable, [])?;

@@ -18,6 +18,7 @@ pub const VARIABLE: &str = "OUTLIVE_FAILPOINTS";
 
 /// All points, in the order of a task's life on either side.
 pub const POINTS: &[&str] = &[
+    "host.before_cwd",
     "host.before_session_directory",
     "host.before_owner",
     "host.before_session_draft",

@@ -37,11 +37,11 @@ pub trait Handler: Send + 'static {
     type Timer: Send + 'static;
 
     /// Somebody asked.
-    fn on_job(&mut self, ear: &mut Ear<Self::Timer>, job: Self::Job);
+    fn on_job(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, job: Self::Job);
     /// A watched FIFO was written to, or its last writer is gone.
-    fn on_ready(&mut self, ear: &mut Ear<Self::Timer>, token: Token, hung_up: bool);
+    fn on_ready(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, token: Token, hung_up: bool);
     /// A timer's time has come.
-    fn on_due(&mut self, ear: &mut Ear<Self::Timer>, timer: Self::Timer);
+    fn on_due(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, timer: Self::Timer);
     /// Nothing more will be called.
     fn on_stop(&mut self);
     /// One of the above panicked; whoever waits for its answer has to hear of it.
@@ -49,13 +49,19 @@ pub trait Handler: Send + 'static {
 }
 
 /// What a handler may ask of its reactor.
-pub struct Ear<T> {
+pub struct Ear<J, T> {
     poll: Poll,
     timers: Timers<T>,
     next_token: Token,
+    mailbox: Mailbox<J>,
 }
 
-impl<T> Ear<T> {
+impl<J, T> Ear<J, T> {
+    /// For a thread that a handler starts, to say what has come of it.
+    pub fn mailbox(&self) -> Mailbox<J> {
+        self.mailbox.clone()
+    }
+
     /// Watches a FIFO's reading end.
     pub fn watch(&mut self, file: &File) -> io::Result<Token> {
         let token = self.next_token;
@@ -83,8 +89,17 @@ impl<T> Ear<T> {
 /// The other threads' hold on a reactor. Dropping it stops the reactor behind the job that it is at, and waits for that;
 /// jobs that wait are dropped.
 pub struct Reactor<J> {
-    queue: Arc<Queue<J>>,
+    mailbox: Mailbox<J>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Where jobs for a reactor are left. It keeps no reactor alive.
+pub struct Mailbox<J>(Arc<Queue<J>>);
+
+impl<J> Clone for Mailbox<J> {
+    fn clone(&self) -> Mailbox<J> {
+        Mailbox(Arc::clone(&self.0))
+    }
 }
 
 struct Queue<J> {
@@ -117,17 +132,24 @@ impl<J: Send + 'static> Reactor<J> {
     pub fn start<H: Handler<Job = J>>(handler: H) -> io::Result<Reactor<J>> {
         let (poll, waker) = Poll::new()?;
         let jobs = Mutex::new(Jobs { high: VecDeque::new(), low: VecDeque::new(), stopping: false });
-        let queue = Arc::new(Queue { jobs, waker });
-        let ear = Ear { poll, timers: Timers::new(), next_token: 0 };
-        let taken = Arc::clone(&queue);
-        let thread = thread::Builder::new().name("outlive".to_owned()).spawn(move || run(ear, handler, &taken))?;
-        Ok(Reactor { queue, thread: Some(thread) })
+        let mailbox = Mailbox(Arc::new(Queue { jobs, waker }));
+        let ear = Ear { poll, timers: Timers::new(), next_token: 0, mailbox: mailbox.clone() };
+        let thread = thread::Builder::new().name("outlive".to_owned()).spawn(move || run(ear, handler))?;
+        Ok(Reactor { mailbox, thread: Some(thread) })
     }
 
     /// Queues a job; gives it back when the reactor has been stopped.
     pub fn send(&self, priority: Priority, job: J) -> Result<(), J> {
+        self.mailbox.send(priority, job)
+    }
+}
+
+impl<J> Mailbox<J> {
+    /// Queues a job; gives it back when the reactor has been stopped.
+    pub fn send(&self, priority: Priority, job: J) -> Result<(), J> {
+        let queue = &self.0;
         let was_empty = {
-            let mut jobs = self.queue.lock();
+            let mut jobs = queue.lock();
             if jobs.stopping {
                 return Err(job);
             }
@@ -136,7 +158,7 @@ impl<J: Send + 'static> Reactor<J> {
         };
         // Behind another job the wake-up is already on its way.
         if was_empty {
-            self.queue.waker.wake();
+            queue.waker.wake();
         }
         Ok(())
     }
@@ -144,8 +166,9 @@ impl<J: Send + 'static> Reactor<J> {
 
 impl<J> Drop for Reactor<J> {
     fn drop(&mut self) {
-        self.queue.lock().stopping = true;
-        self.queue.waker.wake();
+        let Mailbox(queue) = &self.mailbox;
+        queue.lock().stopping = true;
+        queue.waker.wake();
         if let Some(thread) = self.thread.take() {
             // The thread catches its panics, so there is nothing to hear of here.
             drop(thread.join());
@@ -179,14 +202,15 @@ impl<J> Queue<J> {
 
 struct Stopped;
 
-fn run<H: Handler>(mut ear: Ear<H::Timer>, mut handler: H, queue: &Queue<H::Job>) {
+fn run<H: Handler>(mut ear: Ear<H::Job, H::Timer>, mut handler: H) {
     scheduling::give_way();
-    while let Ok(()) = turn(&mut ear, &mut handler, queue) {}
+    let Mailbox(queue) = ear.mailbox();
+    while let Ok(()) = turn(&mut ear, &mut handler, &queue) {}
     guarded(&mut handler, Handler::on_stop);
 }
 
 /// What is due, what has happened, and one job that takes long; in between all those that somebody may stand still for.
-fn turn<H: Handler>(ear: &mut Ear<H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
+fn turn<H: Handler>(ear: &mut Ear<H::Job, H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
     run_urgent(ear, handler, queue)?;
     // One that a timer sets in its turn comes behind jobs and events.
     let now = Instant::now();
@@ -210,7 +234,7 @@ fn turn<H: Handler>(ear: &mut Ear<H::Timer>, handler: &mut H, queue: &Queue<H::J
     Ok(())
 }
 
-fn run_urgent<H: Handler>(ear: &mut Ear<H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
+fn run_urgent<H: Handler>(ear: &mut Ear<H::Job, H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
     while let Some(job) = queue.next(Priority::High)? {
         guarded(handler, |handler| handler.on_job(ear, job));
     }
@@ -241,7 +265,7 @@ mod tests {
         type Job = &'static str;
         type Timer = &'static str;
 
-        fn on_job(&mut self, ear: &mut Ear<&'static str>, job: &'static str) {
+        fn on_job(&mut self, ear: &mut Ear<&'static str, &'static str>, job: &'static str) {
             self.done.send(job).unwrap();
             if job == "stand still" {
                 ear.after(Duration::ZERO, "timer");
@@ -249,9 +273,9 @@ mod tests {
             }
         }
 
-        fn on_ready(&mut self, _: &mut Ear<&'static str>, _: Token, _: bool) {}
+        fn on_ready(&mut self, _: &mut Ear<&'static str, &'static str>, _: Token, _: bool) {}
 
-        fn on_due(&mut self, _: &mut Ear<&'static str>, timer: &'static str) {
+        fn on_due(&mut self, _: &mut Ear<&'static str, &'static str>, timer: &'static str) {
             self.done.send(timer).unwrap();
         }
 

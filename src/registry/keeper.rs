@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::cleanup::Cleaning;
+use super::cwd::{Directories, Opened};
 use super::spawn::{Spawn, Spawning};
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
@@ -29,11 +31,12 @@ pub(super) const SLICE: Duration = Duration::from_millis(2);
 /// When to go on with a sweep that finds new processes all the time.
 const SWEEP_FURTHER_AFTER: Duration = Duration::from_millis(200);
 
-pub(super) type Ear = reactor::Ear<Timer>;
+pub(super) type Ear = reactor::Ear<Job, Timer>;
 
 /// What callers ask of the reactor's thread.
 pub(super) enum Job {
     Spawn(Box<Spawn>),
+    Opened { path: PathBuf, opened: Result<Opened> },
     Kill { request: Request, task: String, session: Option<SessionId>, signal: u8, grace_ms: Option<u64> },
     Wait { request: Request, task: String, session: Option<SessionId>, timeout: Option<Duration> },
     Cancel { request: Request },
@@ -52,7 +55,7 @@ impl Job {
     /// A spawn makes a directory and a process. A `shutdown` ends what was spawned before it, so it stays behind.
     pub(super) fn priority(&self) -> Priority {
         match self {
-            Job::Spawn(_) | Job::Shutdown { .. } => Priority::Low,
+            Job::Spawn(_) | Job::Opened { .. } | Job::Shutdown { .. } => Priority::Low,
             _ => Priority::High,
         }
     }
@@ -94,7 +97,10 @@ pub(super) struct Keeper {
     pub(super) watches: HashMap<Token, Watch>,
     /// Supervisors that this process started, until they are reaped.
     pub(super) children: HashMap<TaskId, process::Child>,
+    pub(super) directories: Directories,
     pub(super) spawning: HashMap<TaskId, Spawning>,
+    /// Nothing is started any more.
+    pub(super) is_shutting_down: bool,
     /// How many tasks were started; it may go round.
     pub(super) starts: u32,
     pub(super) waiters: Vec<Waiter>,
@@ -108,7 +114,7 @@ pub(super) struct Keeper {
     /// Task directories that could not be read; a later release may. Each once, however often it is asked for.
     pub(super) unreadable: HashMap<SessionId, BTreeSet<String>>,
     /// The request that is being worked on, for whom a panic must not be silence.
-    current: Option<Request>,
+    pub(super) current: Option<Request>,
 }
 
 impl Keeper {
@@ -117,7 +123,9 @@ impl Keeper {
             shared,
             watches: HashMap::new(),
             children: HashMap::new(),
+            directories: Directories::default(),
             spawning: HashMap::new(),
+            is_shutting_down: false,
             starts: 0,
             waiters: Vec::new(),
             bells: HashMap::new(),
@@ -253,6 +261,7 @@ impl Keeper {
     fn run(&mut self, ear: &mut Ear, job: Job) {
         match job {
             Job::Spawn(spawn) => self.spawn(ear, *spawn),
+            Job::Opened { path, opened } => self.on_opened(ear, path, opened),
             Job::Kill { request, task, session, signal, grace_ms } => {
                 self.kill(ear, request, &task, session, signal, grace_ms);
             }

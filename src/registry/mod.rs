@@ -6,6 +6,7 @@
 
 mod attach;
 mod cleanup;
+mod cwd;
 mod delivery;
 mod keeper;
 mod kill;

@@ -18,6 +18,7 @@ impl Registry {
 
 impl Keeper {
     pub(super) fn shutdown(&mut self, ear: &mut Ear, request: Request, grace_ms: Option<u64>) {
+        self.is_shutting_down = true;
         let open: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
         if open.is_empty() {
             return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));

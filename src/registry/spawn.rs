@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,10 +31,10 @@ struct SpawnOrder {
 /// Everything that a task can be asked to be. The face has filled in the defaults.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SpawnOptions {
+pub(super) struct SpawnOptions {
     command: String,
     session_id: String,
-    cwd: PathBuf,
+    pub(super) cwd: PathBuf,
     /// What the command inherits instead of the host's environment block.
     inherited: Option<BTreeMap<String, String>>,
     /// Laid over what is inherited; `None` takes a name away.
@@ -65,6 +66,22 @@ pub(super) struct Spawn {
     pub(super) request: Request,
     order: SpawnOrder,
     place: Place,
+}
+
+/// A spawn on the reactor's thread.
+pub(super) struct Asking {
+    pub(super) request: Request,
+    pub(super) options: SpawnOptions,
+    /// Of both clocks: tasks are listed in this order, whatever their directories lie on.
+    asked_at: Moment,
+    block: Block,
+    place: Place,
+}
+
+#[derive(Clone, Copy)]
+struct Moment {
+    unix_ms: u64,
+    monotonic_ns: u64,
 }
 
 /// A caller who waits for the start of a task.
@@ -130,8 +147,15 @@ impl Registry {
 
 impl Keeper {
     pub(super) fn spawn(&mut self, ear: &mut Ear, spawn: Spawn) {
-        let Spawn { request, order, place } = spawn;
-        let launched = self.make(ear, order).and_then(|made| {
+        let Spawn { request, order: SpawnOrder { options, block }, place } = spawn;
+        let options: SpawnOptions = serde_json::from_str(&options).expect("the face sends what we read");
+        let asked_at = Moment { unix_ms: clock::unix_ms(), monotonic_ns: clock::monotonic_ns() };
+        self.open_cwd(ear, Asking { request, options, asked_at, block, place });
+    }
+
+    pub(super) fn spawn_in(&mut self, ear: &mut Ear, asking: Asking, cwd: Result<File>) {
+        let Asking { request, options, asked_at, block, place } = asking;
+        let launched = cwd.and_then(|cwd| self.make(ear, options, asked_at, &block, cwd)).and_then(|made| {
             place.fill(made.entry.clone());
             self.launch(ear, made)
         });
@@ -149,10 +173,9 @@ impl Keeper {
     }
 
     /// The task with its directory, listened to, and its supervisor not yet running.
-    fn make(&mut self, ear: &mut Ear, SpawnOrder { options, block }: SpawnOrder) -> Result<Made> {
-        let options: SpawnOptions = serde_json::from_str(&options).expect("the face sends what we read");
+    fn make(&mut self, ear: &mut Ear, options: SpawnOptions, asked_at: Moment, block: &Block, cwd: File) -> Result<Made> {
         let (inherited, overrides) = (options.inherited.unwrap_or_default(), options.env.unwrap_or_default());
-        let mut variables = variables(&block, &inherited, &overrides);
+        let mut variables = variables(block, &inherited, &overrides);
         let session = SessionId::new(&options.session_id);
         if !self.shared.lock().attached.contains(&session) {
             self.attach(ear, &session)?;
@@ -160,10 +183,9 @@ impl Keeper {
         let search_path = variables.get(OsStr::new("PATH")).copied().unwrap_or_default();
         let shell = shell::resolve(options.shell.as_deref(), search_path)?;
         let ledger = || self.shared.lock();
-        let (task, created) =
-            store::create(&self.shared.store, &session, options.stderr, &options.command, &options.cwd, || {
-                new_id(|id| ledger().knows(id))
-            })?;
+        let (task, created) = store::create(&self.shared.store, &session, options.stderr, &options.command, cwd, || {
+            new_id(|id| ledger().knows(id))
+        })?;
         variables.insert(OsStr::new(names::TASK_ID_VARIABLE), OsStr::new(task.as_str()));
         // As it was asked for; shells would otherwise resolve its links.
         variables.insert(OsStr::new("PWD"), options.cwd.as_os_str());
@@ -183,8 +205,8 @@ impl Keeper {
             notify: options.notify,
             description: options.description,
             metadata: options.metadata,
-            created_at: clock::unix_ms(),
-            created_monotonic_ns: clock::monotonic_ns(),
+            created_at: asked_at.unix_ms,
+            created_monotonic_ns: asked_at.monotonic_ns,
         });
         let dir = created.dir().clone();
         self.watch_events(ear, &task, &dir)?;
@@ -248,8 +270,9 @@ impl Keeper {
 
     /// Before this host has looked, the command has run, and another host has told its end and removed it.
     pub(super) fn announce_past(&mut self, ear: &mut Ear, id: &TaskId) {
-        self.announce_start(id);
+        // In this order: whoever is answered may ask for it in the next moment.
         self.forget(ear, id);
+        self.announce_start(id);
     }
 
     /// The supervisor was gone before the command ran: then there was no task.
@@ -261,8 +284,8 @@ impl Keeper {
         entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));
         let what = "its supervisor ended before it could start the command";
         let source = ErrorKind::BrokenPipe.into();
-        self.shared.outbox.fail(request, &Error::SpawnFailed { task: id.clone(), what, source });
         self.forget(ear, id);
+        self.shared.outbox.fail(request, &Error::SpawnFailed { task: id.clone(), what, source });
     }
 }
 

@@ -61,22 +61,28 @@ pub struct Created {
     kept: bool,
 }
 
+/// Opens the directory that a command is to be started in. It is anybody's, and may be on a file system that does not answer.
+pub fn open_cwd(cwd: &Path) -> Result<File> {
+    // A file is no directory before it is one that may not be entered.
+    let opened = failpoint::pass("host.before_cwd")
+        .and_then(|()| files::open_directory(cwd))
+        .and_then(|opened| files::may_execute(cwd).map(|()| opened));
+    opened.map_err(|source| {
+        // For want of descriptors nothing is known of the directory.
+        let is_known = !errno::is_exhaustion(&source);
+        if is_known { Error::CwdNotFound { path: cwd.to_owned(), source } } else { Error::storage("open", cwd)(source) }
+    })
+}
+
 /// Makes the directory of a new task, with an id that neither the disk nor `is_known` has.
 pub fn create(
     store: &Store,
     session: &SessionId,
     stderr: StderrMode,
     command: &str,
-    cwd: &Path,
+    cwd: File,
     mut new_id: impl FnMut() -> Result<TaskId>,
 ) -> Result<(TaskId, Created)> {
-    // A file is no directory before it is one that may not be entered.
-    let opened = files::open_directory(cwd).and_then(|opened| files::may_execute(cwd).map(|()| opened));
-    let cwd = opened.map_err(|source| {
-        // For want of descriptors nothing is known of the directory.
-        let is_known = !errno::is_exhaustion(&source);
-        if is_known { Error::CwdNotFound { path: cwd.to_owned(), source } } else { Error::storage("open", cwd)(source) }
-    })?;
     session::make(store, session)?;
     let (task, dir) = loop {
         let task = new_id()?;
@@ -225,7 +231,8 @@ mod tests {
         let with_ids = |ids: &[u64]| {
             let mut ids = ids.iter().copied().map(TaskId::new);
             let new_id = || Ok(ids.next().expect("the loop ends at the first free id"));
-            create(&store, &session, StderrMode::Separate, "true", root.path(), new_id).expect("there is a free id")
+            let cwd = open_cwd(root.path()).expect("it is there");
+            create(&store, &session, StderrMode::Separate, "true", cwd, new_id).expect("there is a free id")
         };
         let (first, created) = with_ids(&[1]);
         std::fs::write(created.dir().file(names::STDOUT), "the first one's").expect("its file is there");

@@ -61,3 +61,21 @@ test('an end is told and a kill is sent while spawns wait', async () => {
   expect(killed).toBeLessThan(all)
   await node.kill()
 })
+
+test('a working directory on a file system that does not answer holds up nobody but its own spawn', async () => {
+  // N4 P12
+  const plan = 'host.before_cwd=1*off->1*delay(600000ms)'
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: plan } })
+  const seen = await node.call(async ({ tasks }) => {
+    const sessionId = 'hung'
+    const first = await tasks.spawn('sleep 1000', { sessionId })
+    const hung = tasks.spawn('true', { sessionId, cwd: '/' }).catch((error) => error.code)
+    const listed = tasks.list({ sessionId }).map(({ taskId }) => taskId === first)
+    const { status } = await tasks.wait(await tasks.spawn('true', { sessionId }))
+    const killed = await tasks.kill(first)
+    tasks.detach()
+    return [listed, status, killed.status, await hung]
+  })
+  expect(seen).toEqual([[true], 'completed', 'killed', 'REGISTRY_CLOSED'])
+  await node.kill()
+})

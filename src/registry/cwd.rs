@@ -1,0 +1,90 @@
+//! The directory that a command is started in, opened where nobody waits for it: a file system that does not answer, such as a dead
+//! NFS mount, holds up whoever asks it, and that may be for good. So each is opened on a thread of its own, but for those that were
+//! found to lie on this machine's own disks.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::keeper::{Ear, Job, Keeper};
+use super::spawn::Asking;
+use crate::error::{Error, Result};
+use crate::platform::files;
+use crate::reactor::Priority;
+use crate::store;
+
+/// More than a host works in at a time.
+const MANY: usize = 64;
+
+/// What is known of directories.
+#[derive(Default)]
+pub(super) struct Directories {
+    /// Those that lie on this machine's own disks.
+    near: HashSet<PathBuf>,
+    /// Those that a thread is at, and the spawns that wait for them.
+    opening: HashMap<PathBuf, Vec<Asking>>,
+}
+
+/// A directory, and whether it lies on this machine's own disks.
+pub(super) struct Opened {
+    file: File,
+    is_near: bool,
+}
+
+impl Keeper {
+    /// Opens the directory of a task that is to be started, and goes on with [`Keeper::spawn_in`].
+    pub(super) fn open_cwd(&mut self, ear: &mut Ear, asking: Asking) {
+        let path = asking.options.cwd.clone();
+        let Directories { near, opening } = &mut self.directories;
+        if near.contains(&path) {
+            return self.spawn_in(ear, asking, open(&path).map(|opened| opened.file));
+        }
+        if let Some(waiting) = opening.get_mut(&path) {
+            return waiting.push(asking);
+        }
+        opening.insert(path.clone(), vec![asking]);
+        let (mailbox, far) = (ear.mailbox(), path.clone());
+        let answer = move || {
+            let opened = open(&far);
+            // Nobody waits for it where the registry has been closed meanwhile.
+            drop(mailbox.send(Priority::Low, Job::Opened { path: far, opened }));
+        };
+        if thread::Builder::new().name("outlive-cwd".to_owned()).spawn(answer).is_err() {
+            // Out of threads: then it has to be here.
+            let opened = open(&path);
+            self.on_opened(ear, path, opened);
+        }
+    }
+
+    pub(super) fn on_opened(&mut self, ear: &mut Ear, path: PathBuf, opened: Result<Opened>) {
+        let Directories { near, opening } = &mut self.directories;
+        let mut waiting = opening.remove(&path).unwrap_or_default().into_iter();
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                waiting.next().into_iter().for_each(|first| self.shared.outbox.fail(first.request, &error));
+                // It may be there by now.
+                return waiting.for_each(|next| self.open_cwd(ear, next));
+            }
+        };
+        if opened.is_near {
+            if near.len() >= MANY {
+                near.clear();
+            }
+            near.insert(path.clone());
+        }
+        for asking in waiting {
+            self.current = Some(asking.request);
+            let cwd = opened.file.try_clone().map_err(Error::storage("open", &path));
+            // What was started before a shutdown has been ended by it, and nobody would end this.
+            let cwd = if self.is_shutting_down { Err(Error::RegistryClosed) } else { cwd };
+            self.spawn_in(ear, asking, cwd);
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Opened> {
+    let file = store::open_cwd(path)?;
+    Ok(Opened { file, is_near: files::is_local(path).unwrap_or(false) })
+}
