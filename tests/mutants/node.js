@@ -34,9 +34,16 @@ module.exports = [
     test: jest('workers', 'N4|event loop'),
   },
   {
+    promise: 'N4: no call waits for a directory that does not answer',
+    file: 'src/registry/cwd.rs',
+    find: '        if thread::Builder::new().name("outlive-cwd".to_owned()).spawn(answer).is_err() {\n',
+    replace: '        drop(answer);\n        {\n',
+    test: jest('turn', 'does not answer'),
+  },
+  {
     promise: 'N4: no call waits for spawns that were asked for before',
     file: 'src/registry/keeper.rs',
-    find: 'Job::Spawn(_) | Job::Shutdown { .. } => Priority::Low',
+    find: 'Job::Spawn(_) | Job::Opened { .. } | Job::Shutdown { .. } => Priority::Low',
     replace: 'Job::Spawn(_) | Job::Shutdown { .. } => Priority::High',
     test: jest('turn', ''),
   },

@@ -144,8 +144,8 @@ module.exports = [
   {
     promise: 'P20: a missing directory is a rejection',
     file: 'src/store/create.rs',
-    find: '    let cwd = opened.map_err(|source| {',
-    replace: '    let cwd = opened.or_else(|_| files::open_directory(Path::new("/"))).map_err(|source| {',
+    find: '    opened.map_err(|source| {',
+    replace: '    opened.or_else(|_| files::open_directory(Path::new("/"))).map_err(|source| {',
     test: jest('spawn', 'working directory that is missing'),
   },
   {
