@@ -10,7 +10,7 @@ use std::thread;
 use super::keeper::{Ear, Job, Keeper};
 use super::spawn::Asking;
 use crate::error::{Error, Result};
-use crate::platform::files;
+use crate::platform::{failpoint, files};
 use crate::reactor::Priority;
 use crate::store;
 
@@ -46,7 +46,7 @@ impl Keeper {
         opening.insert(path.clone(), vec![asking]);
         let (mailbox, far) = (ear.mailbox(), path.clone());
         let answer = move || {
-            let opened = open(&far);
+            let opened = failpoint::pass("host.before_cwd").map_err(Error::storage("open", &far)).and_then(|()| open(&far));
             // Nobody waits for it where the registry has been closed meanwhile.
             drop(mailbox.send(Priority::Low, Job::Opened { path: far, opened }));
         };

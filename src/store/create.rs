@@ -64,9 +64,7 @@ pub struct Created {
 /// Opens the directory that a command is to be started in. It is anybody's, and may be on a file system that does not answer.
 pub fn open_cwd(cwd: &Path) -> Result<File> {
     // A file is no directory before it is one that may not be entered.
-    let opened = failpoint::pass("host.before_cwd")
-        .and_then(|()| files::open_directory(cwd))
-        .and_then(|opened| files::may_execute(cwd).map(|()| opened));
+    let opened = files::open_directory(cwd).and_then(|opened| files::may_execute(cwd).map(|()| opened));
     opened.map_err(|source| {
         // For want of descriptors nothing is known of the directory.
         let is_known = !errno::is_exhaustion(&source);
