@@ -147,13 +147,23 @@ function isProcessBlock(env) {
   }
 }
 
-let processBlock = isProcessBlock(process.env) ? process.env : undefined
+const processBlock = isProcessBlock(process.env) ? process.env : undefined
 
-// A worker that shares the block (`SHARE_ENV`) may change it while native code reads it; Node's own reading holds a lock.
-if (processBlock !== undefined) {
+/**
+ * Whether this process has made workers since the first of us was loaded in it. One that shares the block (`SHARE_ENV`) may change
+ * it while native code reads it; Node's own reading holds a lock.
+ */
+const workers = watchWorkers()
+
+function watchWorkers() {
+  const slot = Symbol.for('outlive.workers')
+  if (process[slot] !== undefined) return process[slot]
+  const seen = { any: false }
+  Object.defineProperty(process, slot, { value: seen })
   process.once('worker', () => {
-    processBlock = undefined
+    seen.any = true
   })
+  return seen
 }
 
 /** What a command inherits where native code cannot read it. What no environment can hold, such as a NUL, is not in it. */
@@ -232,7 +242,7 @@ function currentDirectory() {
 function spawnOrder(command, options) {
   text('spawn: the command', command, 'a non-empty string up to 8 MiB', { min: 1, max: 8 * MIB })
   const found = read('spawn', options, spawnSchema)
-  const inherits = process.env === processBlock
+  const inherits = process.env === processBlock && !workers.any
   const order = JSON.stringify({
     command,
     sessionId: found.sessionId ?? 'default',

@@ -117,8 +117,9 @@ class TaskRegistry {
   onCompletion(callback, options) {
     checked.callback(callback)
     const { sessionId = null, ack = 'auto' } = read('onCompletion', options, schemas.onCompletion)
+    const entry = subscriber(callback, ack)
     const id = this.#call((addon) => addon.subscribe(sessionId))
-    this.#subscriptions.set(id, subscriber(callback, ack))
+    this.#subscriptions.set(id, entry)
     inUse.add(this)
     return new Subscription(
       () => this.#unsubscribe(id),

@@ -30,7 +30,7 @@ class Subscription {
 
 /** What a registry keeps of one. Who subscribes for a project or a trace is called in its context, whoever opened the registry. */
 function subscriber(callback, ack) {
-  const bound = outOfSight(() => AsyncResource.bind(callback))
+  const bound = outOfSight(() => AsyncResource.bind(callback, 'outlive.onCompletion'))
   return { callback: bound, auto: ack === 'auto', refd: false, warned: new Set() }
 }
 

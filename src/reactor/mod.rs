@@ -206,6 +206,7 @@ fn run<H: Handler>(mut ear: Ear<H::Job, H::Timer>, mut handler: H) {
     scheduling::give_way();
     let Mailbox(queue) = ear.mailbox();
     while let Ok(()) = turn(&mut ear, &mut handler, &queue) {}
+    queue.close();
     guarded(&mut handler, Handler::on_stop);
 }
 

@@ -89,10 +89,15 @@ impl Keeper {
     }
 
     /// Now and then, for a host that starts tasks and asks for nothing: what others have removed would stay in its memory for good.
-    pub(super) fn forget_removed(&mut self, ear: &mut Ear, started: &TaskId) {
+    pub(super) fn forget_removed(&mut self, ear: &mut Ear) {
         self.starts = self.starts.wrapping_add(1);
         if self.starts.is_multiple_of(STARTS_UNTIL_A_LOOK) {
-            let session = self.shared.lock().find(started, None).map(|entry| entry.asked.session.clone());
+            let session = {
+                // One session after the other.
+                let attached = &self.shared.lock().attached;
+                let turn = (self.starts / STARTS_UNTIL_A_LOOK) as usize % attached.len().max(1);
+                attached.iter().nth(turn).cloned()
+            };
             // The next look may do.
             session.iter().for_each(|session| drop(self.rescan(ear, session)));
         }
@@ -102,7 +107,7 @@ impl Keeper {
     pub(super) fn adopt(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<()> {
         let is_attached = self.shared.lock().attached.contains(session);
         if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
-            return self.attach(ear, session);
+            self.attach(ear, session)?;
         }
         let effects = self.take_in(ear, session, id)?;
         self.perform(ear, id, &effects);

@@ -113,7 +113,8 @@ fn is_removable(entry: &Entry, now: u64, older_than_ms: u64) -> bool {
     is_old && entry.task.is_gone() && entry.task.delivery != Delivery::Leased
 }
 
-/// What no wall clock can make longer: the time since the end by the clock that nobody sets. That of an earlier boot is not known, nor
+/// What no wall clock can make longer: the time since the end by the clock that nobody sets, and that stands still while the machine
+/// is suspended. That of an earlier boot is not known, nor
 /// is when a task ended that has no record of it.
 fn longest_age(ending: &Ending) -> u64 {
     match ending.order {

@@ -57,16 +57,13 @@ impl Keeper {
         }
     }
 
+    /// Each spawn that has waited has a turn of its own, behind what somebody may stand still for.
     pub(super) fn on_opened(&mut self, ear: &mut Ear, path: PathBuf, opened: Result<Opened>) {
         let Directories { near, opening } = &mut self.directories;
-        let mut waiting = opening.remove(&path).unwrap_or_default().into_iter();
+        let waiting = opening.remove(&path).unwrap_or_default();
         let opened = match opened {
             Ok(opened) => opened,
-            Err(error) => {
-                waiting.next().into_iter().for_each(|first| self.shared.outbox.fail(first.request, &error));
-                // It may be there by now.
-                return waiting.for_each(|next| self.open_cwd(ear, next));
-            }
+            Err(error) => return waiting.iter().for_each(|asking| self.shared.outbox.fail(asking.request, &error)),
         };
         if opened.is_near {
             if near.len() >= MANY {
@@ -74,12 +71,12 @@ impl Keeper {
             }
             near.insert(path.clone());
         }
+        let mailbox = ear.mailbox();
         for asking in waiting {
-            self.current = Some(asking.request);
             let cwd = opened.file.try_clone().map_err(Error::storage("open", &path));
-            // What was started before a shutdown has been ended by it, and nobody would end this.
-            let cwd = if self.is_shutting_down { Err(Error::RegistryClosed) } else { cwd };
-            self.spawn_in(ear, asking, cwd);
+            let next = Job::SpawnIn { asking: Box::new(asking), cwd };
+            // The registry has been closed: nobody waits any more.
+            drop(mailbox.send(next.priority(), next));
         }
     }
 }

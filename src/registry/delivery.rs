@@ -215,14 +215,15 @@ impl Registry {
     /// A callback has failed on a completion: it is tried again later, by this host or, once this registry is closed, by the
     /// next.
     pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<Refusal> {
-        let refused = self.shared.lock().set_in_callback(task, lease, false);
-        refused.iter().for_each(|entry| self.shared.let_go(&entry.asked.session));
-        self.send(Job::Refuse { task: task.clone(), lease })?;
-        Ok(match refused {
-            None => Refusal::NotHeld,
-            Some(entry) if entry.task.is_last_attempt() => Refusal::GivenUp,
-            Some(_) => Refusal::GivenBack,
-        })
+        let (entry, effects) = {
+            let mut ledger = self.shared.lock();
+            let Some(entry) = ledger.set_in_callback(task, lease, false) else { return Ok(Refusal::NotHeld) };
+            (entry, ledger.apply(task, Event::Refused))
+        };
+        let session = entry.asked.session.clone();
+        self.shared.let_go(&session);
+        self.send(Job::Refused { task: task.clone(), session, effects })?;
+        Ok(if entry.task.is_last_attempt() { Refusal::GivenUp } else { Refusal::GivenBack })
     }
 
     /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.
@@ -241,28 +242,30 @@ impl Registry {
 impl Keeper {
     /// Hands the session's pending completions to its subscription, if this host is the one that delivers.
     pub(super) fn deliver(&mut self, ear: &mut Ear, session: &SessionId) {
-        let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
-        if !self.owns(ear, session) {
+        if self.shared.lock().subscription_of(session).is_none() || !self.owns(ear, session) {
             return;
         }
         let began = Instant::now();
         // Each turn takes the first away from what is to be told.
         while let Some(entry) = self.shared.next_to_tell(session) {
-            if began.elapsed() > SLICE {
-                return self.review_further(ear, session);
-            }
+            // Another one may have taken its place since.
+            let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
             let attempt = store::attempts(&entry.dir) + 1;
             // Those that come after it are told after it.
             let Ok(completion) = self.shared.completion(&entry, attempt) else {
                 return self.listen_again_later(ear, session);
             };
-            // Accepted on another thread since it was looked up, it is not told.
+            // What has changed on another thread since it was looked up is seen in the next turn.
             let lease = self.shared.lock().lease(&entry.asked.task, subscription);
             if let (Some(lease), Some(completion)) = (lease, completion) {
                 self.shared.outbox.complete(lease, &completion);
                 // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.
                 store::prepare_attempt(&entry.dir);
                 drop(failpoint::pass("host.after_told"));
+            }
+            // At least one each time, however slow the disk is; and all before a shutdown is answered.
+            if began.elapsed() > SLICE && !self.is_shutting_down {
+                return self.review_further(ear, session);
             }
         }
     }

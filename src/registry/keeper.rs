@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::cleanup::Cleaning;
 use super::cwd::{Directories, Opened};
-use super::spawn::{Spawn, Spawning};
+use super::spawn::{Asking, Spawn, Spawning};
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
@@ -37,13 +37,14 @@ pub(super) type Ear = reactor::Ear<Job, Timer>;
 pub(super) enum Job {
     Spawn(Box<Spawn>),
     Opened { path: PathBuf, opened: Result<Opened> },
+    SpawnIn { asking: Box<Asking>, cwd: Result<File> },
     Kill { request: Request, task: String, session: Option<SessionId>, signal: u8, grace_ms: Option<u64> },
     Wait { request: Request, task: String, session: Option<SessionId>, timeout: Option<Duration> },
     Cancel { request: Request },
     Adopt { task: TaskId, session: Option<SessionId>, reply: SyncSender<Result<()>> },
     Attach { session: Option<SessionId>, reply: SyncSender<Result<Vec<SessionId>>> },
     Drain { session: Option<SessionId>, reply: SyncSender<Result<Vec<Completion>>> },
-    Refuse { task: TaskId, lease: u32 },
+    Refused { task: TaskId, session: SessionId, effects: Vec<Effect> },
     Review { session: SessionId },
     Subscribed { session: Option<SessionId> },
     Replay { request: Request, session: SessionId },
@@ -55,7 +56,7 @@ impl Job {
     /// A spawn makes a directory and a process. A `shutdown` ends what was spawned before it, so it stays behind.
     pub(super) fn priority(&self) -> Priority {
         match self {
-            Job::Spawn(_) | Job::Opened { .. } | Job::Shutdown { .. } => Priority::Low,
+            Job::Spawn(_) | Job::Opened { .. } | Job::SpawnIn { .. } | Job::Shutdown { .. } => Priority::Low,
             _ => Priority::High,
         }
     }
@@ -64,6 +65,7 @@ impl Job {
     fn request(&self) -> Option<Request> {
         match self {
             Job::Spawn(spawn) => Some(spawn.request),
+            Job::SpawnIn { asking, .. } => Some(asking.request),
             Job::Kill { request, .. }
             | Job::Wait { request, .. }
             | Job::Replay { request, .. }
@@ -114,7 +116,7 @@ pub(super) struct Keeper {
     /// Task directories that could not be read; a later release may. Each once, however often it is asked for.
     pub(super) unreadable: HashMap<SessionId, BTreeSet<String>>,
     /// The request that is being worked on, for whom a panic must not be silence.
-    pub(super) current: Option<Request>,
+    current: Option<Request>,
 }
 
 impl Keeper {
@@ -262,6 +264,7 @@ impl Keeper {
         match job {
             Job::Spawn(spawn) => self.spawn(ear, *spawn),
             Job::Opened { path, opened } => self.on_opened(ear, path, opened),
+            Job::SpawnIn { asking, cwd } => self.spawn_in(ear, *asking, cwd),
             Job::Kill { request, task, session, signal, grace_ms } => {
                 self.kill(ear, request, &task, session, signal, grace_ms);
             }
@@ -280,12 +283,9 @@ impl Keeper {
                 let drained = self.drain(ear, session);
                 answer(&reply, drained);
             }
-            Job::Refuse { task, lease } => {
-                let session = self.shared.lock().held(&task, lease).map(|entry| entry.asked.session.clone());
-                if session.is_some() {
-                    self.apply(ear, &task, Event::Refused);
-                }
-                session.iter().for_each(|session| self.review(ear, session));
+            Job::Refused { task, session, effects } => {
+                self.perform(ear, &task, &effects);
+                self.review_further(ear, &session);
             }
             Job::Review { session } => self.review(ear, &session),
             Job::Subscribed { session } => self.on_subscribed(ear, session),

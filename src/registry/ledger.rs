@@ -93,8 +93,12 @@ impl Ledger {
         effects
     }
 
-    /// Hands a completion to a subscription, unless it was accepted or handed out meanwhile.
+    /// Hands the first of its session's completions to a subscription. `None` when it is not that any more: it was accepted or handed
+    /// out meanwhile, others were given back, or the subscription has ended.
     pub(super) fn lease(&mut self, id: &TaskId, subscription: u32) -> Option<Lease> {
+        self.subscriptions.get(&subscription)?;
+        let session = self.sessions.get(&self.tasks.get(id)?.asked.session)?;
+        session.tellable.first().filter(|(_, first)| first == id)?;
         let number = self.next_lease.wrapping_add(1);
         let entry = self.tasks.get_mut(id).filter(|entry| entry.task.can_be_told())?;
         let lease = Lease { number, subscription, in_callback: false };

@@ -155,6 +155,8 @@ impl Keeper {
 
     pub(super) fn spawn_in(&mut self, ear: &mut Ear, asking: Asking, cwd: Result<File>) {
         let Asking { request, options, asked_at, block, place } = asking;
+        // What was started before a shutdown has been ended by it, and nobody would end this.
+        let cwd = if self.is_shutting_down { Err(Error::RegistryClosed) } else { cwd };
         let launched = cwd.and_then(|cwd| self.make(ear, options, asked_at, &block, cwd)).and_then(|made| {
             place.fill(made.entry.clone());
             self.launch(ear, made)
@@ -162,7 +164,7 @@ impl Keeper {
         match launched {
             Ok((task, promise)) => {
                 self.spawning.insert(task.clone(), Spawning { request, promise });
-                self.forget_removed(ear, &task);
+                self.forget_removed(ear);
                 if !self.children.contains_key(&task) {
                     // Refused by the system, which is its end. Where there is no supervisor nobody rings.
                     self.refresh(ear, &task, false);

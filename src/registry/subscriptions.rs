@@ -73,6 +73,7 @@ impl Keeper {
         if self.shared.lock().subscription_of(session).is_none() {
             return;
         }
+        self.put_away_replaced(ear, session);
         if !self.bells.contains_key(session) && self.watch_bell(ear, session).is_err() {
             return self.listen_again_later(ear, session);
         }

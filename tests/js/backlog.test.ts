@@ -90,6 +90,30 @@ test('what a closed subscription was not told yet comes before what ends later',
   expect(second.heard.map(({ taskId }) => taskId)).toEqual(ids)
 })
 
+test('a subscription that is closed while a backlog is handed out leaves its order to the next one', async () => {
+  // D18
+  const [sessionId, count] = ['closed at once', 300]
+  await backlog(sessionId, count)
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  const order = tasks.pending({ sessionId }).map(({ taskId }) => taskId)
+  for (let turn = 0; turn < 20; turn++) listen(tasks, sessionId).subscription.close()
+  const { heard, times } = listen(tasks, sessionId)
+  await times(count)
+  expect(heard.map(({ taskId }) => taskId)).toEqual(order)
+})
+
+test('a shutdown is answered when the backlog has been told', async () => {
+  // D17
+  const [sessionId, count] = ['before the answer', 500]
+  await backlog(sessionId, count)
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  const { heard } = listen(tasks, sessionId)
+  await tasks.shutdown()
+  expect(heard).toHaveLength(count)
+})
+
 test('while a registry shuts down its callbacks can accept what they are told', async () => {
   // D16
   const sessionId = 'shutdown'

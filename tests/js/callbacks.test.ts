@@ -166,6 +166,15 @@ describe('a callback of onCompletion', () => {
     await node.kill()
   })
 
+  test('is called whatever it is named', async () => {
+    // N5
+    const sessionId = session()
+    const callback = Object.defineProperty(() => {}, 'name', { value: 5 })
+    tasks.onCompletion(callback, { sessionId })
+    const id = await tasks.spawn('true', { sessionId })
+    await eventually(() => tasks.status(id)?.completionDelivered, 'it is called')
+  })
+
   test('that fails where warnings are errors is called again, and so are the others', async () => {
     // N5 D9
     const sessionId = session()

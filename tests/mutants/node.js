@@ -43,7 +43,7 @@ module.exports = [
   {
     promise: 'N4: no call waits for spawns that were asked for before',
     file: 'src/registry/keeper.rs',
-    find: 'Job::Spawn(_) | Job::Opened { .. } | Job::Shutdown { .. } => Priority::Low',
+    find: 'Job::Spawn(_) | Job::Opened { .. } | Job::SpawnIn { .. } | Job::Shutdown { .. } => Priority::Low',
     replace: 'Job::Spawn(_) | Job::Shutdown { .. } => Priority::High',
     test: jest('turn', ''),
   },
