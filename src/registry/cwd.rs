@@ -38,7 +38,12 @@ impl Keeper {
         let path = asking.options.cwd.clone();
         let Directories { near, opening } = &mut self.directories;
         if near.contains(&path) {
-            return self.spawn_in(ear, asking, open(&path).map(|opened| opened.file));
+            let opened = open(&path);
+            if opened.as_ref().is_ok_and(|opened| !opened.is_near) {
+                // Something was mounted there since.
+                near.remove(&path);
+            }
+            return self.spawn_in(ear, asking, opened.map(|opened| opened.file));
         }
         if let Some(waiting) = opening.get_mut(&path) {
             return waiting.push(asking);

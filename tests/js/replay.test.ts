@@ -121,7 +121,7 @@ test('Node killed at any moment of a spawn: the command never ran, or it is adop
       },
       sessionId,
       [mark(0), mark(1), mark(2)],
-      random() * 12,
+      random() ** 2 * 60,
     )
     await node.exited
     await tasks.replay(sessionId)
