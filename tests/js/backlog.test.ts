@@ -92,15 +92,21 @@ test('what a closed subscription was not told yet comes before what ends later',
 
 test('a subscription that is closed while a backlog is handed out leaves its order to the next one', async () => {
   // D18
-  const [sessionId, count] = ['closed at once', 300]
-  await backlog(sessionId, count)
-  const tasks = store.registry()
-  await tasks.replay(sessionId)
-  const order = tasks.pending({ sessionId }).map(({ taskId }) => taskId)
-  for (let turn = 0; turn < 20; turn++) listen(tasks, sessionId).subscription.close()
-  const { heard, times } = listen(tasks, sessionId)
-  await times(count)
-  expect(heard.map(({ taskId }) => taskId)).toEqual(order)
+  const sessionId = 'closed at once'
+  await backlog(sessionId, 600)
+  for (let standMs = 2; standMs < 20; standMs += 1.5) {
+    const tasks = store.registry()
+    await tasks.replay(sessionId)
+    const order = tasks.pending({ sessionId }).map(({ taskId }) => taskId)
+    const first = listen(tasks, sessionId, () => {}, { ack: 'manual' })
+    // In the middle of it, with nothing of it heard.
+    for (const until = performance.now() + standMs; performance.now() < until; );
+    first.subscription.close()
+    const { heard, times } = listen(tasks, sessionId, () => {}, { ack: 'manual' })
+    await times(order.length)
+    expect(heard.map(({ taskId }) => taskId)).toEqual(order)
+    tasks.detach()
+  }
 })
 
 test('a shutdown is answered when the backlog has been told', async () => {
