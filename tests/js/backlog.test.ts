@@ -4,34 +4,29 @@ import type { TaskRegistry } from 'outlive'
 import { gate } from './support/guests'
 import { listen } from './support/listen'
 import { copy, makeFifos, original } from './support/records'
-import { eventually, temporaryStore } from './support/store'
+import { blockUntil, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
-/** A session with so many completions that nobody has heard of. */
-async function backlog(sessionId: string, count: number): Promise<void> {
+/** A registry to which the session is attached. */
+async function replayed(sessionId: string): Promise<TaskRegistry> {
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  return tasks
+}
+
+/** A session with so many completions that nobody has heard of, attached. */
+async function backlog(sessionId: string, count: number): Promise<TaskRegistry> {
   const good = await original(store, sessionId)
   const copies = Array.from({ length: count - 1 }, () => copy(good))
   makeFifos(dirname(good), copies)
-}
-
-/** Returns when nothing of the session is left to be handed out, and lets no event into the event loop before. */
-function standStillUntilHandedOut(tasks: TaskRegistry, sessionId: string, taskIds: string[]): void {
-  const pause = new Int32Array(new SharedArrayBuffer(4))
-  const limit = Date.now() + 30_000
-  const isEnded = (id: string): boolean => tasks.status(id, { sessionId })?.finishedAt !== null
-  while (!taskIds.every(isEnded) || tasks.pending({ sessionId }).length > 0) {
-    if (Date.now() > limit) throw new Error('the tasks did not end')
-    Atomics.wait(pause, 0, 0, 5)
-  }
+  return replayed(sessionId)
 }
 
 test('a callback that fails on every completion of a long backlog holds up no other call', async () => {
   // N4 D9
   const [sessionId, count] = ['fails', 1000]
-  await backlog(sessionId, count)
-  const tasks = store.registry()
-  await tasks.replay(sessionId)
+  const tasks = await backlog(sessionId, count)
   const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {})
   const { heard } = listen(tasks, sessionId, () => {
     throw new Error('the callback of this test fails')
@@ -57,9 +52,7 @@ test('a callback that fails on every completion of a long backlog holds up no ot
 test('a long backlog is told in its order, once, while other calls have their turn', async () => {
   // N4 D18
   const [sessionId, count] = ['long', 1000]
-  await backlog(sessionId, count)
-  const tasks = store.registry()
-  await tasks.replay(sessionId)
+  const tasks = await backlog(sessionId, count)
   const order = tasks.pending({ sessionId }).map(({ taskId }) => taskId)
   const { heard, times } = listen(tasks, sessionId)
   // Asked before the event loop has its turn: the backlog is being handed out.
@@ -78,7 +71,8 @@ test('what a closed subscription was not told yet comes before what ends later',
   const ids = await Promise.all(gates.map(({ path }) => tasks.spawn(`read _ < ${path}`, { sessionId })))
   const end = (which: number): void => {
     gates[which]!.open()
-    standStillUntilHandedOut(tasks, sessionId, [ids[which]!])
+    const hasEnded = () => tasks.status(ids[which]!, { sessionId })?.finishedAt !== null
+    blockUntil(() => hasEnded() && tasks.pending({ sessionId }).length === 0, 30_000)
   }
   const first = listen(tasks, sessionId)
   for (const which of [0, 1, 2]) end(which)
@@ -95,8 +89,7 @@ test('a subscription that is closed while a backlog is handed out leaves its ord
   const sessionId = 'closed at once'
   await backlog(sessionId, 600)
   for (let standMs = 2; standMs < 20; standMs += 1.5) {
-    const tasks = store.registry()
-    await tasks.replay(sessionId)
+    const tasks = await replayed(sessionId)
     const order = tasks.pending({ sessionId }).map(({ taskId }) => taskId)
     const first = listen(tasks, sessionId, () => {}, { ack: 'manual' })
     // In the middle of it, with nothing of it heard.
@@ -112,9 +105,7 @@ test('a subscription that is closed while a backlog is handed out leaves its ord
 test('a shutdown is answered when the backlog has been told', async () => {
   // D17
   const [sessionId, count] = ['before the answer', 500]
-  await backlog(sessionId, count)
-  const tasks = store.registry()
-  await tasks.replay(sessionId)
+  const tasks = await backlog(sessionId, count)
   const { heard } = listen(tasks, sessionId)
   await tasks.shutdown()
   expect(heard).toHaveLength(count)

@@ -2,24 +2,13 @@
 import type { Completion } from 'outlive'
 import { host } from './support/host'
 import { listen } from './support/listen'
-import { eventually, temporaryStore, within } from './support/store'
+import { blockUntil, eventually, temporaryStore, within } from './support/store'
 
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 100 })
 
 let sessions = 0
 const session = (): string => `session ${++sessions}`
-
-/** `eventually`, with the event loop standing still. */
-function blockUntil(look: () => boolean, limitMs = 10_000): void {
-  const deadline = performance.now() + limitMs
-  const never = new Int32Array(new SharedArrayBuffer(4))
-  while (!look()) {
-    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms`)
-    // Whoever shares a processor with this thread needs it now.
-    Atomics.wait(never, 0, 0, 20)
-  }
-}
 
 /** All have ended and are on their way to a callback: nobody else can have them. */
 function areHandedOut(sessionId: string): boolean {

@@ -11,7 +11,7 @@ import { type RegistryOptions, TaskRegistry } from 'outlive'
 import { killProcessesOf } from './guests'
 import { atTheEnd } from './waiting'
 
-export { atTheEnd, eventually, rejectionOf, within } from './waiting'
+export { atTheEnd, blockUntil, eventually, rejectionOf, within } from './waiting'
 
 export interface TemporaryStore {
   /** The storage directory: empty, 0700, without symlinks in its path. */

@@ -37,6 +37,17 @@ export async function eventually<T>(
   }
 }
 
+/** `eventually`, with the event loop standing still. */
+export function blockUntil(look: () => boolean, limitMs = 10_000): void {
+  const deadline = performance.now() + limitMs
+  const never = new Int32Array(new SharedArrayBuffer(4))
+  while (!look()) {
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms`)
+    // Whoever shares a processor with this thread needs it now.
+    Atomics.wait(never, 0, 0, 20)
+  }
+}
+
 /** `promise`, or a loud failure that says what did not come within `limitMs`. */
 export async function within<T>(promise: Promise<T>, what: string, limitMs = 10_000): Promise<T> {
   const stop = new AbortController()
