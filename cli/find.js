@@ -1,7 +1,10 @@
 'use strict'
 // Which task somebody means: an id, or the beginning of one, with or without its `bash-`.
 
-/** The snapshot of a task of these sessions, without its output. An error with exit code 3 when no task, or more than one, begins like that. */
+/**
+ * The snapshot of a task of these sessions, without its output. An error with exit code 3 when no task, or more than one,
+ * begins like that.
+ */
 function find(tasks, sessions, typed) {
   const start = typed.startsWith('bash-') ? typed : `bash-${typed}`
   const begins = ({ taskId, sessionId }) => taskId.startsWith(start) && sessions.includes(sessionId)

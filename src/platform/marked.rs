@@ -24,8 +24,9 @@ pub fn count(mark: &str) -> u32 {
     pids.filter(|pid| carries(&in_proc(*pid), &marks).unwrap_or(false)).count() as u32
 }
 
-/// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new. False when
-/// there are new ones all the time, and an error when descriptors or memory are wanting to look everywhere: then some may live.
+/// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
+/// False when there are new ones all the time, and an error when descriptors or memory are wanting to look everywhere: then some
+/// may live.
 pub fn kill_all(marks: &HashSet<String>) -> io::Result<bool> {
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();

@@ -46,7 +46,7 @@ impl Keeper {
             self.rescan(ear, session)?;
         }
         let is_new = self.shared.lock().attached.insert(session.clone());
-        if self.put_away_replaced(ear, session) || is_new {
+        if is_new || self.is_replaced(session) {
             self.listen(ear, session);
         }
         Ok(())

@@ -114,8 +114,7 @@ fn is_removable(entry: &Entry, now: u64, older_than_ms: u64) -> bool {
 }
 
 /// What no wall clock can make longer: the time since the end by the clock that nobody sets, and that stands still while the machine
-/// is suspended. That of an earlier boot is not known, nor
-/// is when a task ended that has no record of it.
+/// is suspended. That of an earlier boot is not known, nor is when a task ended that has no record of it.
 fn longest_age(ending: &Ending) -> u64 {
     match ending.order {
         EndOrder { this_boot: true, at } if !matches!(ending.cause, Cause::SupervisorLost | Cause::SpawnError) => {

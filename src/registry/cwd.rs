@@ -11,7 +11,6 @@ use super::keeper::{Ear, Job, Keeper};
 use super::spawn::Asking;
 use crate::error::{Error, Result};
 use crate::platform::{failpoint, files};
-use crate::reactor::Priority;
 use crate::store;
 
 /// More than a host works in at a time.
@@ -52,8 +51,7 @@ impl Keeper {
         let (mailbox, far) = (ear.mailbox(), path.clone());
         let answer = move || {
             let opened = failpoint::pass("host.before_cwd").map_err(Error::storage("open", &far)).and_then(|()| open(&far));
-            // Nobody waits for it where the registry has been closed meanwhile.
-            drop(mailbox.send(Priority::Low, Job::Opened { path: far, opened }));
+            Job::Opened { path: far, opened }.post(&mailbox);
         };
         if thread::Builder::new().name("outlive-cwd".to_owned()).spawn(answer).is_err() {
             // Out of threads: then it has to be here.
@@ -79,9 +77,7 @@ impl Keeper {
         let mailbox = ear.mailbox();
         for asking in waiting {
             let cwd = opened.file.try_clone().map_err(Error::storage("open", &path));
-            let next = Job::SpawnIn { asking: Box::new(asking), cwd };
-            // The registry has been closed: nobody waits any more.
-            drop(mailbox.send(next.priority(), next));
+            Job::SpawnIn { asking: Box::new(asking), cwd }.post(&mailbox);
         }
     }
 }

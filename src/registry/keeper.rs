@@ -15,7 +15,7 @@ use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
 use crate::platform::{errno, failpoint, marked, process};
-use crate::reactor::{self, Handler, Priority, Token};
+use crate::reactor::{self, Handler, Mailbox, Priority, Token};
 use crate::store::{self, OwnerBell};
 use crate::task::{Effect, Event, SessionId, State, TaskId};
 
@@ -59,6 +59,11 @@ impl Job {
             Job::Spawn(_) | Job::Opened { .. } | Job::SpawnIn { .. } | Job::Shutdown { .. } => Priority::Low,
             _ => Priority::High,
         }
+    }
+
+    /// Leaves it for the reactor's thread. Nobody waits for it where the registry has been closed meanwhile.
+    pub(super) fn post(self, mailbox: &Mailbox<Job>) {
+        drop(mailbox.send(self.priority(), self));
     }
 
     /// Whose promise the job answers, now or later.

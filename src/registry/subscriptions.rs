@@ -70,10 +70,13 @@ impl Keeper {
 
     /// Starts to deliver a session's completions if somebody here wants them, now or when the host that does so is gone.
     pub(super) fn listen(&mut self, ear: &mut Ear, session: &SessionId) {
+        if self.is_replaced(session) {
+            // It holds nobody off, and nobody rings it.
+            self.put_away_bell(ear, session);
+        }
         if self.shared.lock().subscription_of(session).is_none() {
             return;
         }
-        self.put_away_replaced(ear, session);
         if !self.bells.contains_key(session) && self.watch_bell(ear, session).is_err() {
             return self.listen_again_later(ear, session);
         }
@@ -103,19 +106,15 @@ impl Keeper {
     }
 
     pub(super) fn owns(&mut self, ear: &mut Ear, session: &SessionId) -> bool {
-        if self.put_away_replaced(ear, session) {
+        if self.is_replaced(session) {
             self.listen(ear, session);
         }
         self.bells.get(session).is_some_and(|(_, bell)| bell.is_owner())
     }
 
-    /// An ownership that was removed from the disk holds nobody off. True when there was one.
-    pub(super) fn put_away_replaced(&mut self, ear: &mut Ear, session: &SessionId) -> bool {
-        let is_replaced = self.bells.get(session).is_some_and(|(_, bell)| bell.is_replaced());
-        if is_replaced {
-            self.put_away_bell(ear, session);
-        }
-        is_replaced
+    /// Whether what is watched was removed from the disk, and another session stands there.
+    pub(super) fn is_replaced(&self, session: &SessionId) -> bool {
+        self.bells.get(session).is_some_and(|(_, bell)| bell.is_replaced())
     }
 
     fn put_away_bell(&mut self, ear: &mut Ear, session: &SessionId) {

@@ -61,9 +61,9 @@ struct Ending {
     cause: Cause,
     /// The latest signal.
     signal: u8,
-    /// Every signal that was sent.
+    /// Every signal that the tree was told.
     sent: u64,
-    /// Of these, what has reached the leader.
+    /// Every signal of ours that was sent while the leader was in reach.
     reached: u64,
     /// The leader did something of its own with one of them, so what it does now is our doing.
     handled: bool,
@@ -313,7 +313,7 @@ impl<'a> Watch<'a> {
         }
         if ending.sent & process::bit(signal) == 0 {
             ending.sent |= process::bit(signal);
-            if self.stage == Stage::Running && process::may_signal(self.leader.pid) {
+            if is_in_reach(self.stage, &self.leader) {
                 ending.reached |= process::bit(signal);
                 ending.handled |= ending.tree.leader_handles(signal);
             }
@@ -330,7 +330,7 @@ impl<'a> Watch<'a> {
         if let Some(ending) = &mut self.ending {
             ending.forced = true;
             ending.tell_at = NEVER;
-            if self.stage == Stage::Running && process::may_signal(self.leader.pid) {
+            if is_in_reach(self.stage, &self.leader) {
                 ending.reached |= process::bit(SIGKILL);
             }
             ending.force_at = now.saturating_add(KILL_AGAIN_NS);
@@ -369,6 +369,11 @@ impl Ending {
             force_at: NEVER,
         }
     }
+}
+
+/// Whether the leader runs and gets what we send it.
+fn is_in_reach(stage: Stage, leader: &Leader) -> bool {
+    stage == Stage::Running && process::may_signal(leader.pid)
 }
 
 fn record_closed(closed: Closed) -> Result<()> {
