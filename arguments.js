@@ -34,12 +34,18 @@ const isWellFormed =
     ? (text) => text.isWellFormed()
     : (text) => !/\p{Surrogate}/u.test(text)
 
+/** What a unit of a string needs at most in UTF-8, so that short ones need not be counted. */
+const MAX_UNIT_BYTES = 3
+
+function bounded(name, size, takes, max) {
+  if (size > max) throw misuse(`${name} takes ${takes}; got ${size} bytes`)
+}
+
+/** `min`: units, `max`: bytes. */
 function text(name, value, takes, limits = {}) {
   const { min = 0, max = Infinity, nul = false } = limits
-  if (typeof value !== 'string') throw misuse(`${name} takes ${takes}; got ${shown(value)}`)
-  const size = Buffer.byteLength(value)
-  if (size < min) throw misuse(`${name} takes ${takes}; got ${shown(value)}`)
-  if (size > max) throw misuse(`${name} takes ${takes}; got ${size} bytes`)
+  if (typeof value !== 'string' || value.length < min) throw misuse(`${name} takes ${takes}; got ${shown(value)}`)
+  if (value.length > max / MAX_UNIT_BYTES) bounded(name, Buffer.byteLength(value), takes, max)
   if (!nul && value.includes('\0')) throw misuse(`${name} takes ${takes}, without NUL; got ${shown(value)}`)
   if (!isWellFormed(value)) throw misuse(`${name} takes ${takes}, in whole characters; got ${shown(value)}`)
   return value
@@ -106,25 +112,39 @@ function nearest(key, known) {
   return distance(short, best) <= Math.max(key.length, best.length) / 2 ? best : undefined
 }
 
-/** Reads the options that `schema` knows, each through its kind; an option that is undefined is not there. */
-function read(call, options, schema) {
-  if (options === undefined) return {}
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw misuse(`${call} takes an object of options; got ${shown(options)}`)
+/** The options of one call. */
+class Schema {
+  #call
+  #kinds
+
+  /** `kinds`: by name, what each option has to be. */
+  constructor(call, kinds) {
+    this.#call = call
+    this.#kinds = Object.entries(kinds).map(([key, kind]) => ({ key, kind, name: `${call}: option "${key}"` }))
   }
-  const known = Object.keys(schema)
-  const stranger = Object.keys(options).find((key) => !known.includes(key))
-  if (stranger !== undefined) {
-    const guess = nearest(stranger, known)
+
+  /** What was passed, each through its kind; an option that is undefined is not there. */
+  read(options) {
+    if (options === undefined) return {}
+    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+      throw misuse(`${this.#call} takes an object of options; got ${shown(options)}`)
+    }
+    for (const key of Object.keys(options)) this.#know(key)
+    const found = {}
+    for (const { key, kind, name } of this.#kinds) {
+      const value = options[key]
+      if (value !== undefined) found[key] = kind(name, value)
+    }
+    return found
+  }
+
+  #know(key) {
+    if (this.#kinds.some((option) => option.key === key)) return
+    const known = this.#kinds.map((option) => option.key)
+    const guess = nearest(key, known)
     const hint = guess === undefined ? 'it takes' : `the nearest is "${guess}" of`
-    throw misuse(`${call}: there is no option ${shown(stranger)}; ${hint} ${known.join(', ')}`)
+    throw misuse(`${this.#call}: there is no option ${shown(key)}; ${hint} ${known.join(', ')}`)
   }
-  const found = {}
-  for (const key of known) {
-    const value = options[key]
-    if (value !== undefined) found[key] = schema[key](`${call}: option "${key}"`, value)
-  }
-  return found
 }
 
 // ---- The environment
@@ -206,29 +226,13 @@ function metadata(name, value) {
     throw misuse(`${name} takes a value that JSON can hold; got one that it cannot: ${error.message}`, error)
   }
   if (json === undefined) throw misuse(`${name} takes a value that JSON can hold; got ${shown(value)}`)
-  const size = Buffer.byteLength(json)
-  if (size > 65536) throw misuse(`${name} takes JSON up to 65536 bytes; got ${size} bytes`)
+  bounded(name, Buffer.byteLength(json), 'JSON up to 65536 bytes', 65536)
   // stringify escapes exactly the surrogates that have no partner.
   if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(json)) throw misuse(`${name} takes strings in whole characters`)
   return json
 }
 
 // ---- The calls
-
-const spawnSchema = {
-  sessionId: kinds.sessionId,
-  cwd: directory('CWD_NOT_FOUND'),
-  env: overrides,
-  timeoutMs: kinds.deadline,
-  graceMs: kinds.milliseconds,
-  shell: (name, value) => text(name, value, 'an absolute path or a name on PATH', { min: 1 }),
-  stderr: (name, value) => oneOf(name, value, ['separate', 'merge']),
-  maxOutputBytes: (name, value) => whole(name, value, 'a whole number of bytes, 0 for no limit', 0),
-  cleanup: (name, value) => oneOf(name, value, ['keep', 'kill']),
-  notify: flag,
-  description: (name, value) => text(name, value, 'a string up to 65536 bytes', { max: 65536, nul: true }),
-  metadata,
-}
 
 function currentDirectory() {
   try {
@@ -238,27 +242,15 @@ function currentDirectory() {
   }
 }
 
-/** Everything that native `spawn` needs to know, defaults filled in, as JSON; and whether the host's environment is added. */
+/** Everything that native `spawn` needs to know, as JSON without what has its default; and whether the host's environment is added. */
 function spawnOrder(command, options) {
   text('spawn: the command', command, 'a non-empty string up to 8 MiB', { min: 1, max: 8 * MIB })
-  const found = read('spawn', options, spawnSchema)
+  const order = schemas.spawn.read(options)
+  order.command = command
+  order.cwd ??= currentDirectory()
   const inherits = process.env === processBlock && !workers.any
-  const order = JSON.stringify({
-    command,
-    sessionId: found.sessionId ?? 'default',
-    cwd: found.cwd ?? currentDirectory(),
-    inherited: inherits ? null : ownVariables(),
-    env: found.env ?? null,
-    timeoutMs: found.timeoutMs ?? 1_800_000,
-    graceMs: found.graceMs ?? 2000,
-    shell: found.shell ?? null,
-    stderr: found.stderr ?? 'separate',
-    maxOutputBytes: found.maxOutputBytes ?? 100 * MIB,
-    cleanup: found.cleanup ?? 'keep',
-    notify: found.notify ?? true,
-    description: found.description ?? null,
-  })
-  return { inherits, order: `${order.slice(0, -1)},"metadata":${found.metadata ?? 'null'}}` }
+  if (!inherits) order.inherited = ownVariables()
+  return { inherits, order: JSON.stringify(order) }
 }
 
 function taskId(call, value) {
@@ -290,29 +282,47 @@ function abortSignal(name, value) {
 }
 
 const schemas = {
-  registry: {
+  registry: new Schema('TaskRegistry', {
     storageDir: directory('STORAGE_FAILED'),
     maxRunning: (name, value) => whole(name, value, 'a whole number from 1 to 2147483647', 1, 0x7fffffff),
-  },
-  session: { sessionId: kinds.sessionId },
-  status: { sessionId: kinds.sessionId, previewBytes: kinds.previewBytes },
-  list: {
+  }),
+  spawn: new Schema('spawn', {
+    sessionId: kinds.sessionId,
+    cwd: directory('CWD_NOT_FOUND'),
+    env: overrides,
+    timeoutMs: kinds.deadline,
+    graceMs: kinds.milliseconds,
+    shell: (name, value) => text(name, value, 'an absolute path or a name on PATH', { min: 1 }),
+    stderr: (name, value) => oneOf(name, value, ['separate', 'merge']),
+    maxOutputBytes: (name, value) => whole(name, value, 'a whole number of bytes, 0 for no limit', 0),
+    cleanup: (name, value) => oneOf(name, value, ['keep', 'kill']),
+    notify: flag,
+    description: (name, value) => text(name, value, 'a string up to 65536 bytes', { max: 65536, nul: true }),
+    metadata,
+  }),
+  status: new Schema('status', { sessionId: kinds.sessionId, previewBytes: kinds.previewBytes }),
+  list: new Schema('list', {
     sessionId: kinds.sessionId,
     previewBytes: kinds.previewBytes,
     status: (name, value) => oneOf(name, value, STATUSES),
-  },
-  kill: { sessionId: kinds.sessionId, signal: signalNumber, graceMs: kinds.milliseconds },
-  wait: { sessionId: kinds.sessionId, timeoutMs: kinds.milliseconds, signal: abortSignal },
-  output: {
+  }),
+  kill: new Schema('kill', { sessionId: kinds.sessionId, signal: signalNumber, graceMs: kinds.milliseconds }),
+  wait: new Schema('wait', { sessionId: kinds.sessionId, timeoutMs: kinds.milliseconds, signal: abortSignal }),
+  output: new Schema('output', {
     sessionId: kinds.sessionId,
     stream: (name, value) => oneOf(name, value, ['stdout', 'stderr']),
     from: (name, value) => whole(name, value, 'a whole number of bytes', Number.MIN_SAFE_INTEGER),
     maxBytes: (name, value) => whole(name, value, 'a whole number of bytes from 1 to 16777216', 1, 16 * MIB),
     wholeLines: flag,
-  },
-  onCompletion: { sessionId: kinds.sessionId, ack: (name, value) => oneOf(name, value, ['auto', 'manual']) },
-  cleanup: { olderThanMs: kinds.milliseconds, undeliveredOlderThanMs: kinds.milliseconds },
-  shutdown: { graceMs: kinds.milliseconds },
+  }),
+  onCompletion: new Schema('onCompletion', {
+    sessionId: kinds.sessionId,
+    ack: (name, value) => oneOf(name, value, ['auto', 'manual']),
+  }),
+  drain: new Schema('drain', { sessionId: kinds.sessionId }),
+  pending: new Schema('pending', { sessionId: kinds.sessionId }),
+  cleanup: new Schema('cleanup', { olderThanMs: kinds.milliseconds, undeliveredOlderThanMs: kinds.milliseconds }),
+  shutdown: new Schema('shutdown', { graceMs: kinds.milliseconds }),
 }
 
 const HOMELESS = 'there is no home directory for the store; say storageDir or set OUTLIVE_DIR'
@@ -340,7 +350,6 @@ function defaultStorageDir() {
 }
 
 module.exports = {
-  read,
   schemas,
   kinds,
   spawnOrder,

@@ -35,17 +35,6 @@ function fromThrown(thrown) {
   return failure('INTERNAL', text)
 }
 
-/** Lets an error that comes from nowhere, later, point at the call that it answers: `site` was made by our method that was called. */
-function blame(error, site) {
-  try {
-    const frames = /\n {4}at .*(\n {4}at [\s\S]*)/.exec(site.stack)
-    if (frames) error.stack = `${error.name}: ${error.message}${frames[1]}`
-  } catch {
-    // The host's own `Error.prepareStackTrace` threw: the promise is rejected all the same.
-  }
-  return error
-}
-
 /** Why a signal was aborted; a signal that need not be Node's own may throw instead. */
 function reasonOf(signal) {
   try {
@@ -105,4 +94,4 @@ function warnOfFailure(subscriber, taskId, outcome, error) {
   warn(subscriber, outcome, `the callback of onCompletion failed on ${taskId}${AFTER_FAILURE[outcome]}`, error)
 }
 
-module.exports = { failure, fromAnswer, fromThrown, closedError, blame, aborted, warn, warnOfFailure }
+module.exports = { failure, fromAnswer, fromThrown, closedError, aborted, warn, warnOfFailure }

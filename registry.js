@@ -12,11 +12,11 @@ const { setImmediate, setTimeout } = require('node:timers')
 const { onAbort } = require('./abort.js')
 const checked = require('./arguments.js')
 const { atEndOfTestEnvironment, outOfSight } = require('./environment.js')
-const { aborted, blame, closedError, failure, fromAnswer, fromThrown, warn, warnOfFailure } = require('./errors.js')
+const { aborted, closedError, failure, fromAnswer, fromThrown, warn, warnOfFailure } = require('./errors.js')
 const native = require('./native.js')
 const { Subscription, disposable, subscriber } = require('./subscription.js')
 
-const { read, schemas } = checked
+const { schemas } = checked
 
 /** How long callbacks run in a row before the event loop gets its turn. */
 const SLICE_MS = 2
@@ -34,7 +34,7 @@ function unsupportedError() {
 }
 
 function openAddon(options, wake) {
-  const { storageDir, maxRunning = 8 } = read('TaskRegistry', options, schemas.registry)
+  const { storageDir, maxRunning = 8 } = schemas.registry.read(options)
   if (native.NativeRegistry === undefined) return undefined
   const place = storageDir ?? checked.defaultStorageDir()
   try {
@@ -76,17 +76,17 @@ class TaskRegistry {
 
   async spawn(command, options) {
     const { order, inherits } = checked.spawnOrder(command, options)
-    return this.#request((addon, request) => addon.spawn(request, order, inherits))
+    return await this.#request((addon, request) => addon.spawn(request, order, inherits))
   }
 
   status(taskId, options) {
     const id = checked.taskId('status', taskId)
-    const { sessionId = null, previewBytes = 5120 } = read('status', options, schemas.status)
+    const { sessionId = null, previewBytes = 5120 } = schemas.status.read(options)
     return this.#answer((addon) => addon.status(id, sessionId, previewBytes))
   }
 
   list(options) {
-    const { sessionId = null, status = null, previewBytes = 5120 } = read('list', options, schemas.list)
+    const { sessionId = null, status = null, previewBytes = 5120 } = schemas.list.read(options)
     return this.#answer((addon) => addon.list(sessionId, status, previewBytes))
   }
 
@@ -96,27 +96,27 @@ class TaskRegistry {
 
   async kill(taskId, options) {
     const id = checked.taskId('kill', taskId)
-    const found = read('kill', options, schemas.kill)
+    const found = schemas.kill.read(options)
     const { sessionId = null, signal = checked.SIGTERM, graceMs = null } = found
-    return this.#request((addon, request) => addon.kill(request, id, sessionId, signal, graceMs))
+    return await this.#request((addon, request) => addon.kill(request, id, sessionId, signal, graceMs))
   }
 
   async wait(taskId, options) {
     const id = checked.taskId('wait', taskId)
-    const { sessionId = null, timeoutMs = null, signal } = read('wait', options, schemas.wait)
-    return this.#request((addon, request) => addon.wait(request, id, sessionId, timeoutMs), signal)
+    const { sessionId = null, timeoutMs = null, signal } = schemas.wait.read(options)
+    return await this.#request((addon, request) => addon.wait(request, id, sessionId, timeoutMs), signal)
   }
 
   output(taskId, options) {
     const id = checked.taskId('output', taskId)
-    const found = read('output', options, schemas.output)
+    const found = schemas.output.read(options)
     const { sessionId = null, stream = 'stdout', from = 0, maxBytes = 65536, wholeLines = false } = found
     return this.#answer((addon) => addon.output(id, sessionId, stream, from, maxBytes, wholeLines))
   }
 
   onCompletion(callback, options) {
     checked.callback(callback)
-    const { sessionId = null, ack = 'auto' } = read('onCompletion', options, schemas.onCompletion)
+    const { sessionId = null, ack = 'auto' } = schemas.onCompletion.read(options)
     const entry = subscriber(callback, ack)
     const id = this.#call((addon) => addon.subscribe(sessionId))
     this.#subscriptions.set(id, entry)
@@ -128,12 +128,12 @@ class TaskRegistry {
   }
 
   drain(options) {
-    const { sessionId = null } = read('drain', options, schemas.session)
+    const { sessionId = null } = schemas.drain.read(options)
     return this.#answer((addon) => addon.drain(sessionId))
   }
 
   pending(options) {
-    const { sessionId = null } = read('pending', options, schemas.session)
+    const { sessionId = null } = schemas.pending.read(options)
     return this.#answer((addon) => addon.pending(sessionId))
   }
 
@@ -149,13 +149,13 @@ class TaskRegistry {
 
   async replay(sessionId = 'default') {
     const id = checked.kinds.sessionId('replay: the session id', sessionId)
-    return this.#request((addon, request) => addon.replay(request, id))
+    return await this.#request((addon, request) => addon.replay(request, id))
   }
 
   async cleanup(options) {
-    const found = read('cleanup', options, schemas.cleanup)
+    const found = schemas.cleanup.read(options)
     const { olderThanMs = 86_400_000, undeliveredOlderThanMs = 604_800_000 } = found
-    return this.#request((addon, request) => addon.cleanup(request, olderThanMs, undeliveredOlderThanMs))
+    return await this.#request((addon, request) => addon.cleanup(request, olderThanMs, undeliveredOlderThanMs))
   }
 
   detach() {
@@ -170,7 +170,7 @@ class TaskRegistry {
       throw fromThrown(error)
     } finally {
       for (const event of this.#deliveries.splice(0)) if (event.type !== 'completion') this.#settleRequest(event)
-      for (const request of [...this.#requests.keys()]) this.#reject(request, closedError())
+      for (const request of [...this.#requests.keys()]) this.#fail(request, closedError)
     }
   }
 
@@ -185,7 +185,7 @@ class TaskRegistry {
   }
 
   async shutdown(options) {
-    const { graceMs = null } = read('shutdown', options, schemas.shutdown)
+    const { graceMs = null } = schemas.shutdown.read(options)
     if (this.#closing) throw closedError()
     const ended = this.#request((addon, request) => addon.shutdown(request, graceMs))
     this.#closing = true
@@ -215,24 +215,30 @@ class TaskRegistry {
     return JSON.parse(this.#call(call)) // null comes back as null
   }
 
-  /** A promise for an answer that comes through `take`. It keeps the process alive until then. */
-  #request(call, signal) {
+  /**
+   * An answer that comes through `take`; it keeps the process alive until then. An outcome is a function that returns or
+   * throws, called here, so that an error's stack goes on to whoever awaits us. They do so with `return await`: other
+   * engines than V8 lose the way otherwise.
+   */
+  async #request(call, signal) {
+    if (signal?.aborted) throw aborted(signal)
     const request = ++this.#lastRequest
-    const site = new Error() // cheap: it is formatted only when somebody reads its stack
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) throw aborted(signal)
-      this.#call((addon) => call(addon, request))
-      const entry = { resolve, reject, forget: () => {}, site }
-      this.#requests.set(request, entry)
-      inUse.add(this)
-      this.#ref()
-      if (signal === undefined) return
-      try {
-        entry.forget = onAbort(signal, () => this.#cancel(request, aborted(signal)))
-      } catch (error) {
-        this.#cancel(request, error)
-      }
-    })
+    this.#call((addon) => call(addon, request))
+    const outcome = await new Promise((settle) => this.#expect(request, settle, signal))
+    return outcome()
+  }
+
+  #expect(request, settle, signal) {
+    const entry = { settle, forget: () => {} }
+    this.#requests.set(request, entry)
+    inUse.add(this)
+    this.#ref()
+    if (signal === undefined) return
+    try {
+      entry.forget = onAbort(signal, () => this.#cancel(request, aborted(signal)))
+    } catch (error) {
+      this.#cancel(request, error)
+    }
   }
 
   /** Takes a request off the list; undefined when it was aborted, or its registry closed, before its answer came. */
@@ -246,13 +252,14 @@ class TaskRegistry {
     return entry
   }
 
-  #reject(request, error) {
-    const entry = this.#close(request)
-    entry?.reject(blame(error, entry.site))
+  #fail(request, makeError) {
+    this.#close(request)?.settle(() => {
+      throw makeError()
+    })
   }
 
   #cancel(request, reason) {
-    this.#close(request)?.reject(reason)
+    this.#fail(request, () => reason)
     try {
       this.#addon.cancel(request)
     } catch {
@@ -283,7 +290,7 @@ class TaskRegistry {
       if (events.length > 0) setImmediate(() => this.#pull())
     } catch (error) {
       // Answers may have been lost with it, and a promise that never settles is worse than one that rejects.
-      for (const request of [...this.#requests.keys()]) this.#reject(request, fromThrown(error))
+      for (const request of [...this.#requests.keys()]) this.#fail(request, () => fromThrown(error))
     }
   }
 
@@ -298,8 +305,8 @@ class TaskRegistry {
   }
 
   #settleRequest({ type, request, value, error }) {
-    if (type === 'failed') this.#reject(request, fromAnswer(error))
-    else this.#close(request)?.resolve(value)
+    if (type === 'failed') this.#fail(request, () => fromAnswer(error))
+    else this.#close(request)?.settle(() => value)
   }
 
   /**

@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::keeper::{Ear, Job, Keeper, Request, Watch};
@@ -28,11 +29,12 @@ struct SpawnOrder {
     block: Block,
 }
 
-/// Everything that a task can be asked to be. The face has filled in the defaults.
+/// Everything that a task can be asked to be, with what it is when nothing was said.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SpawnOptions {
     command: String,
+    #[serde(default = "default::session_id")]
     session_id: String,
     pub(super) cwd: PathBuf,
     /// What the command inherits instead of the host's environment block.
@@ -40,23 +42,64 @@ pub(super) struct SpawnOptions {
     /// Laid over what is inherited; `None` takes a name away.
     env: Option<BTreeMap<String, Option<String>>>,
     /// 0: no deadline.
+    #[serde(default = "default::timeout_ms")]
     timeout_ms: u64,
+    #[serde(default = "default::grace_ms")]
     grace_ms: u64,
     /// An absolute path or a name on `PATH`; `None`: bash, else `/bin/sh`.
     shell: Option<String>,
+    #[serde(default)]
     stderr: StderrMode,
     /// Of each capture file; 0: all.
+    #[serde(default = "default::max_output_bytes")]
     max_output_bytes: u64,
+    #[serde(default)]
     cleanup: Cleanup,
+    #[serde(default = "default::notify")]
     notify: bool,
     description: Option<String>,
+    /// JSON, as a text.
+    #[serde(default = "default::metadata", deserialize_with = "from_text")]
     metadata: Box<RawValue>,
 }
 
+mod default {
+    use serde_json::value::RawValue;
+
+    pub(super) fn session_id() -> String {
+        super::SessionId::default_session().as_str().to_owned()
+    }
+
+    pub(super) fn timeout_ms() -> u64 {
+        30 * 60 * 1000
+    }
+
+    pub(super) fn grace_ms() -> u64 {
+        2000
+    }
+
+    pub(super) fn max_output_bytes() -> u64 {
+        100 << 20
+    }
+
+    pub(super) fn notify() -> bool {
+        true
+    }
+
+    pub(super) fn metadata() -> Box<RawValue> {
+        RawValue::NULL.to_owned()
+    }
+}
+
+fn from_text<'de, D: Deserializer<'de>>(text: D) -> std::result::Result<Box<RawValue>, D::Error> {
+    RawValue::from_string(String::deserialize(text)?).map_err(D::Error::custom)
+}
+
 /// What a natural end does to descendants.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Cleanup {
+    #[default]
     Keep,
     Kill,
 }

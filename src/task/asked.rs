@@ -8,10 +8,11 @@ use serde_json::value::RawValue;
 use super::{SessionId, TaskId};
 
 /// Whether the two streams have a file each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StderrMode {
     /// `stdout` and `stderr`.
+    #[default]
     Separate,
     /// `output`, in the order in which the command wrote.
     Merge,

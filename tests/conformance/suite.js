@@ -84,13 +84,13 @@ promise('a variable that was removed, or an environment that was replaced, is wh
 })
 
 promise('errors are Errors with a code, a cause, and the line that asked', async () => {
-  const askedHere = async () => tasks.spawn('true', { cwd: '/no/such/place' })
+  const askedHere = async () => await tasks.spawn('true', { cwd: '/no/such/place' })
   const error = await askedHere().catch((thrown) => thrown)
   assert.ok(error instanceof Error)
   assert.equal(error.code, 'CWD_NOT_FOUND')
   assert.ok(error.cause instanceof Error)
   assert.equal(error.cause.code, 'ENOENT')
-  assert.match(error.stack, /suite\.js/)
+  assert.match(error.stack, /askedHere.*suite\.js/)
   await assert.rejects(tasks.kill('bash-0000000000000000'), { code: 'TASK_NOT_FOUND' })
   await assert.rejects(tasks.spawn('true', { timeoutMS: 5 }), { name: 'TypeError', code: 'INVALID_ARGUMENT' })
   assert.throws(() => tasks.status('bash-0000000000000000', { previewBytes: -1 }), { code: 'INVALID_ARGUMENT' })

@@ -23,9 +23,9 @@ describe('errors', () => {
     expect((error.cause as NodeJS.ErrnoException).code).toBe('ENOENT')
   })
 
-  test('of a promise point at the call that it answers', async () => {
-    async function theCallInQuestion(): Promise<unknown> {
-      return tasks.kill('bash-0000000000000000')
+  test('of a promise point at whoever awaits it', async () => {
+    async function theCallInQuestion(): Promise<void> {
+      await tasks.kill('bash-0000000000000000')
     }
     const error = await rejectionOf(theCallInQuestion())
     expect(error.stack).toMatch(/^Error: .*bash-0000000000000000/)
