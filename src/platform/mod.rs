@@ -13,6 +13,7 @@
 //! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
 //! * [`process`]: starting a supervisor without copying the host's memory, reaping it, counting and sweeping a task's processes.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
+//! * [`signals`]: a thread that no signal reaches for a while.
 //!
 //! Only Linux is here; the JavaScript face answers `UNSUPPORTED_PLATFORM` elsewhere.
 
@@ -28,6 +29,7 @@ pub mod marked;
 pub mod poll;
 pub mod process;
 pub mod scheduling;
+mod signals;
 pub mod tree;
 
 use std::io;

@@ -17,14 +17,11 @@ pub fn give_way() {
     IS_BATCH.set(policy == libc::c_long::from(libc::SCHED_OTHER) && set(libc::SCHED_BATCH));
 }
 
-/// Runs `start` under the host's own policy, for its children to inherit.
-pub(super) fn under_host_policy<T>(start: impl FnOnce() -> T) -> T {
-    let is_batch = IS_BATCH.get() && set(libc::SCHED_OTHER);
-    let outcome = start();
-    if is_batch {
-        set(libc::SCHED_BATCH);
+/// In a child that the calling thread has started: its policy is the host's again, for its own children to inherit.
+pub(super) fn restore_host_policy() {
+    if IS_BATCH.get() {
+        set(libc::SCHED_OTHER);
     }
-    outcome
 }
 
 /// A refusal costs latency, and nothing else.
