@@ -209,6 +209,8 @@ impl Created {
 impl Drop for Created {
     fn drop(&mut self) {
         if !self.kept {
+            // Removing takes a descriptor, and it may be for want of them that the task could not be made.
+            self.inherited.clear();
             // The caller is told why the task could not be made; that its remains stay is the lesser news, and cleanup takes them.
             drop(remove(&self.dir));
         }
