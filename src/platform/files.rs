@@ -46,15 +46,18 @@ pub fn create_to_append(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a plain file for appending, made when it is not there. A FIFO in its place does not stop us, and a file with a second
-/// name is left alone: that name may be outside of the store.
-pub fn append(path: &Path) -> io::Result<File> {
-    let file = owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK, 0o600)?);
+/// Opens a plain file for writing, made when it is not there, 0600 whatever the umask. A FIFO in its place does not stop us, and a
+/// file with a second name is left alone: that name may be outside of the store.
+pub fn open_or_create(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = owned(open_raw(path, libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK, 0o600)?);
     let about = file.metadata()?;
     if !about.is_file() || about.nlink() > 1 {
         return Err(io::Error::new(ErrorKind::InvalidData, "not a plain file of one name"));
     }
-    Ok(file)
+    if about.mode() & 0o7777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok((file, about))
 }
 
 /// Makes a directory that was not there, 0700 whatever the umask.

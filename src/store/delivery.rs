@@ -2,7 +2,7 @@
 //! needs no inode on a full disk.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
 use outlive_protocol::names;
 
@@ -35,26 +35,26 @@ pub fn acknowledge(dir: &TaskDir) -> Result<bool> {
 }
 
 /// More than any completion is handed out. A longer file is none of ours; it counts as so many.
-const MAX_ATTEMPTS: u64 = 1_000_000;
+const MAX_COUNTED: u64 = 1_000_000;
 
 /// How often the completion was handed to a callback, by whichever host.
 pub fn attempts(dir: &TaskDir) -> u32 {
     let leases = fs::symlink_metadata(dir.file(names::LEASES)).ok().filter(fs::Metadata::is_file);
-    leases.map_or(0, |about| about.len().min(MAX_ATTEMPTS) as u32)
+    leases.map_or(0, |about| about.len().min(MAX_COUNTED) as u32)
 }
 
-/// Makes the file that [`note_attempt`] writes to, which costs more than the writing. That makes it too where it is not there.
+/// Makes the file that [`note_attempt`] changes, which costs more than the change. That makes it too where it is not there.
 pub fn prepare_attempt(dir: &TaskDir) {
-    drop(files::append(&dir.file(names::LEASES)));
+    drop(files::open_or_create(&dir.file(names::LEASES)));
 }
 
-/// Notes that a callback is about to be called with the completion.
+/// Notes that a callback is about to be called with the completion: the file becomes longer, which takes no room on the disk.
 pub fn note_attempt(dir: &TaskDir) {
-    // On a full disk the next host may call its attempt the first; that is better than not telling at all.
+    // If it fails, the next host may call its attempt the first; that is better than not telling at all.
     drop(
         failpoint::pass("host.before_lease")
-            .and_then(|()| files::append(&dir.file(names::LEASES)))
-            .and_then(|mut leases| leases.write_all(b".")),
+            .and_then(|()| files::open_or_create(&dir.file(names::LEASES)))
+            .and_then(|(leases, about)| leases.set_len(about.len() + 1)),
     );
     drop(failpoint::pass("host.after_lease"));
 }

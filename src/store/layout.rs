@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use outlive_protocol::names::{self, Name};
@@ -77,17 +76,16 @@ impl TaskDir {
 }
 
 fn create_with_parents(path: &Path) -> io::Result<()> {
-    match files::create_directory(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(error)?;
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-            match files::create_directory(path) {
-                // Another host was quicker.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                other => other,
-            }
+    let made = files::create_directory(path).or_else(|error| match path.parent() {
+        Some(parent) if error.kind() == io::ErrorKind::NotFound && !parent.as_os_str().is_empty() => {
+            create_with_parents(parent)?;
+            files::create_directory(path)
         }
+        _ => Err(error),
+    });
+    match made {
+        // It was there, or another host was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
 }
