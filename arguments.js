@@ -105,7 +105,7 @@ function distance(from, to) {
   return row[to.length]
 }
 
-/** The option that was probably meant, if one is like it: who is sent to a stranger is sent astray. */
+/** The option that was probably meant, if one is like it: a far-fetched hint misleads. */
 function nearest(key, known) {
   const short = key.slice(0, 64)
   const best = known.reduce((best, name) => (distance(short, name) < distance(short, best) ? name : best))

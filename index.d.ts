@@ -312,15 +312,15 @@ export class TaskRegistry {
   spawn(command: string, options?: SpawnOptions): Promise<string>
 
   /**
-   * Tells how a task stands; `null` for an unknown id or another session's. No side effects, but that a session which is
-   * named gets attached.
+   * Tells how a task stands; `null` for an unknown id or another session's. It changes no task; a session which
+   * is named gets attached.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   status(taskId: string, options?: StatusOptions): TaskSnapshot | null
 
   /**
    * Lists tasks in the order of their `spawn` calls, from which `startedAt` may differ by moments. One whose `spawn` is still
-   * pending may be missing. No side effects, but that a session which is named gets attached.
+   * pending may be missing. It changes no task; a session which is named gets attached.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   list(options?: ListOptions): TaskSnapshot[]
@@ -355,8 +355,9 @@ export class TaskRegistry {
 
   /**
    * Calls back once per completion: the backlog first, then as tasks end, for each session in the order in which they
-   * ended. The asynchronous context (`AsyncLocalStorage`) is that of this call. A callback that throws or rejects gives the completion back; it is told again with back-off, at most 5 times in this process,
-   * and then left to `drain`. Each session has at most one subscription in a registry.
+   * ended. The asynchronous context (`AsyncLocalStorage`) is that of this call. A callback that throws or rejects gives the
+   * completion back. It is called again after growing pauses, five times in all in this process; then the completion is left
+   * to `drain`. Each session has at most one subscription in a registry.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   onCompletion(callback: CompletionCallback, options?: CompletionOptions): Subscription
@@ -462,8 +463,8 @@ export function replay(sessionId?: string): Promise<ReplayReport>
 /** {@link TaskRegistry.cleanup} of the process's default registry, which the first call of any of these functions opens. */
 export function cleanup(options?: CleanupOptions): Promise<number>
 
-/** {@link TaskRegistry.detach} of the process's default registry, which the first call of any of these functions opens. */
+/** {@link TaskRegistry.detach} of the process's default registry, for good. One that nobody has used is not opened for that. */
 export function detach(): void
 
-/** {@link TaskRegistry.shutdown} of the process's default registry, which the first call of any of these functions opens. */
+/** {@link TaskRegistry.shutdown} of the process's default registry, for good. */
 export function shutdown(options?: ShutdownOptions): Promise<TaskSnapshot[]>

@@ -14,21 +14,21 @@ function opened() {
   return defaultRegistry
 }
 
-const spawn = async (command, options) => opened().spawn(command, options)
+const spawn = async (command, options) => await opened().spawn(command, options)
 const status = (taskId, options) => opened().status(taskId, options)
 const list = (options) => opened().list(options)
 const sessions = () => opened().sessions()
-const kill = async (taskId, options) => opened().kill(taskId, options)
-const wait = async (taskId, options) => opened().wait(taskId, options)
+const kill = async (taskId, options) => await opened().kill(taskId, options)
+const wait = async (taskId, options) => await opened().wait(taskId, options)
 const output = (taskId, options) => opened().output(taskId, options)
 const onCompletion = (callback, options) => opened().onCompletion(callback, options)
 const drain = (options) => opened().drain(options)
 const pending = (options) => opened().pending(options)
 const ack = (taskIds) => opened().ack(taskIds)
 const release = (taskIds) => opened().release(taskIds)
-const replay = async (sessionId) => opened().replay(sessionId)
-const cleanup = async (options) => opened().cleanup(options)
-const shutdown = async (options) => opened().shutdown(options)
+const replay = async (sessionId) => await opened().replay(sessionId)
+const cleanup = async (options) => await opened().cleanup(options)
+const shutdown = async (options) => await opened().shutdown(options)
 
 /** Closes it for good; one that nobody used is not opened for that. */
 function detach() {

@@ -7,10 +7,10 @@ export declare class NativeRegistry {
   constructor(storageDir: string, maxRunning: number, wake: () => void)
   /** Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that. */
   spawn(request: number, order: string, inherits: boolean): void
-  /** The task as it stands, or null. Never changes anything. */
-  status(taskId: string, sessionId: string | undefined | null, previewBytes: number): string | null
+  /** The task as it stands, or null. It changes no task. */
+  status(taskId: string, sessionId?: string | undefined | null, previewBytes?: number | undefined | null): string | null
   /** The tasks as they stand, in the order of their `spawn` calls. */
-  list(sessionId: string | undefined | null, status: string | undefined | null, previewBytes: number): string
+  list(sessionId?: string | undefined | null, status?: string | undefined | null, previewBytes?: number | undefined | null): string
   /** Ends a task's tree; settles with its snapshot. */
   kill(request: number, taskId: string, sessionId: string | undefined | null, signal: number, graceMs?: number | undefined | null): void
   /** Waits for a task's end, or `timeoutMs`; settles with its snapshot. */
@@ -40,7 +40,7 @@ export declare class NativeRegistry {
   drain(sessionId?: string | undefined | null): string
   /** The sessions on disk. Attaches none of them. */
   sessions(): string
-  /** What is pending. Never changes anything. */
+  /** What is pending. It changes no task. */
   pending(sessionId?: string | undefined | null): string
   /** Delivers completions for good; returns how many were not delivered before. */
   ack(taskIds: Array<string>): number

@@ -81,12 +81,12 @@ class TaskRegistry {
 
   status(taskId, options) {
     const id = checked.taskId('status', taskId)
-    const { sessionId = null, previewBytes = 5120 } = schemas.status.read(options)
+    const { sessionId = null, previewBytes = null } = schemas.status.read(options)
     return this.#answer((addon) => addon.status(id, sessionId, previewBytes))
   }
 
   list(options) {
-    const { sessionId = null, status = null, previewBytes = 5120 } = schemas.list.read(options)
+    const { sessionId = null, status = null, previewBytes = null } = schemas.list.read(options)
     return this.#answer((addon) => addon.list(sessionId, status, previewBytes))
   }
 

@@ -38,10 +38,10 @@ pub enum Error {
         /// How many more are on their way.
         starting: usize,
     },
-    /// The system refused to start one more process.
+    /// The system refused what one more process takes.
     SpawnFailed {
-        /// The task that was to be.
-        task: TaskId,
+        /// The task that was to be, unless it had no name yet.
+        task: Option<TaskId>,
         /// What happened, in words.
         what: &'static str,
         /// The system's reason.
@@ -166,7 +166,10 @@ impl fmt::Display for Error {
                 f.write_str(if running.is_empty() { "" } else { ":" })?;
                 running.iter().try_for_each(|task| write!(f, " {task}"))
             }
-            Error::SpawnFailed { task, what, source } => write!(f, "{task} could not be started: {what}: {source}"),
+            Error::SpawnFailed { task, what, source } => {
+                let name = task.as_ref().map_or("a task", TaskId::as_str);
+                write!(f, "{name} could not be started: {what}: {source}")
+            }
             Error::StorageFailed { what, path, source } => {
                 write!(f, "the store could not {what} {}: {source}", path.display())
             }
@@ -185,7 +188,7 @@ impl fmt::Display for Error {
             Error::TaskNotFound { task, session: Some(session) } => {
                 write!(f, "there is no task {task} in the session {session:?}", session = session.as_str())
             }
-            Error::RegistryClosed => f.write_str("this registry is closed"),
+            Error::RegistryClosed => f.write_str("the registry is closed: detach or shutdown was called"),
             Error::Internal => f.write_str("a defect of outlive stopped this call; what it was about may have happened or not"),
         }
     }

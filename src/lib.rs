@@ -8,7 +8,7 @@
 //! * [`platform`]: the ground. The only room with `libc` and `unsafe`.
 //! * [`error`]: what we could not do, and its code.
 //!
-//! Arrows: js → registry → reactor, store, task; store → task, platform; reactor → platform. Nobody points back.
+//! `tests/rooms.rs` says who may name whom. Nobody points back.
 
 pub mod error;
 #[cfg(not(test))]

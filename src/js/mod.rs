@@ -16,7 +16,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
-use crate::registry::{Refusal, Registry};
+use crate::registry::{DEFAULT_PREVIEW_BYTES, Refusal, Registry};
 use crate::store::{PageRequest, Stream};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
@@ -54,18 +54,18 @@ impl NativeRegistry {
         thrown(self.registry.spawn(request, order, inherits))
     }
 
-    /// The task as it stands, or null. Never changes anything.
+    /// The task as it stands, or null. It changes no task.
     #[napi(catch_unwind)]
-    pub fn status(&self, task_id: String, session_id: Option<String>, preview_bytes: f64) -> Result<Option<String>> {
-        let snapshot = thrown(self.registry.status(&task_id, session(session_id).as_ref(), preview_bytes as u64))?;
+    pub fn status(&self, task_id: String, session_id: Option<String>, preview_bytes: Option<f64>) -> Result<Option<String>> {
+        let snapshot = thrown(self.registry.status(&task_id, session(session_id).as_ref(), budget(preview_bytes)))?;
         Ok(snapshot.as_ref().map(to_json))
     }
 
     /// The tasks as they stand, in the order of their `spawn` calls.
     #[napi(catch_unwind)]
-    pub fn list(&self, session_id: Option<String>, status: Option<String>, preview_bytes: f64) -> Result<String> {
+    pub fn list(&self, session_id: Option<String>, status: Option<String>, preview_bytes: Option<f64>) -> Result<String> {
         let status: Option<Status> = status.and_then(|word| serde_json::from_value(word.into()).ok());
-        thrown(self.registry.list(session(session_id), status, preview_bytes as u64)).map(|tasks| to_json(&tasks))
+        thrown(self.registry.list(session(session_id), status, budget(preview_bytes))).map(|tasks| to_json(&tasks))
     }
 
     /// Ends a task's tree; settles with its snapshot.
@@ -173,7 +173,7 @@ impl NativeRegistry {
         thrown(self.registry.sessions()).map(|sessions| to_json(&sessions))
     }
 
-    /// What is pending. Never changes anything.
+    /// What is pending. It changes no task.
     #[napi(catch_unwind)]
     pub fn pending(&self, session_id: Option<String>) -> Result<String> {
         thrown(self.registry.pending(session(session_id))).map(|completions| to_json(&completions))
@@ -240,6 +240,11 @@ impl NativeRegistry {
     pub fn let_exit(&self, env: Env) -> Result<()> {
         self.wake.let_exit(&env)
     }
+}
+
+/// How many bytes of output a snapshot shows.
+fn budget(preview_bytes: Option<f64>) -> u64 {
+    preview_bytes.map_or(DEFAULT_PREVIEW_BYTES, |bytes| bytes as u64)
 }
 
 fn session(id: Option<String>) -> Option<SessionId> {

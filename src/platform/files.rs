@@ -186,7 +186,7 @@ pub fn check_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether nobody but this machine can have the file system: one of those that live on disks of their own.
+/// Whether only this machine can mount the file system: one of those that live on disks of their own.
 pub fn is_local(path: &Path) -> io::Result<bool> {
     // ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs: the numbers of `man 2 statfs`.
     const LOCAL: [u32; 8] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e, 0x0102_1994, 0x794c_7630];

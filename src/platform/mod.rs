@@ -7,11 +7,12 @@
 //! * [`errno`]: the system's names for its errors and signals.
 //! * [`failpoint`]: where tests make a host fail; nothing in a release.
 //! * [`fifo`]: FIFOs that wake every watcher on a write, report the last writer's end, and refuse a writer without a reader.
-//! * [`files`]: private files that follow no link, reserved space, hard links.
+//! * [`files`]: private files that follow no link, reserved space.
 //! * [`identity`]: this machine, this boot, this user.
 //! * [`lock`]: locks that a process leaves behind by no death.
+//! * [`marked`]: counting and killing what carries a task's mark.
 //! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
-//! * [`process`]: starting a supervisor without copying the host's memory, reaping it, counting and sweeping a task's processes.
+//! * [`process`]: starting a supervisor without copying the host's memory, and reaping it.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //! * [`signals`]: a thread that no signal reaches for a while.
 //!

@@ -7,7 +7,7 @@ use std::process;
 /// Live processes below `root`, without those in `besides`. 0 where the kernel does not tell.
 pub fn count_below(root: u32, besides: Option<u32>) -> u32 {
     if !is_proc_ours() {
-        // Who has this number there is another.
+        // There this number belongs to another process.
         return 0;
     }
     let mut seen = HashSet::from([root]);

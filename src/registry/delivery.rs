@@ -221,7 +221,7 @@ impl Registry {
             (entry, ledger.apply(task, Event::Refused))
         };
         let session = entry.asked.session.clone();
-        self.shared.let_go(&session);
+        self.shared.let_go_if_done(&session);
         self.send(Job::Refused { task: task.clone(), session, effects })?;
         Ok(if entry.task.is_last_attempt() { Refusal::GivenUp } else { Refusal::GivenBack })
     }
@@ -229,7 +229,7 @@ impl Registry {
     /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.
     fn settled(&self, entry: &Entry) -> Result<()> {
         let session = entry.asked.session.clone();
-        self.shared.let_go(&session);
+        self.shared.let_go_if_done(&session);
         let needs_reactor = {
             let mut ledger = self.shared.lock();
             let is_idle = ledger.subscription_of(&session).is_some() && ledger.next_to_tell(&session).is_none();

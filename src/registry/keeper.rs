@@ -22,7 +22,7 @@ use crate::task::{Effect, Event, SessionId, State, TaskId};
 /// JavaScript's number for a promise.
 pub type Request = f64;
 
-/// When to try again what failed for want of descriptors or memory, and all else whose time no ring tells.
+/// When to try again what failed for want of descriptors or memory, and anything else that no event announces.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How long one thing is gone on with before it is the turn of news and callers.
@@ -196,8 +196,6 @@ impl Keeper {
         for effect in effects {
             match effect {
                 Effect::AnnounceStart => self.announce_start(id),
-                // The verbs that kill send their own order: only they know the signal.
-                Effect::OrderKill => {}
                 Effect::Sweep => self.sweep(ear, vec![id.clone()]),
                 Effect::AnnounceEnd => {
                     let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());

@@ -85,7 +85,7 @@ impl Ledger {
         session.note(&entry, Delivery::Silent);
     }
 
-    /// Moves one task and returns what the world must now do. The lock is gone by then.
+    /// Moves one task and returns what the world must now do, once the lock is gone.
     pub(super) fn apply(&mut self, id: &TaskId, event: Event) -> Vec<Effect> {
         let Some(entry) = self.tasks.get_mut(id) else { return Vec::new() };
         let effects = entry.task.on(event);

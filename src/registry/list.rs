@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::task::{SessionId, Status};
 
 impl Registry {
-    /// The tasks as they stand, in the order of their `spawn` calls. Never changes anything.
+    /// The tasks as they stand, in the order of their `spawn` calls. It changes no task.
     pub fn list(&self, session: Option<SessionId>, status: Option<Status>, preview_bytes: u64) -> Result<Vec<TaskSnapshot>> {
         let sessions = self.attach(session)?;
         let mut entries: Vec<Entry> = {

@@ -28,7 +28,7 @@ pub use delivery::{Completion, Refusal};
 pub use keeper::Request;
 pub use outbox::Wake;
 pub use replay::Replayed;
-pub use snapshot::TaskSnapshot;
+pub use snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -102,7 +102,8 @@ impl Registry {
     fn ask<T>(&self, job: impl FnOnce(mpsc::SyncSender<Result<T>>) -> Job) -> Result<T> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.send(job(reply))?;
-        answer.recv().map_err(|_| Error::RegistryClosed)?
+        // Closed meanwhile, or the job panicked.
+        answer.recv().unwrap_or_else(|_| Err(if self.shared.lock().closed { Error::RegistryClosed } else { Error::Internal }))
     }
 
     fn open_ledger(&self) -> Result<MutexGuard<'_, Ledger>> {
@@ -138,7 +139,7 @@ impl Shared {
     }
 
     /// Leaves a session to other hosts that only a callback had kept, if that is done.
-    fn let_go(&self, session: &SessionId) {
+    fn let_go_if_done(&self, session: &SessionId) {
         if !self.lock().is_in_callback(session) {
             self.lock_kept().remove(session);
         }

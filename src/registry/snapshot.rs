@@ -13,7 +13,7 @@ use crate::task::{Cause, Delivery, Ending, SessionId, State, Status, TaskId, Tre
 use outlive_protocol::names;
 
 /// How many bytes of output a snapshot shows unless more or fewer are asked for.
-pub(super) const DEFAULT_PREVIEW_BYTES: u64 = 5120;
+pub const DEFAULT_PREVIEW_BYTES: u64 = 5120;
 
 /// A task as it stands.
 #[derive(Debug, Serialize)]

@@ -17,7 +17,7 @@ use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
 use crate::platform::{clock, failpoint, fifo};
-use crate::store::{self, Created, Order, OwnerBell, Promise, Started, TaskDir};
+use crate::store::{self, Created, Launch, OwnerBell, Promise, Started, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
 
@@ -175,7 +175,7 @@ impl Drop for Place {
 struct Made {
     entry: Entry,
     created: Created,
-    order: Order,
+    launch: Launch,
 }
 
 impl Registry {
@@ -234,7 +234,7 @@ impl Keeper {
         variables.insert(OsStr::new(names::TASK_ID_VARIABLE), OsStr::new(task.as_str()));
         // As it was asked for; shells would otherwise resolve its links.
         variables.insert(OsStr::new("PWD"), options.cwd.as_os_str());
-        let order = Order {
+        let launch = Launch {
             environment: Block::of(variables.into_iter()),
             shell,
             max_output_bytes: options.max_output_bytes,
@@ -258,18 +258,18 @@ impl Keeper {
         let state = Task::new(asked.notify);
         let command = Some(options.command.into());
         let entry = Entry { asked, dir, task: state, this_boot: true, command, lease: None };
-        Ok(Made { entry, created, order })
+        Ok(Made { entry, created, launch })
     }
 
     fn launch(&mut self, ear: &mut Ear, made: Made) -> Result<(TaskId, Option<Promise>)> {
-        let Made { entry: Entry { asked, .. }, mut created, order } = made;
+        let Made { entry: Entry { asked, .. }, mut created, launch } = made;
         let task = asked.task.clone();
-        let published = created.publish(&self.shared.store, &asked, &order);
+        let published = created.publish(&self.shared.store, &asked, &launch);
         if published.is_ok() && !self.owns(ear, &asked.session) {
             // Before it runs: from now on its end is told, also when this host is killed in the next instruction.
             OwnerBell::ring(&self.shared.store, &asked.session);
         }
-        match published.and_then(|()| created.start(&self.shared.store, &asked, &order)) {
+        match published.and_then(|()| created.start(&self.shared.store, &asked, &launch)) {
             Ok(Started { child, promise }) => {
                 child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
                 Ok((task, promise))
@@ -330,7 +330,7 @@ impl Keeper {
         let what = "its supervisor ended before it could start the command";
         let source = ErrorKind::BrokenPipe.into();
         self.forget(ear, id);
-        self.shared.outbox.fail(request, &Error::SpawnFailed { task: id.clone(), what, source });
+        self.shared.outbox.fail(request, &Error::SpawnFailed { task: Some(id.clone()), what, source });
     }
 }
 
@@ -338,7 +338,7 @@ impl Keeper {
 fn new_id(is_known: impl Fn(&TaskId) -> bool) -> Result<TaskId> {
     loop {
         let number = getrandom::u64().map_err(|error| Error::SpawnFailed {
-            task: TaskId::new(0),
+            task: None,
             what: "the system gave no random id",
             source: std::io::Error::other(error.to_string()),
         })?;

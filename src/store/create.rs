@@ -22,7 +22,7 @@ use crate::platform::{clock, errno, failpoint, fifo, files, lock, process};
 use crate::task::{Asked, SessionId, StderrMode, TaskId};
 
 /// What only the start of a task needs to know.
-pub struct Order {
+pub struct Launch {
     /// The shell's absolute path.
     pub shell: PathBuf,
     /// The whole environment, the task's mark included.
@@ -66,9 +66,11 @@ pub fn open_cwd(cwd: &Path) -> Result<File> {
     // A file is no directory before it is one that may not be entered.
     let opened = files::open_directory(cwd).and_then(|opened| files::may_execute(cwd).map(|()| opened));
     opened.map_err(|source| {
-        // For want of descriptors nothing is known of the directory.
-        let is_known = !errno::is_exhaustion(&source);
-        if is_known { Error::CwdNotFound { path: cwd.to_owned(), source } } else { Error::storage("open", cwd)(source) }
+        if errno::is_exhaustion(&source) {
+            // For want of descriptors nothing is known of the directory.
+            return Error::SpawnFailed { task: None, what: "its working directory could not be opened", source };
+        }
+        Error::CwdNotFound { path: cwd.to_owned(), source }
     })
 }
 
@@ -150,9 +152,9 @@ impl Created {
     }
 
     /// Writes `task.json`: from now on other hosts see the task.
-    pub fn publish(&mut self, store: &Store, asked: &Asked, order: &Order) -> Result<()> {
+    pub fn publish(&mut self, store: &Store, asked: &Asked, launch: &Launch) -> Result<()> {
         let path = self.dir.task();
-        let line = TaskRecord::new(asked, order, &store.here).to_line();
+        let line = TaskRecord::new(asked, launch, &store.here).to_line();
         let written = failpoint::pass("host.before_task_json").and_then(|()| files::create(&path)).and_then(|file| {
             failpoint::pass("host.before_task_json_content")?;
             let promise = self.promise.insert(Promise::new(file));
@@ -162,8 +164,8 @@ impl Created {
     }
 
     /// Starts the supervisor of a task that was published. The promise is to be kept until the caller knows how that went.
-    pub fn start(mut self, store: &Store, asked: &Asked, order: &Order) -> Result<Started> {
-        let child = match self.spawn(store, asked, order) {
+    pub fn start(mut self, store: &Store, asked: &Asked, launch: &Launch) -> Result<Started> {
+        let child = match self.spawn(store, asked, launch) {
             Ok(child) => Some(child),
             Err(Error::SpawnFailed { source, .. }) if errno::is_too_big(&source) => {
                 self.record_refusal(&source)?;
@@ -177,12 +179,12 @@ impl Created {
         Ok(Started { child, promise: self.promise.take() })
     }
 
-    fn spawn(&self, store: &Store, asked: &Asked, order: &Order) -> Result<process::Child> {
+    fn spawn(&self, store: &Store, asked: &Asked, launch: &Launch) -> Result<process::Child> {
         let settings = Settings {
             timeout_ms: asked.timeout_ms,
             grace_ms: asked.grace_ms,
-            max_output_bytes: order.max_output_bytes,
-            cleanup: if order.kill_descendants { Cleanup::Kill } else { Cleanup::Keep },
+            max_output_bytes: launch.max_output_bytes,
+            cleanup: if launch.kill_descendants { Cleanup::Kill } else { Cleanup::Keep },
             boot_id: store.here.boot_id.as_bytes(),
         };
         let argument = |bytes: &[u8]| CString::new(bytes).expect("the door refuses a NUL in any text");
@@ -190,10 +192,10 @@ impl Created {
             names::SUPERVISOR.to_owned(),
             argument(asked.task.as_str().as_bytes()),
             argument(settings.write(&mut [0; MAX_SETTINGS])),
-            argument(order.shell.as_os_str().as_encoded_bytes()),
+            argument(launch.shell.as_os_str().as_encoded_bytes()),
         ];
         let fds: Vec<BorrowedFd<'_>> = self.inherited.iter().map(File::as_fd).collect();
-        store.executable.start(&asked.task, &arguments, &order.environment, &fds)
+        store.executable.start(&asked.task, &arguments, &launch.environment, &fds)
     }
 
     /// Environment or arguments are larger than the system allows: that is an ending of the task, as any other failure to

@@ -174,5 +174,5 @@ fn is_about_the_task(error: &io::Error) -> bool {
 }
 
 fn refused(task: &TaskId, source: io::Error) -> Error {
-    Error::SpawnFailed { task: task.clone(), what: "the system refused to start its supervisor", source }
+    Error::SpawnFailed { task: Some(task.clone()), what: "the system refused to start its supervisor", source }
 }

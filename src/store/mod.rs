@@ -17,7 +17,7 @@ mod remove;
 mod scratch;
 mod session;
 
-pub use create::{Created, Order, Promise, Started, create, open_cwd};
+pub use create::{Created, Launch, Promise, Started, create, open_cwd};
 pub use delivery::{acknowledge, attempts, is_delivered, is_removed, note_attempt, prepare_attempt};
 pub use executable::Executable;
 pub use layout::{Store, TaskDir};

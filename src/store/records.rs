@@ -113,18 +113,18 @@ pub(super) struct TaskRecord {
 }
 
 impl TaskRecord {
-    pub(super) fn new(asked: &Asked, order: &super::Order, here: &Here) -> TaskRecord {
+    pub(super) fn new(asked: &Asked, launch: &super::Launch, here: &Here) -> TaskRecord {
         TaskRecord {
             version: VERSION,
             task_id: asked.task.as_str().to_owned(),
             session_id: asked.session.as_str().to_owned(),
             cwd: asked.cwd.clone(),
-            shell: order.shell.clone(),
+            shell: launch.shell.clone(),
             timeout_ms: asked.timeout_ms,
             grace_ms: asked.grace_ms,
-            max_output_bytes: order.max_output_bytes,
+            max_output_bytes: launch.max_output_bytes,
             stderr: asked.stderr,
-            cleanup: if order.kill_descendants { "kill" } else { "keep" }.to_owned(),
+            cleanup: if launch.kill_descendants { "kill" } else { "keep" }.to_owned(),
             notify: asked.notify,
             description: asked.description.clone(),
             metadata: asked.metadata.clone(),

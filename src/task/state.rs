@@ -98,8 +98,6 @@ pub enum Event {
 pub enum Effect {
     /// Tell those who wait for the start.
     AnnounceStart,
-    /// Order the supervisor to end the tree.
-    OrderKill,
     /// Kill what carries the task's mark: nobody else will.
     Sweep,
     /// Tell those who wait for the end, and queue the completion.
@@ -177,9 +175,9 @@ impl Task {
         match self.state {
             State::Running(run) => {
                 self.state = State::Stopping(run);
-                vec![Effect::OrderKill]
+                vec![]
             }
-            State::Starting | State::Stopping(_) | State::Ended(_, Tree::Inhabited { .. }) => vec![Effect::OrderKill],
+            State::Starting | State::Stopping(_) | State::Ended(_, Tree::Inhabited { .. }) => vec![],
             State::Ended(_, Tree::Empty) => vec![Effect::AnnounceEmpty],
         }
     }
@@ -299,11 +297,11 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_reaches_descendants_that_outlived_their_task() {
+    fn a_kill_of_descendants_that_outlived_their_task_changes_no_ending_and_is_over_with_them() {
         // P8
         let lingering = Event::Ended(ending(Cause::Exit, Some(0), 1));
         let (task, effects) = play(&[Event::Started(RUN), lingering.clone(), Event::KillAsked]);
-        assert_eq!((task.status(), effects), (Status::Completed, vec![Effect::OrderKill]));
+        assert_eq!((task.status(), effects), (Status::Completed, vec![]));
         let (task, effects) = play(&[Event::Started(RUN), lingering, Event::KillAsked, Event::TreeEmpty]);
         assert_eq!((task.is_gone(), effects), (true, vec![Effect::AnnounceEmpty]));
     }

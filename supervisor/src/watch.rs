@@ -25,7 +25,8 @@ const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
 const KILL_AGAIN_NS: u64 = 1_000_000_000;
-/// How often is looked for whom nobody has told yet: an orphan becomes ours without a word when its parent was not our child.
+/// How often to look for processes that have not been signalled yet: an orphan becomes ours without a word when its parent was not our
+/// child.
 const TELL_AGAIN_NS: u64 = 100_000_000;
 
 /// One task, from its command's exec until its tree is empty.

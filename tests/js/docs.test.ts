@@ -31,10 +31,17 @@ test('troubleshooting says of every error code what it means, its likely cause, 
   }
 })
 
-test('docs/api.md has every error code, and every method where its heading says so', () => {
-  const page = read('docs/api.md')
-  for (const code of declaredCodes()) expect(page).toContain(`\`${code}\``)
-  for (const name of Object.keys(outlive)) expect(page).toContain(name)
+test('docs/api.md has every error code, and every method where the README sends its reader', () => {
+  const sections = read('docs/api.md').split(/^## /m)
+  const about = new Map(sections.map((section) => [section.slice(0, section.indexOf('\n')).toLowerCase(), section]))
+  for (const code of declaredCodes()) expect(about.get('errors')).toContain(`\`${code}\``)
+  const links = [...read('README.md').matchAll(/\[([^\]]+)\]\(docs\/api\.md#(\w+)\)/g)]
+  const places = links.flatMap(([, names, place]) =>
+    names!.split(', ').map((name) => [name.replaceAll('`', ''), place!]),
+  )
+  const methods = Object.keys(require('outlive')).filter((name) => name !== 'TaskRegistry')
+  expect(places.map(([name]) => name).sort()).toEqual([...methods, 'errors'].sort())
+  for (const [name, place] of places) if (name !== 'errors') expect(about.get(place!)).toContain(`\`${name}(`)
 })
 
 test('every export and every method has its text for editors', () => {

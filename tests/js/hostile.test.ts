@@ -77,10 +77,11 @@ for (const level of [1, 2]) {
   )
 }
 
-withPids('in a time namespace of its own, hours away, durations and deadlines are right', async () => {
+const shifted = ['unshare', '--time', '--boottime=100000', '--monotonic=100000', '--fork']
+const withClocks = runs(...shifted) ? test : test.skip
+
+withClocks('in a time namespace of its own, hours away, durations and deadlines are right', async () => {
   // R12
-  const shifted = ['unshare', '--time', '--boottime=100000', '--monotonic=100000', '--fork']
-  if (!runs(...shifted)) return
   const node = await host(store, { under: shifted })
   const seen = await node.call(async ({ tasks }) => {
     const ended = await tasks.wait(await tasks.spawn('sleep 0.2', { sessionId: 'shifted' }))
@@ -137,9 +138,10 @@ describe('limits of the host', () => {
     expect(seen).toEqual({ signal: 'SIGXFSZ', exitCode: null, stdoutBytes: 8192 })
   })
 
-  test('on processes: the spawn or the task says that, and nothing stays', async () => {
-    const limited = ['setpriv', '--reuid=12345', '--clear-groups', 'prlimit', '--nproc=20', '--']
-    if (!runs(...limited)) return
+  const limited = ['setpriv', '--reuid=12345', '--clear-groups', 'prlimit', '--nproc=20', '--']
+  const withLimit = runs(...limited) ? test : test.skip
+
+  withLimit('on processes: the spawn or the task says that, and nothing stays', async () => {
     const dir = `${store.dir}-nproc`
     execFileSync('install', ['-d', '-o', '12345', '-m', '700', dir])
     atTheEnd(() => execFileSync('rm', ['-rf', dir]))

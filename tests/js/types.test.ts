@@ -1,22 +1,24 @@
 // N5: misuse that TypeScript can see is an error before anything runs. `tsc` is the judge: it fails on each
 // `@ts-expect-error` under which there is none.
 
-import * as outlive from 'outlive'
-import {
-  type Completion,
-  type ErrorCode,
-  type OutliveError,
-  type OutputChunk,
-  type ReplayReport,
-  type SpawnOptions,
-  type Subscription,
-  type sessions,
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type {
+  Completion,
+  ErrorCode,
+  OutliveError,
+  OutputChunk,
+  ReplayReport,
+  SpawnOptions,
+  Subscription,
+  sessions,
   spawn,
   TaskRegistry,
-  type TaskSnapshot,
-  type TaskStatus,
-  type TerminalStatus,
+  TaskSnapshot,
+  TaskStatus,
+  TerminalStatus,
 } from 'outlive'
+import * as outlive from 'outlive'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <T extends true>(): T | undefined => undefined
@@ -108,7 +110,9 @@ function told(error: OutliveError): string {
   return advice[error.code]
 }
 
-test('what the types declare is there', () => {
+test('what the types declare is there, and nothing else', () => {
   expect([uses, told]).toEqual([expect.any(Function), expect.any(Function)])
-  expect(outlive).toMatchObject({ TaskRegistry, spawn })
+  const types = readFileSync(join(__dirname, '../../index.d.ts'), 'utf8')
+  const declared = [...types.matchAll(/^export (?:class|function|const) (\w+)/gm)].map((match) => match[1])
+  expect(declared).toEqual(Object.keys(require('outlive')))
 })

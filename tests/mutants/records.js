@@ -79,9 +79,9 @@ module.exports = [
   {
     promise: 'R16: no environment on disk',
     file: 'src/store/create.rs',
-    find: '        let line = TaskRecord::new(asked, order, &store.here).to_line();',
+    find: '        let line = TaskRecord::new(asked, launch, &store.here).to_line();',
     replace:
-      '        let line = TaskRecord::new(asked, order, &store.here).to_line();\n        drop(std::fs::write(self.dir.path().join("environment"), format!("{:?}", order.environment)));',
+      '        let line = TaskRecord::new(asked, launch, &store.here).to_line();\n        drop(std::fs::write(self.dir.path().join("environment"), format!("{:?}", launch.environment)));',
     test: jest('storage', 'the environment is in no file'),
   },
   {

@@ -54,7 +54,7 @@ fn a_deadline_that_passes_while_the_supervisor_is_stopped_holds_as_soon_as_it_go
     eventually("the supervisor sleeps", || is(&task, "S (sleeping)"));
     task.signal_supervisor(libc::SIGSTOP);
     eventually("it is stopped", || is(&task, "T (stopped)"));
-    std::thread::sleep(timeout - start.elapsed());
+    std::thread::sleep(timeout.saturating_sub(start.elapsed()));
     task.signal_supervisor(libc::SIGCONT);
     is_over(&mut task, "timeout");
     let took = task.ended()["durationMs"].as_u64().expect("a number");

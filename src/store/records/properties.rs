@@ -135,9 +135,9 @@ proptest! {
             created_at,
             created_monotonic_ns,
         };
-        let order = crate::store::Order { shell: "/bin/sh".into(), environment: Default::default(), max_output_bytes, kill_descendants: true };
+        let launch = crate::store::Launch { shell: "/bin/sh".into(), environment: Default::default(), max_output_bytes, kill_descendants: true };
         let here = Here { boot_id: "boot".to_owned(), machine: "machine".to_owned(), alone: false };
-        let line = TaskRecord::new(&asked, &order, &here).to_line();
+        let line = TaskRecord::new(&asked, &launch, &here).to_line();
         let Record::Complete(record) = parse::<TaskRecord>(&line) else { panic!("{}", String::from_utf8_lossy(&line)) };
         prop_assert!(record.is_of(&asked.session, &asked.task) && record.is_of_this_boot(&here) && record.is_of_this_machine(&here));
         prop_assert_eq!(record.to_line(), line.clone());
