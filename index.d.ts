@@ -304,7 +304,7 @@ export class TaskRegistry {
 
   /**
    * Starts a command in the background and resolves with its task id once the task is on disk and its supervisor runs.
-   * After a rejection nothing has run, nothing is left on disk, and no completion ever comes. The command has stdin at
+   * After a rejection nothing has run, nothing of the task is left on disk, and no completion ever comes. The command has stdin at
    * end of file, a session of its own, `OUTLIVE_TASK_ID` in its environment, and may be 8 MiB long.
    * @throws `INVALID_ARGUMENT`, `CWD_NOT_FOUND`, `SHELL_NOT_FOUND`, `TASK_LIMIT_EXCEEDED`, `SPAWN_FAILED`,
    * `STORAGE_FAILED`, `SUPERVISOR_UNAVAILABLE`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`

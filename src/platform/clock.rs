@@ -19,3 +19,9 @@ pub fn monotonic_ns() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
+
+/// What [`monotonic_ns`] was at that moment of the wall's clock, if nobody has set that one since.
+pub fn monotonic_ns_at(unix_ms_then: u64) -> u64 {
+    let age_ms = unix_ms().saturating_sub(unix_ms_then);
+    monotonic_ns().saturating_sub(age_ms.saturating_mul(1_000_000))
+}

@@ -58,8 +58,8 @@ impl Poll {
     }
 
     /// Sleeps until something happens or `timeout` has passed, for ever without one. Returns what happened, which is
-    /// nothing when only the waker rang.
-    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<Readiness>> {
+    /// nothing when only the waker rang, and whether that is all.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<(Vec<Readiness>, bool)> {
         // Rounded up: a timer that fires early would only have to be set again.
         let timeout = timeout.map_or(-1, |time| time.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
@@ -69,11 +69,10 @@ impl Poll {
             Err(error) if error.kind() == ErrorKind::Interrupted => 0,
             other => other?,
         };
-        let happened = events[..count as usize].iter();
-        Ok(happened
-            .filter(|event| event.u64 != WAKER)
-            .map(|event| Readiness { token: event.u64, hung_up: event.events & libc::EPOLLHUP as u32 != 0 })
-            .collect())
+        let happened = events[..count as usize].iter().filter(|event| event.u64 != WAKER);
+        let readiness =
+            |event: &libc::epoll_event| Readiness { token: event.u64, hung_up: event.events & libc::EPOLLHUP as u32 != 0 };
+        Ok((happened.map(readiness).collect(), (count as usize) < BATCH))
     }
 
     fn control(&self, operation: libc::c_int, fd: libc::c_int, token: u64) -> io::Result<()> {

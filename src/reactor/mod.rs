@@ -42,6 +42,10 @@ pub trait Handler: Send + 'static {
     fn on_ready(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, token: Token, hung_up: bool);
     /// A timer's time has come.
     fn on_due(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, timer: Self::Timer);
+    /// Whether there is something for `on_caught_up`.
+    fn has_news(&self) -> bool;
+    /// Of all that has happened so far, whatever the order in which the kernel reported it, the handler has been told.
+    fn on_caught_up(&mut self, ear: &mut Ear<Self::Job, Self::Timer>);
     /// Nothing more will be called.
     fn on_stop(&mut self);
     /// One of the above panicked; whoever waits for its answer has to hear of it.
@@ -219,8 +223,9 @@ fn turn<H: Handler>(ear: &mut Ear<H::Job, H::Timer>, handler: &mut H, queue: &Qu
         guarded(handler, |handler| handler.on_due(ear, timer));
         run_urgent(ear, handler, queue)?;
     }
-    let timeout = if queue.is_empty() { ear.timers.until_next() } else { Some(Duration::ZERO) };
-    let Ok(events) = ear.poll.wait(timeout) else {
+    let is_idle = queue.is_empty() && !handler.has_news();
+    let timeout = if is_idle { ear.timers.until_next() } else { Some(Duration::ZERO) };
+    let Ok((events, is_all)) = ear.poll.wait(timeout) else {
         queue.close();
         return Err(Stopped);
     };
@@ -229,6 +234,9 @@ fn turn<H: Handler>(ear: &mut Ear<H::Job, H::Timer>, handler: &mut H, queue: &Qu
         guarded(handler, |handler| handler.on_ready(ear, event.token, event.hung_up));
     }
     run_urgent(ear, handler, queue)?;
+    if is_all && handler.has_news() {
+        guarded(handler, |handler| handler.on_caught_up(ear));
+    }
     if let Some(job) = queue.next(Priority::Low)? {
         guarded(handler, |handler| handler.on_job(ear, job));
     }
@@ -279,6 +287,12 @@ mod tests {
         fn on_due(&mut self, _: &mut Ear<&'static str, &'static str>, timer: &'static str) {
             self.done.send(timer).unwrap();
         }
+
+        fn has_news(&self) -> bool {
+            false
+        }
+
+        fn on_caught_up(&mut self, _: &mut Ear<&'static str, &'static str>) {}
 
         fn on_stop(&mut self) {
             self.done.send("stop").unwrap();

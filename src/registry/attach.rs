@@ -68,24 +68,21 @@ impl Keeper {
             new
         };
         self.unreadable.remove(session);
-        let (mut has_news, mut to_sweep) = (false, Vec::new());
+        let (mut unknown, mut to_sweep) = (None, Vec::new());
         for task in new {
-            // One that cannot be read for want of descriptors is tried again later, and the others need not wait for it.
-            for effect in self.take_in(ear, session, &task).unwrap_or_default() {
-                match effect {
-                    // Told when all are there: in the order in which they ended, not in which they were found.
-                    Effect::AnnounceEnd => has_news = true,
+            match self.take_in(ear, session, &task) {
+                Ok(effects) => {
                     // One sweep finds what any of them has left.
-                    Effect::Sweep => to_sweep.push(task.clone()),
-                    _ => self.perform(ear, &task, &[effect]),
+                    let (sweeps, others): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| *effect == Effect::Sweep);
+                    to_sweep.extend(sweeps.iter().map(|_| task.clone()));
+                    self.perform(ear, &task, &others);
                 }
+                // Tried again later, and the others need not wait for it.
+                Err(error) => drop(unknown.get_or_insert(error)),
             }
         }
         self.sweep(ear, to_sweep);
-        if has_news {
-            self.deliver(ear, session);
-        }
-        Ok(())
+        unknown.map_or(Ok(()), Err)
     }
 
     /// Now and then, for a host that starts tasks and asks for nothing: what others have removed would stay in its memory for good.
@@ -141,11 +138,11 @@ impl Keeper {
             }
             Loaded::Unreadable(error) => {
                 let dir = self.shared.store.task_dir(session, id);
-                self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());
                 if errno::is_exhaustion(&error) {
                     self.listen_again_later(ear, session);
                     return Err(Error::storage("read", dir.path())(error));
                 }
+                self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());
                 Ok(Vec::new())
             }
         }

@@ -9,7 +9,7 @@ use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::clock;
 use crate::store;
-use crate::task::{Cause, Delivery, EndOrder, Ending, SessionId, TaskId};
+use crate::task::{Delivery, EndOrder, Ending, SessionId, TaskId};
 
 /// A cleanup on its way through the tasks that were known when it was asked for.
 pub(super) struct Cleaning {
@@ -59,6 +59,8 @@ impl Keeper {
     }
 
     pub(super) fn clean_further(&mut self, ear: &mut Ear, mut cleaning: Cleaning) {
+        // Nobody shall wait for a task that is removed.
+        self.tell_news(ear);
         let began = Instant::now();
         while began.elapsed() < SLICE {
             if let Some(task) = cleaning.tasks.pop() {
@@ -114,12 +116,11 @@ fn is_removable(entry: &Entry, now: u64, older_than_ms: u64) -> bool {
 }
 
 /// What no wall clock can make longer: the time since the end by the clock that nobody sets, and that stands still while the machine
-/// is suspended. That of an earlier boot is not known, nor is when a task ended that has no record of it.
+/// is suspended. That of an earlier boot is not known. A task whose supervisor vanished before our eyes ended then, however long it had
+/// been silent.
 fn longest_age(ending: &Ending) -> u64 {
     match ending.order {
-        EndOrder { this_boot: true, at } if !matches!(ending.cause, Cause::SupervisorLost | Cause::SpawnError) => {
-            clock::monotonic_ns().saturating_sub(at) / 1_000_000
-        }
-        _ => u64::MAX,
+        EndOrder { this_boot: true, at } => clock::monotonic_ns().saturating_sub(at) / 1_000_000,
+        EndOrder { this_boot: false, .. } => u64::MAX,
     }
 }

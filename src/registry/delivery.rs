@@ -183,9 +183,14 @@ impl Registry {
     }
 
     /// A callback is about to be called with a completion that was handed out, and from now on it counts as told. `false` when
-    /// it may not be: it was accepted or given back on its way. `settles`: the callback will say when it is done with it.
+    /// it may not be: it was accepted, by whichever host, or given back on its way. `settles`: the callback will say when it is done with it.
     pub fn begin(&self, task: &TaskId, lease: u32, settles: bool) -> bool {
         let Some(entry) = self.shared.lock().set_in_callback(task, lease, settles) else { return false };
+        if self.shared.strike_off(&entry) {
+            // It may have lain here for as long as the event loop had other things to do. If the reactor is gone, so is what it would do.
+            drop(self.settled(&entry));
+            return false;
+        }
         store::note_attempt(&entry.dir);
         true
     }
@@ -274,7 +279,7 @@ impl Keeper {
     pub(super) fn drain(&mut self, ear: &mut Ear, session: Option<SessionId>) -> Result<Vec<Completion>> {
         let mut drained = Vec::new();
         for session in self.attach_all(ear, session)? {
-            let outcome = self.drain_session(&session, &mut drained);
+            let outcome = self.drain_session(ear, &session, &mut drained);
             self.give_up_ownership(ear, &session);
             match outcome {
                 Ok(()) => {}
@@ -286,8 +291,9 @@ impl Keeper {
         Ok(drained)
     }
 
-    fn drain_session(&mut self, session: &SessionId, drained: &mut Vec<Completion>) -> Result<()> {
-        if !self.borrow_ownership(session)? {
+    fn drain_session(&mut self, ear: &mut Ear, session: &SessionId, drained: &mut Vec<Completion>) -> Result<()> {
+        let is_empty = self.shared.lock().pending(session).is_empty();
+        if is_empty || !self.borrow_ownership(ear, session)? {
             return Ok(());
         }
         for entry in self.shared.undelivered(session) {

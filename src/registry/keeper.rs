@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::cleanup::Cleaning;
 use super::cwd::{Directories, Opened};
+use super::news::News;
 use super::spawn::{Asking, Spawn, Spawning};
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
@@ -118,6 +119,9 @@ pub(super) struct Keeper {
     looking_again: HashSet<(TaskId, bool)>,
     /// An ownership that lasts for one drain.
     pub(super) borrowed: Option<OwnerBell>,
+    /// What is told when all that has happened is known: the kernel reports descriptors in the order in which they rang first, and
+    /// completions have the order of the ends.
+    pub(super) news: News,
     /// Task directories that could not be read; a later release may. Each once, however often it is asked for.
     pub(super) unreadable: HashMap<SessionId, BTreeSet<String>>,
     /// The request that is being worked on, for whom a panic must not be silence.
@@ -139,6 +143,7 @@ impl Keeper {
             listening_again: HashSet::new(),
             looking_again: HashSet::new(),
             borrowed: None,
+            news: News::default(),
             unreadable: HashMap::new(),
             current: None,
         }
@@ -198,11 +203,10 @@ impl Keeper {
                 Effect::AnnounceStart => self.announce_start(id),
                 Effect::Sweep => self.sweep(ear, vec![id.clone()]),
                 Effect::AnnounceEnd => {
-                    let session = self.shared.lock().find(id, None).map(|entry| entry.asked.session.clone());
-                    session.iter().for_each(|session| self.deliver(ear, session));
-                    self.answer_waiters(ear, id, Until::Ended);
+                    self.tell_session_of(id);
+                    self.news.reach(id, Until::Ended);
                 }
-                Effect::AnnounceEmpty => self.answer_waiters(ear, id, Until::Empty),
+                Effect::AnnounceEmpty => self.news.reach(id, Until::Empty),
                 Effect::RetryLater => self.tell_again_later(ear, id),
             }
         }
@@ -227,15 +231,13 @@ impl Keeper {
     }
 
     fn on_events(&mut self, ear: &mut Ear, token: Token, id: &TaskId, hung_up: bool) {
+        // Before the task may be forgotten, and its child with it.
+        let ended = if hung_up { self.children.remove(id) } else { None };
         self.refresh(ear, id, hung_up);
-        if hung_up {
-            if let Some(Watch::Events { events, .. }) = self.watches.remove(&token) {
-                ear.unwatch(&events);
-            }
-            if let Some(child) = self.children.remove(id) {
-                child.reap();
-            }
+        if hung_up && let Some(Watch::Events { events, .. }) = self.watches.remove(&token) {
+            ear.unwatch(&events);
         }
+        ended.into_iter().for_each(process::Child::reap);
     }
 
     fn never_started(&self, id: &TaskId, state: &State, news: &[Event]) -> bool {
@@ -252,7 +254,7 @@ impl Keeper {
 
     fn review(&mut self, ear: &mut Ear, session: &SessionId) {
         self.shared.lock().begin_review(session);
-        self.deliver(ear, session);
+        self.news.tell(session);
         self.give_up_ownership(ear, session);
     }
 
@@ -349,10 +351,17 @@ impl Handler for Keeper {
             }
             Timer::TellAgain { task } => {
                 self.apply(ear, &task, Event::Returned);
-                let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
-                session.iter().for_each(|session| self.deliver(ear, session));
+                self.tell_session_of(&task);
             }
         }
+    }
+
+    fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    fn on_caught_up(&mut self, ear: &mut Ear) {
+        self.tell_news(ear);
     }
 
     fn on_stop(&mut self) {
@@ -368,12 +377,14 @@ impl Handler for Keeper {
     }
 
     fn on_panic(&mut self) {
-        let requests = self
-            .waiters
-            .drain(..)
-            .flat_map(Waiter::into_requests)
-            .chain(self.spawning.drain().map(|(_, spawning)| spawning.request));
-        for request in requests.chain(self.current.take()).collect::<Vec<_>>() {
+        let Some(request) = self.current.take() else {
+            // One of them may have been about to be answered.
+            let requests: Vec<Request> = self.waiters.drain(..).flat_map(Waiter::into_requests).collect();
+            return requests.into_iter().for_each(|request| self.shared.outbox.fail(request, &Error::Internal));
+        };
+        // A task that is on its way goes on, and what becomes of it is told.
+        if self.spawning.values().all(|spawning| spawning.request != request) {
+            self.waiters.retain(|waiter| !waiter.is_for(request));
             self.shared.outbox.fail(request, &Error::Internal);
         }
     }

@@ -12,6 +12,7 @@ mod keeper;
 mod kill;
 mod ledger;
 mod list;
+mod news;
 mod outbox;
 mod output;
 mod replay;

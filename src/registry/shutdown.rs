@@ -20,7 +20,8 @@ impl Keeper {
     pub(super) fn shutdown(&mut self, ear: &mut Ear, request: Request, grace_ms: Option<u64>) {
         self.is_shutting_down = true;
         // What waits to be told comes before the answer.
-        self.shared.sessions(None).iter().for_each(|session| self.deliver(ear, session));
+        self.shared.sessions(None).iter().for_each(|session| self.news.tell(session));
+        self.tell_news(ear);
         let open: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
         if open.is_empty() {
             return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));

@@ -93,16 +93,27 @@ impl Keeper {
 
     /// The owner is gone, or there is a new task: try, look, tell.
     pub(super) fn on_bell(&mut self, ear: &mut Ear, session: &SessionId) {
-        let Some((_, bell)) = self.bells.get_mut(session) else { return };
-        let looked = match bell.try_to_own() {
-            Ok(false) => return,
-            Ok(true) => self.rescan(ear, session),
-            Err(error) => Err(error),
-        };
-        match looked {
-            Ok(()) => self.deliver(ear, session),
-            Err(_) => self.listen_again_later(ear, session),
+        if self.listening_again.contains(session) {
+            // A failed attempt to lock hangs up as well, and would be heard and tried again at once.
+            return;
         }
+        if self.is_replaced(session) {
+            return self.listen(ear, session);
+        }
+        match self.try_to_own(session) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => return self.listen_again_later(ear, session),
+        }
+        if self.rescan(ear, session).is_err() {
+            self.listen_again_later(ear, session);
+        }
+        self.news.tell(session);
+    }
+
+    /// Of a session that is watched.
+    fn try_to_own(&mut self, session: &SessionId) -> Result<bool> {
+        self.bells.get_mut(session).map_or(Ok(false), |(_, bell)| bell.try_to_own())
     }
 
     pub(super) fn owns(&mut self, ear: &mut Ear, session: &SessionId) -> bool {
@@ -125,9 +136,16 @@ impl Keeper {
     }
 
     /// Makes this host the owner for a moment, unless it is one anyway or another is.
-    pub(super) fn borrow_ownership(&mut self, session: &SessionId) -> Result<bool> {
-        if let Some((_, bell)) = self.bells.get_mut(session) {
-            return bell.try_to_own();
+    pub(super) fn borrow_ownership(&mut self, ear: &mut Ear, session: &SessionId) -> Result<bool> {
+        if self.bells.contains_key(session) {
+            let was_owner = self.owns(ear, session);
+            let is_owner = self.try_to_own(session)?;
+            if is_owner && !was_owner {
+                // No hang-up tells us any more of what the last owner has left.
+                self.rescan(ear, session)?;
+                self.news.tell(session);
+            }
+            return Ok(is_owner);
         }
         if !crate::store::open_session(&self.shared.store, session)? {
             return Ok(false);

@@ -127,7 +127,8 @@ impl Keeper {
         if self.waiters.is_empty() {
             return;
         }
-        let Some(entry) = self.shared.lock().find(id, None) else { return };
+        // Another host may have removed it since.
+        let Some(entry) = self.shared.lock().find(id, None) else { return self.turn_away_waiters(ear, id) };
         let mut waiting = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
             match waiter {

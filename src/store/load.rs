@@ -8,7 +8,7 @@ use outlive_protocol::names;
 use super::look::{ending_without_record, newer};
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
-use crate::platform::{fifo, files};
+use crate::platform::{clock, fifo, files};
 use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
 
 /// What a task's directory holds.
@@ -111,7 +111,11 @@ fn replay(
     if seen.empty {
         effects.extend(task.on(Event::TreeEmpty));
     } else if !lives {
-        let ending = ending_without_record(dir, asked, seen.started, this_boot, None);
+        let mut ending = ending_without_record(dir, asked, seen.started, this_boot, None);
+        if this_boot {
+            // Nobody has seen it vanish. Of several, the one that was heard of last is the last.
+            ending.order.at = clock::monotonic_ns_at(ending.finished_at);
+        }
         let must_follow = task.on(Event::SupervisorGone(ending));
         // Nothing of an earlier boot lives.
         effects.extend(must_follow.into_iter().filter(|effect| this_boot || *effect != Effect::Sweep));

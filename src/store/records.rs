@@ -96,7 +96,8 @@ pub(super) struct TaskRecord {
     task_id: String,
     session_id: String,
     cwd: PathBuf,
-    shell: PathBuf,
+    /// For people: a path need not be text, and the supervisor gets its bytes.
+    shell: String,
     timeout_ms: u64,
     grace_ms: u64,
     max_output_bytes: u64,
@@ -119,7 +120,7 @@ impl TaskRecord {
             task_id: asked.task.as_str().to_owned(),
             session_id: asked.session.as_str().to_owned(),
             cwd: asked.cwd.clone(),
-            shell: launch.shell.clone(),
+            shell: launch.shell.to_string_lossy().into_owned(),
             timeout_ms: asked.timeout_ms,
             grace_ms: asked.grace_ms,
             max_output_bytes: launch.max_output_bytes,

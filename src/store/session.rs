@@ -137,7 +137,12 @@ impl OwnerBell {
     pub fn open(store: &Store, session: &SessionId) -> Result<OwnerBell> {
         make(store, session)?;
         let path = store.session_dir(session).join(names::OWNER.as_str());
-        let reader = fifo::open_reader(&path).map_err(Error::storage("open", &path))?;
+        let reader = fifo::open_reader(&path).or_else(|error| match error.kind() {
+            // Whatever copied the store knew no FIFOs.
+            ErrorKind::NotFound => allow_existing(fifo::create(&path)).and_then(|()| fifo::open_reader(&path)),
+            _ => Err(error),
+        });
+        let reader = reader.map_err(Error::storage("open", &path))?;
         Ok(OwnerBell { path, reader, lock: None })
     }
 
@@ -157,11 +162,14 @@ impl OwnerBell {
     }
 
     /// Whether another FIFO stands in its place: the session was removed and made anew, and the hosts that came since do not hear of
-    /// this one. Where there is none, there is no other owner either.
+    /// this one. Where there is none an owner has no rival, and who waits waits for nobody.
     pub fn is_replaced(&self) -> bool {
         let id = |about: fs::Metadata| (about.dev(), about.ino());
-        let [ours, theirs] = [self.reader.metadata(), fs::symlink_metadata(&self.path)].map(|about| about.map(id));
-        matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours != theirs)
+        match [self.reader.metadata(), fs::symlink_metadata(&self.path)].map(|about| about.map(id)) {
+            [Ok(ours), Ok(theirs)] => ours != theirs,
+            [Ok(_), Err(error)] => error.kind() == ErrorKind::NotFound && !self.is_owner(),
+            _ => false,
+        }
     }
 
     /// Tries to become the owner; true when it is one now, or was before.

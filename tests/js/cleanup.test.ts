@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, lutimesSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, lutimesSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo, stop } from './support/guests'
@@ -131,6 +131,25 @@ test('cleanup leaves a completion that a callback is holding', async () => {
   expect(await tasks.cleanup(everything)).toBe(0)
   expect(tasks.ack([id])).toBe(1)
   expect(await tasks.cleanup(everything)).toBe(1)
+})
+
+test('cleanup leaves the news of a task that was silent for long and has just been lost', async () => {
+  // R6
+  const sessionId = 'silent'
+  const node = await host(store)
+  const id = await node.call(({ tasks }, sessionId) => tasks.spawn('sleep 600', { sessionId, timeoutMs: 0 }), sessionId)
+  await node.kill()
+  const then = Date.now() - 9 * 24 * hour
+  rewrite(store.taskDir(id)!, 'started.json', (started) => ({ ...started, startedAt: then }))
+  for (const name of ['stdout', 'stderr']) utimesSync(file(id, name), then / 1000, then / 1000)
+  const tasks = store.registry()
+  expect(await tasks.replay(sessionId)).toMatchObject({ running: 1 })
+  const { supervisorPid } = JSON.parse(readFileSync(file(id, 'started.json'), 'utf8'))
+  process.kill(supervisorPid, 'SIGKILL')
+  await eventually(() => tasks.status(id)?.status === 'lost', 'it is lost')
+  await gone(id)
+  expect(await tasks.cleanup()).toBe(0)
+  expect(tasks.drain({ sessionId })).toMatchObject([{ taskId: id, status: 'lost' }])
 })
 
 test('cleanup goes on past a task that it cannot delete, and says why where it could delete none', async () => {

@@ -121,7 +121,7 @@ test('a task that cannot be read for want of descriptors is not unknown, and not
     ours,
     known,
   )
-  expect(refused).toEqual([...Array(5).fill('STORAGE_FAILED EMFILE'), 'running', 'running'])
+  expect(refused).toEqual([...Array(4).fill('STORAGE_FAILED EMFILE'), 'SPAWN_FAILED EMFILE', 'running', 'running'])
   await makeRoom(node)
   const { command } = (await node.call(
     ({ tasks }, id, sessionId) => tasks.status(id, { sessionId }),
@@ -158,5 +158,26 @@ test('what a killed supervisor leaves behind is killed once there is room to loo
     await eventually(() => processesOf(id).length === 0, `an end of what was left, with ${left} files to open`)
     expect(await node.call(({ tasks }, id) => tasks.wait(id), id)).toMatchObject({ status: 'lost' })
   }
+  await node.kill()
+})
+
+test('a session of which a part can be read is not told as if that were all', async () => {
+  // P32
+  const sessionId = 'many'
+  const other = store.registry({ maxRunning: 200 })
+  const wait = gate(store)
+  const started = Array.from({ length: 100 }, () => other.spawn(`read _ < ${wait.path}`, { sessionId, notify: false }))
+  const ids = await Promise.all(started)
+  const node = await host(store, { under })
+  const seen = await node.call(async ({ tasks }, sessionId) => {
+    const outcome = await tasks.replay(sessionId).catch(({ code, cause }) => `${code} ${cause.code}`)
+    try {
+      return [outcome, tasks.list({ sessionId }).length]
+    } catch (error) {
+      return [outcome, (error as NodeJS.ErrnoException).code]
+    }
+  }, sessionId)
+  expect(seen).toEqual(['STORAGE_FAILED EMFILE', 'STORAGE_FAILED'])
+  wait.open(ids.length)
   await node.kill()
 })

@@ -59,3 +59,18 @@ describe.each(['ENOSYS', 'EPERM'])('a kernel that answers %s to', (error) => {
     await node.kill()
   })
 })
+
+test('where no file can be locked a subscription waits for that, and does not work at it without end', async () => {
+  // N4
+  const node = await host(store, { under: [refuse, 'EPERM', 'flock'] })
+  const busyMs = await node.call(async ({ tasks }) => {
+    tasks.onCompletion(() => {}, { sessionId: 'unlocked' })
+    await tasks.wait(await tasks.spawn('true', { sessionId: 'unlocked' }))
+    const before = process.cpuUsage()
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / 1000
+  })
+  expect(busyMs).toBeLessThan(500)
+  await node.kill()
+})

@@ -170,6 +170,22 @@ describe('a spawn that cannot work', () => {
   })
 })
 
+test('a shell that is found in a directory whose name is no text runs the command', async () => {
+  // P20 D22
+  const dir = `"$(printf '${store.dir}-shells/caf\\351')"`
+  atTheEnd(() => rmSync(`${store.dir}-shells`, { recursive: true, force: true }))
+  const script = `mkdir -p ${dir}; ln -s /bin/bash ${dir}/bash; PATH=${dir}:$PATH exec "$@"`
+  const node = await host(store, { under: ['sh', '-c', script, 'sh'] })
+  const seen = await node.call(async ({ tasks }) => {
+    const waited = await Promise.all(
+      ['exit 3', 'exit 4'].map(async (command) => tasks.wait(await tasks.spawn(command))),
+    )
+    return waited.map(({ exitCode }) => exitCode)
+  })
+  expect(seen).toEqual([3, 4])
+  await node.kill()
+})
+
 describe('the command finds', () => {
   test('its standard input at end of file', async () => {
     // P26

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type * as outlive from 'outlive'
 import type {
   Completion,
   ErrorCode,
@@ -18,7 +19,6 @@ import type {
   TaskStatus,
   TerminalStatus,
 } from 'outlive'
-import * as outlive from 'outlive'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const holds = <T extends true>(): T | undefined => undefined

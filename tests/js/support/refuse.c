@@ -29,6 +29,7 @@ static const struct {
     {"faccessat2", 439, 0, 0},
     {"fallocate", SYS_fallocate, 0, 0},
     {"fdatasync", SYS_fdatasync, 0, 0},
+    {"flock", SYS_flock, 0, 0},
     {"getcwd", SYS_getcwd, 0, 0},
     {"getdents64", SYS_getdents64, 0, 0},
     {"getpgid", SYS_getpgid, 0, 0},

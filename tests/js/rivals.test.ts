@@ -1,0 +1,171 @@
+/** What two hosts of one session do at the same moment, and what one of them could not hear. */
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Completion } from 'outlive'
+import { addonWithFailpoints } from './support/failpoints'
+import { gate, obedient, processesOf, readyFifo, statOf, stop } from './support/guests'
+import { type Host, host } from './support/host'
+import { eventually, temporaryStore } from './support/store'
+
+const store = temporaryStore()
+let addon: string
+
+beforeAll(async () => {
+  addon = await addonWithFailpoints()
+}, 300_000)
+
+let sessions = 0
+const session = (): string => `session ${++sessions}`
+
+/** Says every completion of the session, and takes it; when this resolves, the host has looked at the session. */
+const listenIn = (node: Host, sessionId: string): Promise<unknown> =>
+  node.call(({ tasks, say }, sessionId) => {
+    tasks.onCompletion(say, { sessionId })
+    return tasks.replay(sessionId)
+  }, sessionId)
+
+const spawnIn = (node: Host, sessionId: string, command: string): Promise<string> =>
+  node.call(({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId }), command, sessionId)
+
+function directoryOf(sessionId: string): string {
+  const keys = readdirSync(store.dir).filter((key) => !key.startsWith('supervisor-'))
+  return join(store.dir, keys.find((key) => readFileSync(join(store.dir, key, 'session'), 'utf8') === sessionId)!)
+}
+
+test('the owner dies while another host drains: what it left is told all the same', async () => {
+  // D15
+  const [other, sessionId] = [session(), session()] // drained in this order
+  const env = { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: 'host.before_delivered=1*delay(3000ms)' }
+  const [owner, next] = [await host(store), await host(store, { env })]
+  const ready = readyFifo(store)
+  const wait = gate(store)
+  await listenIn(owner, sessionId)
+  const first = await spawnIn(owner, other, 'true')
+  await owner.call(({ tasks }, id, sessionId) => tasks.wait(id, { sessionId }), first, other)
+  await next.call(({ tasks }, other) => tasks.replay(other), other)
+  await listenIn(next, sessionId)
+  const drained = next.call(({ tasks, say }) => {
+    say('draining')
+    return tasks.drain().map(({ taskId }) => taskId)
+  })
+  expect(await next.heard()).toBe('draining')
+  // It has looked at the session, and is held up at another one.
+  const left = await spawnIn(owner, sessionId, obedient(ready, wait))
+  await ready.line()
+  await owner.kill()
+  wait.open()
+  expect(await drained).toContain(first)
+  expect(await next.heard()).toMatchObject({ taskId: left, status: 'completed' })
+  await next.kill()
+})
+
+test('a host that was held up tells in the order of the ends, whatever rang first', async () => {
+  // D18
+  const sessionId = session()
+  const [owner, other] = [await host(store), await host(store)]
+  const ready = readyFifo(store)
+  const waits = [gate(store), gate(store)] as const
+  await listenIn(owner, sessionId)
+  const first = await spawnIn(owner, sessionId, obedient(ready, waits[0]))
+  await ready.line()
+  await stop(owner.pid)
+  // Its start rings the owner, before the other one's end does.
+  const second = await spawnIn(other, sessionId, obedient(ready, waits[1]))
+  await ready.line()
+  for (const [id, wait] of [
+    [first, waits[0]],
+    [second, waits[1]],
+  ] as const) {
+    wait.open()
+    await eventually(() => processesOf(id).length === 0, 'it has ended')
+  }
+  process.kill(owner.pid, 'SIGCONT')
+  const told = [await owner.heard<Completion>(), await owner.heard<Completion>()]
+  expect(told.map(({ taskId }) => taskId)).toEqual([first, second])
+  await Promise.all([owner.kill(), other.kill()])
+})
+
+test('a completion that another host takes on its way to a callback is not told any more', async () => {
+  // D16
+  const sessionId = session()
+  const [owner, other] = [await host(store), await host(store)]
+  await listenIn(owner, sessionId)
+  const wait = gate(store)
+  const id = await spawnIn(owner, sessionId, `read _ < ${wait.path}`)
+  const held = owner.call(
+    ({ say }, flag) => {
+      const { existsSync } = require('node:fs')
+      say('held')
+      while (!existsSync(flag));
+    },
+    join(store.dir, 'go on'),
+  )
+  expect(await owner.heard()).toBe('held')
+  wait.open()
+  await other.call(({ tasks }, id, sessionId) => tasks.wait(id, { sessionId }), id, sessionId)
+  // `leases` says that it is on its way.
+  await eventually(() => readdirSync(store.taskDir(id)!).includes('leases'), 'it was handed out')
+  expect(await other.call(({ tasks }, id) => tasks.ack([id]), id)).toBe(1)
+  execFileSync('touch', [join(store.dir, 'go on')])
+  await held
+  const last = await spawnIn(owner, sessionId, 'exit 3')
+  expect(await owner.heard()).toMatchObject({ taskId: last })
+  expect(owner.printed().stderr).toBe('')
+  await Promise.all([owner.kill(), other.kill()])
+})
+
+test('a session whose FIFO is gone, as a copy without FIFOs leaves it, is served again', async () => {
+  // R2
+  const sessionId = session()
+  const before = await host(store)
+  const id = await spawnIn(before, sessionId, 'exit 4')
+  await before.call(({ tasks }, id, sessionId) => tasks.wait(id, { sessionId }), id, sessionId)
+  await before.kill()
+  unlinkSync(join(directoryOf(sessionId), 'owner'))
+  const next = await host(store)
+  await listenIn(next, sessionId)
+  expect(await next.heard()).toMatchObject({ taskId: id, exitCode: 4 })
+  await next.kill()
+})
+
+test('who waited for an owner whose session was taken away and made anew waits for the new one', async () => {
+  // D15
+  const sessionId = session()
+  const [owner, waiting, anew] = [await host(store), await host(store), await host(store)]
+  await listenIn(owner, sessionId)
+  await listenIn(waiting, sessionId)
+  rmSync(directoryOf(sessionId), { recursive: true })
+  await listenIn(anew, sessionId)
+  const ready = readyFifo(store)
+  const wait = gate(store)
+  await owner.kill()
+  const id = await spawnIn(anew, sessionId, obedient(ready, wait))
+  await ready.line()
+  // It has heard of the owner's end: this is answered behind it.
+  await waiting.call(({ tasks }) => tasks.sessions())
+  await anew.kill()
+  wait.open()
+  expect(await waiting.heard()).toMatchObject({ taskId: id, status: 'completed' })
+  await waiting.kill()
+})
+
+test('a spawn that fails leaves no zombie behind', async () => {
+  // P5
+  const env = { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: 'supervisor.before_leader=kill' }
+  const node = await host(store, { env, registry: { maxRunning: 100 } })
+  const codes = await node.call(({ tasks }) =>
+    Promise.all(Array.from({ length: 20 }, () => tasks.spawn('true').catch((error) => error.code))),
+  )
+  expect(new Set(codes)).toEqual(new Set(['SPAWN_FAILED']))
+  const children = () => readFileSync(`/proc/${node.pid}/task/${node.pid}/children`, 'utf8').trim().split(' ')
+  const threads = () => readdirSync(`/proc/${node.pid}/task`)
+  const ofThreads = () =>
+    threads().flatMap((thread) => {
+      const text = readFileSync(`/proc/${node.pid}/task/${thread}/children`, 'utf8').trim()
+      return text === '' ? [] : text.split(' ')
+    })
+  await eventually(() => ofThreads().every((pid) => statOf(Number(pid))?.state !== 'Z'), 'no zombie is left')
+  expect(children().join('')).toBe('')
+  await node.kill()
+})
