@@ -74,12 +74,15 @@ const kinds = {
   milliseconds: (name, value) => whole(name, value, 'a whole number of milliseconds', 0),
   deadline: (name, value) => whole(name, value, 'a whole number of milliseconds, 0 for no deadline', 0),
   previewBytes: (name, value) => whole(name, value, 'a whole number of bytes up to 1048576', 0, MIB),
+  status: (name, value) => oneOf(name, value, STATUSES),
 }
 
 /** An absolute path. A relative one is taken from the host's own directory, and that may be gone. */
 function absolute(code, name, given) {
   try {
-    return path.resolve(given)
+    // Behind a name that may be a link's `..` is another directory than it seems: only the kernel knows which.
+    if (!/(^|\/)(?!\.\.?(\/|$))[^/]+\/(.*\/)?\.\.(\/|$)/.test(given)) return path.resolve(given)
+    return path.isAbsolute(given) ? given : `${process.cwd()}/${given}`
   } catch (error) {
     throw failure(code, `${name} is relative, and the host's own working directory is gone: ${error.message}`, error)
   }
@@ -304,7 +307,7 @@ const schemas = {
   list: new Schema('list', {
     sessionId: kinds.sessionId,
     previewBytes: kinds.previewBytes,
-    status: (name, value) => oneOf(name, value, STATUSES),
+    status: kinds.status,
   }),
   kill: new Schema('kill', { sessionId: kinds.sessionId, signal: signalNumber, graceMs: kinds.milliseconds }),
   wait: new Schema('wait', { sessionId: kinds.sessionId, timeoutMs: kinds.milliseconds, signal: abortSignal }),

@@ -37,7 +37,8 @@ export interface OutliveError extends Error {
 
 /**
  * How a task stands. `completed`: exit code 0. `failed`: another code, a signal nobody here sent, or no start.
- * `killed`: `kill`, `shutdown` or the output limit ended it. `timed_out`: the deadline did. `lost`: its supervisor
+ * `killing`: this registry has asked for its end; others see `running` until then. `killed`: `kill`, `shutdown` or the
+ * output limit ended it. `timed_out`: the deadline did. `lost`: its supervisor
  * vanished, so the outcome is unknown.
  */
 export type TaskStatus = 'starting' | 'running' | 'killing' | 'completed' | 'failed' | 'killed' | 'timed_out' | 'lost'
@@ -164,9 +165,9 @@ export interface CompletionOptions extends SessionOptions {
 
 /** Options of `cleanup`. */
 export interface CleanupOptions {
-  /** Age at which a finished and delivered task may go. Default 86 400 000 (a day). */
+  /** Age at which a finished task may go whose completion was taken, or that has none. Default 86 400 000 (a day). */
   olderThanMs?: number | undefined
-  /** Age at which a finished task may go although nobody took its completion. Default 604 800 000 (a week). */
+  /** Age at which a finished task may go although nobody took its completion, if it has the other age too. Default 604 800 000 (a week). */
   undeliveredOlderThanMs?: number | undefined
 }
 
@@ -254,7 +255,7 @@ export interface Completion {
 /** A range of a task's output. No UTF-8 character is ever cut. */
 export interface OutputChunk {
   text: string
-  /** The offset at which `text` starts. */
+  /** The offset at which this page starts: that of `text`, or of what the output limit removed right before it. */
   from: number
   /** Where to read on: the `from` of the next call. */
   nextOffset: number

@@ -47,7 +47,7 @@ function openAddon(options, wake) {
 class TaskRegistry {
   #addon
   #closed = false
-  #closing = false
+  #shutdown // while it is under way
   #requests = new Map()
   #lastRequest = 0
   #subscriptions = new Map()
@@ -186,15 +186,20 @@ class TaskRegistry {
 
   async shutdown(options) {
     const { graceMs = null } = schemas.shutdown.read(options)
-    if (this.#closing) throw closedError()
     const ended = this.#request((addon, request) => addon.shutdown(request, graceMs))
-    this.#closing = true
+    // Asked again it can only become faster; both are told how it ended.
+    if (this.#shutdown === undefined) this.#shutdown = this.#detachAfter(ended)
+    else ended.catch(() => {})
+    return await this.#shutdown
+  }
+
+  async #detachAfter(ended) {
     try {
       const snapshots = await ended
       this.detach()
       return snapshots
     } finally {
-      this.#closing = false
+      this.#shutdown = undefined
     }
   }
 
@@ -300,7 +305,8 @@ class TaskRegistry {
 
   #hear(event) {
     // While shutdown is under way its answer closes the registry, so it keeps its place behind earlier completions.
-    if (event.type === 'completion' || (event.type === 'settled' && this.#closing)) this.#deliverLater(event)
+    if (event.type === 'completion' || (event.type === 'settled' && this.#shutdown !== undefined))
+      this.#deliverLater(event)
     else this.#settleRequest(event)
   }
 

@@ -3,7 +3,7 @@
 
 const { constants } = require('node:os')
 const { parseArgs } = require('node:util')
-const { kinds, schemas } = require('../arguments.js')
+const { kinds } = require('../arguments.js')
 
 const common = {
   store: { type: 'string' },
@@ -116,7 +116,7 @@ function checked(values) {
   const { stream, lines } = values
   if (values.store === '') throw misuse('--store takes the path of a directory; got ""')
   for (const session of values.session ?? []) kinds.sessionId('--session', session)
-  for (const status of values.status ?? []) schemas.list.status('--status', status)
+  for (const status of values.status ?? []) kinds.status('--status', status)
   if (stream !== undefined && stream !== 'stdout' && stream !== 'stderr') {
     throw misuse(`--stream takes stdout or stderr; got "${stream}"`)
   }

@@ -134,7 +134,11 @@ impl Shared {
 
     /// Accepts a completion for good; true when nobody had before.
     fn accept(&self, entry: &Entry) -> Result<bool> {
-        let is_first = store::acknowledge(&entry.dir)?;
+        let is_first = match store::acknowledge(&entry.dir) {
+            // Another host has, and has cleaned up since.
+            Err(_) if store::is_removed(&entry.dir) => false,
+            first => first?,
+        };
         self.lock().apply(&entry.asked.task, Event::Accepted);
         Ok(is_first)
     }
@@ -156,16 +160,26 @@ impl Registry {
 
     /// Delivers completions that callbacks hold, or that nobody does; returns how many were not delivered before.
     pub fn ack(&self, tasks: &[TaskId]) -> Result<usize> {
-        let mut count = 0;
+        let (mut count, mut failed) = (0, None);
         for task in tasks {
-            // One that another host has started is found on disk, as `status` finds it.
-            let Some(entry) = self.find(task.as_str(), None)? else { continue };
-            if entry.task.ending().is_some() && entry.task.delivery != Delivery::Silent {
-                count += usize::from(self.shared.accept(&entry)?);
-                self.settled(&entry)?;
+            match self.accept(task) {
+                Ok(is_first) => count += usize::from(is_first),
+                // One that cannot be recorded keeps nobody from the others.
+                Err(error) => drop(failed.get_or_insert(error)),
             }
         }
-        Ok(count)
+        failed.map_or(Ok(count), Err)
+    }
+
+    fn accept(&self, task: &TaskId) -> Result<bool> {
+        // One that another host has started is found on disk, as `status` finds it.
+        let Some(entry) = self.find(task.as_str(), None)? else { return Ok(false) };
+        if entry.task.ending().is_none() || entry.task.delivery == Delivery::Silent {
+            return Ok(false);
+        }
+        let is_first = self.shared.accept(&entry)?;
+        self.settled(&entry)?;
+        Ok(is_first)
     }
 
     /// Gives back completions that callbacks hold; returns how many that were.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::store::TaskDir;
+use crate::store::{self, TaskDir};
 use crate::task::{Asked, Delivery, Effect, EndOrder, Event, SessionId, Task, TaskId};
 
 /// One task.
@@ -18,6 +18,13 @@ pub(super) struct Entry {
     pub(super) command: Option<Arc<str>>,
     /// To whom the completion was handed last.
     pub(super) lease: Option<Lease>,
+}
+
+impl Entry {
+    /// Whether another host has removed the task since it was over.
+    pub(super) fn is_removed(&self) -> bool {
+        self.task.is_gone() && store::is_removed(&self.dir)
+    }
 }
 
 /// One handing-out of a completion. What a former holder says late is told by its number from what the present one says.

@@ -112,13 +112,18 @@ impl Registry {
         if ledger.closed { Err(Error::RegistryClosed) } else { Ok(ledger) }
     }
 
-    /// The task as it is known, found on disk if another host has started it.
+    /// The task as it is known, found on disk if another host has started it. A session that is named is attached.
     fn find(&self, task: &str, session: Option<&SessionId>) -> Result<Option<Entry>> {
+        let is_new = session.is_some_and(|session| !self.shared.lock().attached.contains(session));
+        if is_new {
+            self.attach(session.cloned())?;
+        }
         let Ok(id) = task.parse::<TaskId>() else {
             return self.open_ledger().map(|_| None);
         };
-        if let Some(entry) = self.open_ledger()?.find(&id, session) {
-            return Ok(Some(entry));
+        let known = self.open_ledger()?.find(&id, session);
+        if let Some(entry) = known {
+            return Ok(Some(entry).filter(|entry| !entry.is_removed()));
         }
         let on_disk = self.shared.sessions(session).iter().any(|s| self.shared.store.task_dir(s, &id).task().exists());
         if !on_disk {

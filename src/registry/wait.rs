@@ -85,11 +85,16 @@ impl Keeper {
     /// The task that a caller names, from the ledger or from disk.
     pub(super) fn find(&mut self, ear: &mut Ear, task: &str, session: Option<SessionId>) -> Result<Entry> {
         let unknown = || Error::TaskNotFound { task: task.to_owned(), session: session.clone() };
+        let is_new = session.as_ref().filter(|session| !self.shared.lock().attached.contains(session));
+        if let Some(session) = is_new {
+            self.attach(ear, session)?;
+        }
         let id: TaskId = task.parse().map_err(|()| unknown())?;
         for of in self.shared.sessions(session.as_ref()) {
             self.adopt(ear, &of, &id)?;
         }
-        self.shared.lock().find(&id, session.as_ref()).ok_or_else(unknown)
+        let entry = self.shared.lock().find(&id, session.as_ref());
+        entry.filter(|entry| !entry.is_removed()).ok_or_else(unknown)
     }
 
     /// Patience has run out: the answer is the task as it stands.

@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { TaskRegistry } from 'outlive'
-import { isAlive, patient, readyFifo } from './support/guests'
+import { isAlive, patient, readyFifo, stubborn } from './support/guests'
 import { host } from './support/host'
 import { eventually, rejectionOf, temporaryStore, within } from './support/store'
 
@@ -206,12 +206,23 @@ describe('the end of a registry', () => {
     await ready.line()
     await ready.line()
     const ended = registry.shutdown({ graceMs: 1000 })
-    const again = rejectionOf(registry.shutdown())
+    const again = registry.shutdown()
     const snapshots = await ended
-    expect((await again).code).toBe('REGISTRY_CLOSED')
+    expect(await again).toEqual(snapshots)
     expect(snapshots.map(({ taskId }) => taskId).sort()).toEqual([...ids].sort())
     expect(snapshots.every(({ status }) => status === 'killed')).toBe(true)
     expect(told.sort()).toEqual([...ids].sort())
+    await expectClosed(registry)
+  })
+
+  test('a shutdown that is asked for again can only become faster', async () => {
+    const registry = store.registry()
+    const ready = readyFifo(store)
+    const id = await registry.spawn(stubborn(ready))
+    await ready.line()
+    const ended = registry.shutdown({ graceMs: 3_600_000 })
+    expect(await within(registry.shutdown({ graceMs: 0 }), 'it is over')).toMatchObject([{ taskId: id }])
+    expect(await ended).toMatchObject([{ taskId: id, status: 'killed' }])
     await expectClosed(registry)
   })
 

@@ -204,7 +204,13 @@ test('a host whose task was told and removed by another before it could look doe
   const [ready, wait] = [readyFifo(store), gate(store)]
   const id = await spawnIn(second, sessionId, obedient(ready, wait, 'exit 7'))
   await ready.line()
-  const waited = second.call(({ tasks }, id) => tasks.wait(id), id)
+  const waited = second.call(({ tasks, say }, id) => {
+    const ended = tasks.wait(id)
+    tasks.list() // is answered behind it
+    say('waits')
+    return ended
+  }, id)
+  expect(await second.heard()).toBe('waits')
   await stop(second.pid)
   wait.open()
   const told = tasks.wait(id, { sessionId })

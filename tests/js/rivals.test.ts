@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Completion } from 'outlive'
+import type { Completion, TaskRegistry } from 'outlive'
 import { addonWithFailpoints } from './support/failpoints'
 import { gate, obedient, processesOf, readyFifo, statOf, stop } from './support/guests'
 import { type Host, host } from './support/host'
@@ -168,4 +168,50 @@ test('a spawn that fails leaves no zombie behind', async () => {
   await eventually(() => ofThreads().every((pid) => statOf(Number(pid))?.state !== 'Z'), 'no zombie is left')
   expect(children().join('')).toBe('')
   await node.kill()
+})
+
+test('a task that another host has cleaned away is unknown, and its ack keeps nobody from the others', async () => {
+  // D16
+  const sessionId = session()
+  const [owner, other] = [store.registry(), store.registry()]
+  const held: string[] = []
+  owner.onCompletion(({ taskId }) => held.push(taskId), { sessionId, ack: 'manual' })
+  const ids = [await owner.spawn('true', { sessionId }), await owner.spawn('true', { sessionId })] as const
+  await eventually(() => held.length === 2, 'both are held')
+  await eventually(() => ids.every((id) => processesOf(id).length === 0), 'nothing of them lives')
+  await other.replay(sessionId)
+  expect(other.ack([ids[0]])).toBe(1)
+  expect(await other.cleanup({ olderThanMs: 0 })).toBe(1)
+  expect(owner.status(ids[0])).toBeNull()
+  expect(() => owner.output(ids[0])).toThrow(expect.objectContaining({ code: 'TASK_NOT_FOUND' }))
+  await expect(owner.kill(ids[0])).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
+  await expect(owner.wait(ids[0])).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
+  expect(owner.ack([...ids])).toBe(1)
+  expect(owner.status(ids[1])).toMatchObject({ completionDelivered: true })
+})
+
+const calls: [string, (tasks: TaskRegistry, id: string, sessionId: string) => unknown][] = [
+  ['status', (tasks, id, sessionId) => tasks.status(id, { sessionId })],
+  ['output', (tasks, id, sessionId) => tasks.output(id, { sessionId })],
+  ['wait', (tasks, id, sessionId) => tasks.wait(id, { sessionId })],
+  ['kill', (tasks, id, sessionId) => tasks.kill(id, { sessionId })],
+]
+
+test.each(calls)('%s attaches the session that it names, whatever it asks for', async (_, ask) => {
+  // D3
+  const sessionId = session()
+  const before = store.registry()
+  const id = await before.spawn('exit 5', { sessionId })
+  await before.wait(id)
+  before.detach()
+  const tasks = store.registry()
+  const told: Completion[] = []
+  tasks.onCompletion((completion) => told.push(completion))
+  for (const unknown of ['bash-0123456789abcdef', 'no id']) {
+    await Promise.resolve()
+      .then(() => ask(tasks, unknown, sessionId))
+      .catch(() => {})
+  }
+  await eventually(() => told.some(({ taskId }) => taskId === id), 'the session is told')
+  tasks.detach()
 })

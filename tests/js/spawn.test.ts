@@ -7,6 +7,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
@@ -168,6 +169,17 @@ describe('a spawn that cannot work', () => {
       await few.shutdown()
     }
   })
+})
+
+test('a working directory behind a link is what the kernel finds there', async () => {
+  // P20
+  const dir = scratch()
+  mkdirSync(join(dir, 'real/deep'), { recursive: true })
+  symlinkSync('real/deep', join(dir, 'link'))
+  const { taskId } = await tasks.wait(await tasks.spawn('/bin/pwd -P', { cwd: `${dir}/link/..` }))
+  expect(tasks.output(taskId).text).toBe(`${dir}/real\n`)
+  const missing = tasks.spawn('true', { cwd: `${dir}/missing/..` })
+  await expect(missing).rejects.toMatchObject({ code: 'CWD_NOT_FOUND', cause: { code: 'ENOENT' } })
 })
 
 test('a shell that is found in a directory whose name is no text runs the command', async () => {

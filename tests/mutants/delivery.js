@@ -14,8 +14,8 @@ module.exports = [
   {
     promise: 'D3: the first subscription hears what ended before it',
     file: 'src/registry/subscriptions.rs',
-    find: '            Ok(()) => self.deliver(ear, session),',
-    replace: '            Ok(()) => {}',
+    find: '            self.listen_again_later(ear, session);\n        }\n        self.news.tell(session);\n',
+    replace: '            self.listen_again_later(ear, session);\n        }\n',
     test: jest('delivery', 'while the host was down'),
   },
   {
@@ -50,8 +50,8 @@ module.exports = [
   {
     promise: 'D15: an owner that was removed owns nothing',
     file: 'src/store/session.rs',
-    find: '(Ok(ours), Ok(theirs)) if ours != theirs)',
-    replace: '(Ok(ours), Ok(theirs)) if ours != theirs && false)',
+    find: '[Ok(ours), Ok(theirs)] => ours != theirs,',
+    replace: '[Ok(ours), Ok(theirs)] => ours != theirs && false,',
     test: jest('sessions', 'made anew'),
   },
   {

@@ -35,8 +35,8 @@ module.exports = [
   {
     promise: 'P5: no zombie stays behind',
     file: 'src/registry/keeper.rs',
-    find: '                child.reap();',
-    replace: '                std::mem::forget(child);',
+    find: '        ended.into_iter().for_each(process::Child::reap);',
+    replace: '        ended.into_iter().for_each(std::mem::forget);',
     test: jest('workers', 'leave no zombie'),
   },
   {
@@ -82,13 +82,11 @@ module.exports = [
   },
   {
     promise: 'P10: all who kill are answered',
-    file: 'src/registry/keeper.rs',
-    find: '                Effect::AnnounceEmpty => self.answer_waiters(ear, id, Until::Empty),',
-    replace: `                Effect::AnnounceEmpty => {
-                    let first = self.waiters.drain(..).next();
-                    self.waiters.extend(first);
-                    self.answer_waiters(ear, id, Until::Empty);
-                }`,
+    file: 'src/registry/news.rs',
+    find: '            self.answer_waiters(ear, &task, until);',
+    replace: `            let first = self.waiters.drain(..).next();
+            self.waiters.extend(first);
+            self.answer_waiters(ear, &task, until);`,
     test: jest('kill', 'ten kills at once'),
   },
   {

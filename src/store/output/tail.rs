@@ -23,19 +23,39 @@ pub fn preview(dir: &TaskDir, mode: StderrMode, budget: u64) -> Result<Captured>
     let for_stderr = stderr_bytes.min((budget / 2).max(budget.saturating_sub(stdout_bytes)));
     let for_stdout = stdout_bytes.min(budget - for_stderr);
     let mut captured = Captured { stdout_bytes, stderr_bytes, ..Captured::default() };
-    for (capture, share) in [(stdout, for_stdout), (stderr, for_stderr)] {
+    let mut texts = [const { String::new() }; 2];
+    for ((capture, share), text) in [(stdout, for_stdout), (stderr, for_stderr)].into_iter().zip(&mut texts) {
         let Some(capture) = capture.filter(|capture| capture.len() > 0) else { continue };
         let (begin, bytes) = if share > 0 { capture.tail(share).map_err(failed)? } else { (capture.len(), Vec::new()) };
         captured.truncated |= begin > 0;
         let (from, to) = capture.dropped();
         captured.dropped_bytes += to - from;
-        if !captured.preview.is_empty() && !captured.preview.ends_with('\n') && !bytes.is_empty() {
-            captured.preview.push('\n');
-        }
-        captured.preview.push_str(&String::from_utf8_lossy(&bytes));
+        *text = String::from_utf8_lossy(&bytes).into_owned();
         captured.last_output_at = captured.last_output_at.max(capture.about.modified().ok().map(clock::to_unix_ms));
     }
+    let (preview, is_shortened) = joined(texts, budget as usize);
+    captured.preview = preview;
+    captured.truncated |= is_shortened;
     Ok(captured)
+}
+
+/// Both texts, a line between them, in `budget` bytes; and whether something went for that: what stands for bytes that are no text is
+/// longer than they are.
+fn joined([mut stdout, mut stderr]: [String; 2], budget: usize) -> (String, bool) {
+    let between = if stdout.is_empty() || stdout.ends_with('\n') || stderr.is_empty() { "" } else { "\n" };
+    let for_stderr = (budget / 2).max(budget.saturating_sub(stdout.len() + between.len()));
+    let is_shorter = keep_end(&mut stderr, for_stderr);
+    let for_stdout = budget.saturating_sub(stderr.len() + between.len());
+    let is_shorter = keep_end(&mut stdout, for_stdout) || is_shorter;
+    if stdout.is_empty() { (stderr, is_shorter) } else { (stdout + between + &stderr, is_shorter) }
+}
+
+/// Shortens a text to so many bytes from its end, in whole characters; true when something went.
+fn keep_end(text: &mut String, room: usize) -> bool {
+    let least = text.len().saturating_sub(room);
+    let begin = (least..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    text.drain(..begin);
+    begin > 0
 }
 
 impl Capture<'_> {
@@ -77,11 +97,22 @@ mod tests {
         let (directory, dir) = captured(&b"o".repeat(1000), (0, 0));
         fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(1000)).unwrap();
         let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
-        assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(150), "e".repeat(150)));
+        assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(149), "e".repeat(150)));
         assert!(shown.truncated);
         fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(10)).unwrap();
         let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
-        assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(290), "e".repeat(10)));
+        assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(289), "e".repeat(10)));
+    }
+
+    #[test]
+    fn a_preview_is_as_long_as_was_asked_for_also_where_bytes_are_no_text() {
+        let (directory, dir) = captured(&b"\xff".repeat(1000), (0, 0));
+        for (stderr, budget) in [(0, 100), (1000, 100), (1000, 7), (1, 1), (1, 2)] {
+            fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(stderr)).unwrap();
+            let shown = preview(&dir, StderrMode::Separate, budget).unwrap();
+            assert!(shown.preview.len() as u64 <= budget, "{} bytes of {budget}", shown.preview.len());
+            assert!(shown.truncated);
+        }
     }
 
     #[test]
