@@ -5,6 +5,7 @@
 //!
 //! * `leader`: the command's first process.
 //! * `watch`: the loop.
+//! * `ending`: what was sent to a tree that is being ended, and what is due next.
 //! * `tree`: who lives, and how all of it is ended.
 //! * `proc`: what `/proc` shows.
 //! * `output`: the limit.
@@ -15,6 +16,7 @@
 #![no_main]
 
 mod durable;
+mod ending;
 mod failpoint;
 mod leader;
 mod output;

@@ -80,6 +80,11 @@ impl Tree {
         lives
     }
 
+    /// Does a signal of ours reach the leader, if it is there?
+    pub(crate) fn leader_is_in_reach(&self) -> bool {
+        process::may_signal(self.leader)
+    }
+
     /// Does the leader do something else with this signal than what it does by default? True when nobody can tell.
     pub(crate) fn leader_handles(&self, signal: u8) -> bool {
         // Where `/proc` is another namespace's, who has this number there is another.

@@ -12,6 +12,7 @@ use outlive_protocol::settings::{Cleanup, Settings};
 
 use crate::announce;
 use crate::durable;
+use crate::ending::{Ending, KILL_AGAIN_NS};
 use crate::failpoint;
 use crate::leader::Leader;
 use crate::output::{NEVER, Output};
@@ -19,15 +20,10 @@ use crate::proc;
 use crate::sys::files::{self, File};
 use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
 use crate::sys::{Result, ignore};
-use crate::tree::{self, Tree};
+use crate::tree;
 
 const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
-/// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
-const KILL_AGAIN_NS: u64 = 1_000_000_000;
-/// How often to look for processes that have not been signalled yet: an orphan becomes ours without a word when its parent was not our
-/// child.
-const TELL_AGAIN_NS: u64 = 100_000_000;
 
 /// One task, from its command's exec until its tree is empty.
 pub(crate) struct Watch<'a> {
@@ -54,27 +50,6 @@ enum Stage {
     Lingering { counted: bool },
     /// Nobody is left. `counted`: the record of the leader's end told of others.
     Empty { counted: bool },
-}
-
-/// The tree is being ended.
-struct Ending {
-    /// What came first.
-    cause: Cause,
-    /// The latest signal.
-    signal: u8,
-    /// Every signal that the tree was told.
-    sent: u64,
-    /// Every signal of ours that was sent while the leader was in reach.
-    reached: u64,
-    /// The leader did something of its own with one of them, so what it does now is our doing.
-    handled: bool,
-    tree: Tree,
-    /// When to look for others that are to be told.
-    tell_at: u64,
-    /// SIGKILL has been sent.
-    forced: bool,
-    /// When it is sent (again).
-    force_at: u64,
 }
 
 impl<'a> Watch<'a> {
@@ -123,8 +98,8 @@ impl<'a> Watch<'a> {
             }
             self.force(now);
         }
-        if self.ending.as_ref().is_some_and(|ending| now >= ending.tell_at) {
-            self.look_again(now);
+        if let Some(ending) = self.ending.as_mut().filter(|ending| now >= ending.tell_at) {
+            ending.look_again(now);
         }
         if now >= self.send_at {
             self.send_at = NEVER;
@@ -177,9 +152,9 @@ impl<'a> Watch<'a> {
             return self.reap_leader();
         }
         self.reap();
-        if !matches!(self.stage, Stage::Empty { .. }) {
+        if let Some(ending) = self.ending.as_mut().filter(|_| !matches!(self.stage, Stage::Empty { .. })) {
             // The children of who died are ours now and have not been told.
-            self.look_again(process::monotonic_ns());
+            ending.look_again(process::monotonic_ns());
         }
     }
 
@@ -192,13 +167,6 @@ impl<'a> Watch<'a> {
             && let Ok(Some(exit)) = process::reap_one(self.leader.pid as i32)
         {
             self.leader_ended(exit, true);
-        }
-    }
-
-    fn look_again(&mut self, now: u64) {
-        if let Some(ending) = self.ending.as_mut().filter(|ending| !ending.forced) {
-            ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
-            ending.tree.tell(ending.signal);
         }
     }
 
@@ -273,13 +241,10 @@ impl<'a> Watch<'a> {
 
     /// Ours only if a signal of ours did it, and reached the leader: one that it was killed by, or one that it had an answer to.
     fn cause(&self, how: How) -> Cause {
-        let (by_itself, signal) = match how {
-            How::Code(_) => (Cause::Exit, 0),
-            How::Signal(signal) => (Cause::Signal, process::bit(signal)),
-        };
-        match &self.ending {
-            Some(ending) if ending.handled || ending.reached & signal != 0 => ending.cause,
-            _ => by_itself,
+        match (&self.ending, how) {
+            (Some(ending), _) if ending.explains(how) => ending.cause,
+            (_, How::Code(_)) => Cause::Exit,
+            (_, How::Signal(_)) => Cause::Signal,
         }
     }
 
@@ -312,32 +277,12 @@ impl<'a> Watch<'a> {
         if ending.forced || ending.force_at <= now {
             return self.force(now);
         }
-        if ending.sent & process::bit(signal) == 0 {
-            ending.sent |= process::bit(signal);
-            if is_in_reach(self.stage, &self.leader) {
-                ending.reached |= process::bit(signal);
-                ending.handled |= ending.tree.leader_handles(signal);
-            }
-            ending.signal = signal;
-            ending.tree.start_over();
-            ending.tell_at = now.saturating_add(TELL_AGAIN_NS);
-            ignore(failpoint::pass("supervisor.before_signal"));
-            ending.tree.tell(signal);
-            ignore(failpoint::pass("supervisor.after_signal"));
-        }
+        ending.tell(signal, self.stage == Stage::Running, now);
     }
 
     fn force(&mut self, now: u64) {
         if let Some(ending) = &mut self.ending {
-            ending.forced = true;
-            ending.tell_at = NEVER;
-            if is_in_reach(self.stage, &self.leader) {
-                ending.reached |= process::bit(SIGKILL);
-            }
-            ending.force_at = now.saturating_add(KILL_AGAIN_NS);
-            ignore(failpoint::pass("supervisor.before_force"));
-            ending.tree.kill();
-            ignore(failpoint::pass("supervisor.after_force"));
+            ending.force(self.stage == Stage::Running, now);
         }
     }
 
@@ -354,27 +299,6 @@ impl<'a> Watch<'a> {
         }
         durable::sync_all();
     }
-}
-
-impl Ending {
-    fn new(cause: Cause, leader: u32) -> Ending {
-        Ending {
-            cause,
-            signal: 0,
-            sent: 0,
-            reached: 0,
-            handled: false,
-            tree: Tree::new(leader),
-            tell_at: NEVER,
-            forced: false,
-            force_at: NEVER,
-        }
-    }
-}
-
-/// Whether the leader runs and gets what we send it.
-fn is_in_reach(stage: Stage, leader: &Leader) -> bool {
-    stage == Stage::Running && process::may_signal(leader.pid)
 }
 
 fn record_closed(closed: Closed) -> Result<()> {

@@ -6,9 +6,9 @@ const { cargo, jest } = require('./tests.js')
 module.exports = [
   {
     promise: 'P1: who ignores SIGTERM is killed after the grace',
-    file: 'supervisor/src/watch.rs',
-    find: '            ending.tree.kill();\n            ignore(failpoint::pass("supervisor.after_force"));',
-    replace: '            ignore(failpoint::pass("supervisor.after_force"));',
+    file: 'supervisor/src/ending.rs',
+    find: '        self.tree.kill();\n        ignore(failpoint::pass("supervisor.after_force"));',
+    replace: '        ignore(failpoint::pass("supervisor.after_force"));',
     test: cargo('--test', 'supervisor', 'who_ignores_sigterm_is_dead_soon_after_the_grace'),
   },
   {
@@ -76,8 +76,8 @@ module.exports = [
   {
     promise: 'P9: a kill that comes too late changes no end',
     file: 'supervisor/src/watch.rs',
-    find: 'Some(ending) if ending.handled || ending.reached & signal != 0 => ending.cause',
-    replace: 'Some(ending) => ending.cause',
+    find: '(Some(ending), _) if ending.explains(how) => ending.cause',
+    replace: '(Some(ending), _) => ending.cause',
     test: cargo('--test', 'supervisor', 'a_signal_that_does_nothing_to_the_leader_is_not_its_end'),
   },
   {

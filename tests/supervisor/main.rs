@@ -2,6 +2,7 @@
 //! sleeps to be lucky, and every wait has a loud limit.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+mod cause;
 mod ends;
 mod kill;
 mod output;
