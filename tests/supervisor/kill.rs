@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use outlive_protocol::names;
-
 use crate::task::{Asked, Task, eventually, how};
 
 /// A leader and a grandchild in a session of its own, both deaf to SIGTERM.

@@ -8,3 +8,4 @@ mod kill;
 mod output;
 mod start;
 mod task;
+mod traced;

@@ -245,6 +245,11 @@ impl Drop for Task {
     }
 }
 
+/// A command that compiles this C as `guest` and then is `command`.
+pub(crate) fn compiled(source: &str, command: &str) -> String {
+    format!("cat >guest.c <<'END'\n{source}\nEND\ncc -Wall -Werror -pthread -o guest guest.c || exit 99\n{command}")
+}
+
 /// The cause, the exit code and the signal of an `ended.json`.
 pub(crate) fn how(ended: &Value) -> (&str, Option<u64>, Option<u64>) {
     (ended["cause"].as_str().expect("cause"), ended["exitCode"].as_u64(), ended["signal"].as_u64())

@@ -25,6 +25,7 @@ pub(super) mod number {
     pub(in crate::sys) const EXIT_GROUP: usize = 94;
     pub(in crate::sys) const WAITID: usize = 95;
     pub(in crate::sys) const SETITIMER: usize = 103;
+    pub(in crate::sys) const PTRACE: usize = 117;
     pub(in crate::sys) const SCHED_YIELD: usize = 124;
     pub(in crate::sys) const CLOCK_GETTIME: usize = 113;
     pub(in crate::sys) const KILL: usize = 129;

@@ -8,6 +8,8 @@ use super::{Errno, Result, call, ignore, number, plain};
 const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
 const SIGQUIT: u8 = 3;
+/// A breakpoint, or an exec of who is traced.
+const SIGTRAP: u8 = 5;
 /// Ends whatever gets it.
 pub(crate) const SIGKILL: u8 = 9;
 /// The time of [`alarm`] has come.
@@ -25,6 +27,8 @@ const LAST_SIGNAL: u8 = 64;
 const WNOHANG: usize = 1;
 const WEXITED: usize = 4;
 const WNOWAIT: usize = 0x0100_0000;
+const CLD_EXITED: u32 = 1;
+const CLD_DUMPED: u32 = 3;
 /// Children of every kind, whatever signal announces their end.
 const WALL: usize = 0x4000_0000;
 
@@ -110,16 +114,36 @@ pub(crate) fn reap_one(pid: i32) -> Result<Option<Exit>> {
     // Seconds and microseconds of user time, the same of system time, the largest resident set in KiB, and more.
     let mut usage = [0u64; 18];
     let arguments = [number(pid), &raw mut status as usize, WNOHANG | WALL, usage.as_mut_ptr() as usize, 0, 0];
-    // SAFETY: the kernel writes one int and one `struct rusage`, for which there is room.
-    let pid = unsafe { call(number::WAIT4, arguments) }?;
+    let child = loop {
+        // SAFETY: the kernel writes one int and one `struct rusage`, for which there is room.
+        let child = unsafe { call(number::WAIT4, arguments) }?;
+        match stopped_for_us(status) {
+            Some(signal) if child != 0 => let_go(child, signal),
+            _ => break child,
+        }
+    };
     let signal = (status & 0x7f) as u8;
     let seconds = usage[0].saturating_add(usage[2]);
-    Ok((pid != 0).then_some(Exit {
-        pid: pid as u32,
+    Ok((child != 0).then_some(Exit {
+        pid: child as u32,
         how: if signal == 0 { How::Code((status >> 8) as u8) } else { How::Signal(signal) },
         max_rss_bytes: usage[4].saturating_mul(1024),
         cpu_ms: seconds.saturating_mul(1000).saturating_add(usage[1].saturating_add(usage[3]) / 1000),
     }))
+}
+
+/// A child that has asked to be traced (`PTRACE_TRACEME`) stops before each signal, and that is no end. The signal.
+fn stopped_for_us(status: i32) -> Option<u8> {
+    (status & 0xff == 0x7f).then_some((status >> 8) as u8)
+}
+
+/// We trace nobody: it goes on as if it had not asked, with the signal that it has stopped for.
+fn let_go(child: usize, signal: u8) {
+    const PTRACE_DETACH: usize = 17;
+    // After an exec it is meant for who traces, and would end the program.
+    let signal = if signal == SIGTRAP { 0 } else { signal };
+    // Somebody may have killed it since.
+    ignore(plain(number::PTRACE, [PTRACE_DETACH, child, 0, usize::from(signal)]));
 }
 
 /// Does the system let us wait, signal and read the clock at all? A filter of system calls may not, and then some end, order
@@ -152,12 +176,13 @@ pub(crate) fn group_has_ended(group: u32) -> Result<bool> {
 }
 
 fn peek(kind: usize, id: u32) -> Result<bool> {
-    // `siginfo_t`; its first int is 0 when nothing is to be told.
+    // `siginfo_t`; its third int says what has happened.
     let mut info = [0u32; 32];
     let arguments = [kind, id as usize, info.as_mut_ptr() as usize, WNOHANG | WEXITED | WNOWAIT | WALL, 0, 0];
     // SAFETY: the kernel writes one `siginfo_t` of 128 bytes.
     unsafe { call(number::WAITID, arguments) }?;
-    Ok(info[0] != 0)
+    // A traced child tells of its stops too, asked or not.
+    Ok(matches!(info[2], CLD_EXITED..=CLD_DUMPED))
 }
 
 /// No signal but SIGKILL and SIGSTOP interrupts this process from now on.

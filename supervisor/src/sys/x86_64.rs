@@ -23,6 +23,7 @@ pub(super) mod number {
     pub(in crate::sys) const GETCWD: usize = 79;
     pub(in crate::sys) const FCHDIR: usize = 81;
     pub(in crate::sys) const UMASK: usize = 95;
+    pub(in crate::sys) const PTRACE: usize = 101;
     pub(in crate::sys) const GETPPID: usize = 110;
     pub(in crate::sys) const SETSID: usize = 112;
     pub(in crate::sys) const GETPGID: usize = 121;
