@@ -71,7 +71,25 @@ pub(crate) fn handles(pid: u32, signal: u8) -> bool {
     // What is blocked may be taken from a queue, as tini and systemd do. While `sigwait` waits, the mask does not show it.
     let mut buffer = [0; 16];
     let call = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/syscall"), &mut buffer);
-    call.is_some_and(|call| call.starts_with(process::IN_SIGWAIT)) || masks(pid, signal)
+    let answers = call.is_some_and(|call| call.starts_with(process::IN_SIGWAIT)) || masks(pid, signal);
+    // The masks stay until it is a zombie, and that can take a second where much memory is given back. So this comes last: what
+    // was on its way out then had no answer to a signal that is still to be sent.
+    answers && !is_on_its_way_out(pid)
+}
+
+/// Has every thread of this process begun to end, or been hit by a signal that ends it? False when nobody can tell.
+fn is_on_its_way_out(pid: u32) -> bool {
+    const EXITING: u32 = 0x4;
+    const SIGNALED: u32 = 0x400;
+    let (mut ending, mut others) = (0, 0);
+    each_thread(pid, &mut |thread| {
+        let path = Path::new().text(b"/proc/").number(pid).text(b"/task/").number(thread).text(b"/stat");
+        let flags = stat_of(path, &mut [0; 512]).nth(6).map(|digits| digits.iter().fold(0, decimal));
+        // One that is gone meanwhile has ended.
+        let ends = flags.is_none_or(|flags| flags & (EXITING | SIGNALED) != 0);
+        *(if ends { &mut ending } else { &mut others }) += 1;
+    });
+    ending > 0 && others == 0
 }
 
 /// Is this signal in one of the masks of a process?
@@ -102,14 +120,19 @@ fn hexadecimal(digit: u8) -> u8 {
 /// False for a zombie and for who is gone. A process whose first thread has ended shows as a zombie with others.
 pub(crate) fn lives(pid: u32) -> bool {
     let mut buffer = [0; 512];
-    let stat = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/stat"), &mut buffer).unwrap_or_default();
-    // The name stands in parentheses and may hold any character, so the last one closes it.
-    let mut fields = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default().split(|byte| *byte == b' ').skip(1);
+    let mut fields = stat_of(Path::new().text(b"/proc/").number(pid).text(b"/stat"), &mut buffer);
     match fields.next() {
         // The number of threads stands 17 fields behind the state.
         Some(b"Z") => fields.nth(16).is_some_and(|threads| !matches!(threads, b"0" | b"1")),
         state => !matches!(state, None | Some(b"" | b"X")),
     }
+}
+
+/// The fields of a `stat` from the state on. The name before it stands in parentheses and may hold any character, so the last one
+/// closes it.
+fn stat_of(path: Path, buffer: &mut [u8]) -> impl Iterator<Item = &[u8]> {
+    let stat = read_start(&path, buffer).unwrap_or_default();
+    stat.rsplit(|byte| *byte == b')').next().unwrap_or_default().split(|byte| *byte == b' ').skip(1)
 }
 
 /// Calls `act` for each direct child of ours, ended ones included. False when there is no list to read.

@@ -81,6 +81,13 @@ module.exports = [
     test: cargo('--test', 'supervisor', 'a_signal_that_does_nothing_to_the_leader_is_not_its_end'),
   },
   {
+    promise: 'P9: who is on the way out answers no signal',
+    file: 'supervisor/src/proc.rs',
+    find: 'answers && !is_on_its_way_out(pid)',
+    replace: 'answers && !(is_on_its_way_out(pid) && false)',
+    test: cargo('--test', 'supervisor', 'was_on_its_way_out'),
+  },
+  {
     promise: 'P10: all who kill are answered',
     file: 'src/registry/news.rs',
     find: '            self.answer_waiters(ear, &task, until);',

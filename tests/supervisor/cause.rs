@@ -2,7 +2,7 @@
 
 use outlive_protocol::names;
 
-use crate::task::{Asked, eventually, how};
+use crate::task::{Asked, compiled, eventually, how};
 
 #[test]
 fn the_code_of_a_command_that_answers_the_signal_is_kept_and_the_cause_is_ours() {
@@ -82,4 +82,41 @@ fn the_cause_is_right_for_a_member_of_many_groups() {
     task.kill(libc::SIGWINCH, 60_000);
     task.go();
     assert_eq!(how(&task.ended()), ("exit", Some(6), None));
+}
+
+/// Has a handler and so much memory that its end takes a while: its own, or with an argument by a signal, which writes a core.
+const LARGE: &str = "\
+    #include <signal.h>\n\
+    #include <stdlib.h>\n\
+    #include <sys/mman.h>\n\
+    #include <unistd.h>\n\
+    static void nothing(int signal) { (void)signal; }\n\
+    int main(int count, char **arguments) {\n\
+      signal(SIGTERM, nothing);\n\
+      int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;\n\
+      if (mmap(0, (count > 1 ? 100 : 600) << 20, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) return 1;\n\
+      if (write(1, \"x\\n\", 2) != 2) return 1;\n\
+      if (count > 1) abort();\n\
+      _exit(3);\n\
+    }";
+
+fn is_on_its_way_out(pid: u64) -> bool {
+    const EXITING_OR_SIGNALED: u64 = 0x404;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat.rsplit(')').next().and_then(|fields| fields.split(' ').nth(7)?.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & EXITING_OR_SIGNALED != 0)
+}
+
+#[test]
+fn a_command_that_was_on_its_way_out_keeps_its_end_whatever_it_handled() {
+    // P9
+    let by_itself = ["exec ./guest >ready"; 4].map(|command| (command, ("exit", Some(3), None)));
+    let by_a_signal = ("ulimit -c unlimited; exec ./guest dump >ready", ("signal", None, Some(6)));
+    for (command, end) in by_itself.into_iter().chain([by_a_signal]) {
+        let mut task = Asked::new(compiled(LARGE, command)).start();
+        assert_eq!(task.line(), "x");
+        eventually("its end has begun", || is_on_its_way_out(task.leader()));
+        task.kill(libc::SIGTERM, 60_000);
+        assert_eq!(how(&task.ended()), end);
+    }
 }
