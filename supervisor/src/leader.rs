@@ -48,7 +48,7 @@ pub(crate) fn start(shell: &CStr, environment: Environment, settings: &Settings<
     let command = File::open(fds::TASK_DIR, COMMAND)?;
     let length = files::stat(command.number())?.size as usize;
     let in_argument = length < MAX_ARGUMENT;
-    let mut memory = Region::<u8>::new(STACK + PATH + if in_argument { length + 1 } else { 0 })?;
+    let mut memory = Region::<u8>::new(STACK + PATH + if in_argument { length + 2 } else { 0 })?;
     let (stack, rest) = memory.split_at_mut_checked(STACK).ok_or(Errno::E2BIG)?;
     let (path, text) = rest.split_at_mut_checked(PATH).ok_or(Errno::E2BIG)?;
     let text = if in_argument { Some(read_text(&command, text)?) } else { None };
@@ -72,15 +72,20 @@ pub(crate) fn start(shell: &CStr, environment: Environment, settings: &Settings<
 
 /// The whole file with a NUL behind it. What follows a NUL in the text itself cannot be said in an argument and is cut.
 fn read_text<'a>(command: &File, buffer: &'a mut [u8]) -> Result<&'a CStr> {
+    let (space, text) = buffer.split_first_mut().ok_or(Errno::EIO)?;
     let mut filled = 0;
-    while let Some(room) = buffer.get_mut(filled..).filter(|room| room.len() > 1) {
-        let space = room.len() - 1;
-        match files::read_at(command.number(), room.get_mut(..space).unwrap_or_default(), filled as u64)? {
+    while let Some(room) = text.get_mut(filled..).filter(|room| room.len() > 1) {
+        let length = room.len() - 1;
+        match files::read_at(command.number(), room.get_mut(..length).unwrap_or_default(), filled as u64)? {
             0 => break,
             more => filled += more,
         }
     }
-    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::EIO)
+    // A shell would take it for options of its own. Not every shell knows `--` here, and none minds a space.
+    let looks_like_options = matches!(text.first(), Some(b'-' | b'+'));
+    *space = b' ';
+    let argument = if looks_like_options { buffer } else { buffer.get_mut(1..).unwrap_or_default() };
+    CStr::from_bytes_until_nul(argument).map_err(|_| Errno::EIO)
 }
 
 fn script_path(buffer: &mut [u8]) -> Result<&CStr> {

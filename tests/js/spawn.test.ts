@@ -323,6 +323,14 @@ describe('a shell that cannot be executed', () => {
     await expectSpawnError(tasks.spawn('echo ran', { env: many }), 'E2BIG')
   })
 
+  test('runs a command that begins like an option of the shell, and shows it as it was given', async () => {
+    // P18
+    const command = '-x 2> /dev/null || echo "it ran in $0"'
+    const { taskId } = await ran(command, { shell: '/bin/sh' })
+    expect(tasks.output(taskId).text).toBe('it ran in /bin/sh\n')
+    expect(tasks.status(taskId)!.command).toBe(command)
+  })
+
   test('leaves a command that says 127 by itself what it is', async () => {
     // P30
     expect(await ran('exit 127')).toMatchObject({ status: 'failed', cause: 'exit', exitCode: 127, error: null })

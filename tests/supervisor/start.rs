@@ -130,6 +130,21 @@ fn a_command_of_a_mebibyte_runs_and_stays_out_of_the_supervisors_arguments() {
 }
 
 #[test]
+fn a_text_that_begins_like_an_option_is_a_command_all_the_same() {
+    // P18
+    let mut longest = "-x 2>/dev/null; exit 8 #".to_owned();
+    longest.push_str(&"x".repeat((128 << 10) - 1 - longest.len()));
+    for shell in ["/bin/bash", "/bin/sh"] {
+        let is_as_ever = format!("[ \"$0\" = {shell} ] && exit 8");
+        for text in [format!("-x 2>/dev/null; {is_as_ever}"), format!("+o 2>/dev/null; {is_as_ever}"), longest.clone()] {
+            let mut asked = Asked::new(text.as_bytes());
+            asked.shell = shell.into();
+            assert_eq!(how(&asked.start().ended()), ("exit", Some(8), None), "{shell} {}", text.get(..50).unwrap_or(&text));
+        }
+    }
+}
+
+#[test]
 fn the_longest_text_for_one_argument_and_the_next_longer_one_run() {
     // P19
     for length in [(128 << 10) - 1, 128 << 10] {
