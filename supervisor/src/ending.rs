@@ -28,7 +28,7 @@ pub(crate) struct Ending {
     reached: u64,
     /// The leader did something of its own with one of them, so what it does now is our doing.
     handled: bool,
-    pub(crate) tree: Tree,
+    tree: Tree,
     /// When to look for others that are to be told.
     pub(crate) tell_at: u64,
     /// SIGKILL has been sent.
@@ -83,13 +83,19 @@ impl Ending {
     pub(crate) fn force(&mut self, leader_runs: bool, now: u64) {
         self.forced = true;
         self.tell_at = NEVER;
+        self.force_at = now.saturating_add(KILL_AGAIN_NS);
+        ignore(failpoint::pass("supervisor.before_force"));
+        self.kill(leader_runs);
+        ignore(failpoint::pass("supervisor.after_force"));
+    }
+
+    /// SIGKILL to everybody in reach; false when no child lives.
+    pub(crate) fn kill(&mut self, leader_runs: bool) -> bool {
+        // It may have come into reach since the last time.
         if leader_runs && self.tree.leader_is_in_reach() {
             self.reached |= process::bit(SIGKILL);
         }
-        self.force_at = now.saturating_add(KILL_AGAIN_NS);
-        ignore(failpoint::pass("supervisor.before_force"));
-        self.tree.kill();
-        ignore(failpoint::pass("supervisor.after_force"));
+        self.tree.kill()
     }
 
     /// Did a signal of ours do this to the leader? One that it was killed by, or one that it had an answer to.

@@ -146,7 +146,7 @@ impl<'a> Watch<'a> {
         // Until nobody lives the dead keep their places in whatever limits the number of processes, so that who forks faster
         // than we can kill runs out of them.
         if let Some(ending) = self.ending.as_mut().filter(|ending| ending.forced)
-            && ending.tree.kill()
+            && ending.kill(self.stage == Stage::Running)
         {
             ending.force_at = process::monotonic_ns().saturating_add(KILL_AGAIN_NS);
             return self.reap_leader();

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { TaskSnapshot } from 'outlive'
 import { host } from './support/host'
 import { temporaryStore } from './support/store'
 
@@ -10,9 +11,9 @@ const store = temporaryStore()
 const root = process.getuid?.() === 0 ? test : test.skip
 if (root === test.skip) console.warn('SKIPPED: what becomes another user’s takes root to be made')
 
-root.each(['kill', 'deadline'])('what no %s reaches is not said to have been ended by it', async (way) => {
-  // P9
-  const [program, dir] = [join(store.dir, 'became-root'), join(store.dir, way)]
+/** Compiled, owned by root, and run by nobody: the task as it has ended. */
+async function endOf(way: 'kill' | 'deadline', argument = ''): Promise<TaskSnapshot> {
+  const [program, dir] = [join(store.dir, 'became-root'), join(store.dir, `${way}${argument}`)]
   execFileSync('cc', ['-O1', '-Wall', '-Werror', '-o', program, join(__dirname, 'support/setuid.c')])
   chmodSync(program, 0o4755)
   chmodSync(store.dir, 0o711)
@@ -21,19 +22,33 @@ root.each(['kill', 'deadline'])('what no %s reaches is not said to have been end
   const as = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups']
   const node = await host(store, { under: as, cwd: '/' })
   const ended = await node.call(
-    async ({ outlive }, storageDir, program, way) => {
+    async ({ outlive }, storageDir, command, timeoutMs) => {
       const tasks = new outlive.TaskRegistry({ storageDir })
-      const timeoutMs = way === 'kill' ? 0 : 2000
-      const id = await tasks.spawn(`exec ${program}`, { cwd: '/', graceMs: 100, timeoutMs })
+      const id = await tasks.spawn(command, { cwd: '/', graceMs: 100, timeoutMs })
       while (tasks.output(id).text === '') await new Promise((resolve) => setTimeout(resolve, 10))
-      const task = await (way === 'kill' ? tasks.kill(id) : tasks.wait(id))
+      const task = await (timeoutMs === 0 ? tasks.kill(id) : tasks.wait(id))
       tasks.detach()
       return task
     },
     dir,
-    program,
-    way,
+    `exec ${program} ${argument}`,
+    way === 'kill' ? 0 : 2000,
   )
-  expect(ended).toMatchObject({ status: 'completed', cause: 'exit', exitCode: 0, signal: null })
   await node.kill()
+  return ended
+}
+
+root.each(['kill', 'deadline'] as const)('what no %s reaches is not said to have been ended by it', async (way) => {
+  // P9
+  expect(await endOf(way)).toMatchObject({ status: 'completed', cause: 'exit', exitCode: 0, signal: null })
+})
+
+root('what comes back into reach was killed by what then reaches it', async () => {
+  // P9
+  expect(await endOf('kill', 'back')).toMatchObject({
+    status: 'killed',
+    cause: 'kill',
+    exitCode: null,
+    signal: 'SIGKILL',
+  })
 })

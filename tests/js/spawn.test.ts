@@ -65,6 +65,14 @@ describe('the shell', () => {
 })
 
 describe('the command', () => {
+  test('may begin like an option of the shell, and is shown as it was given', async () => {
+    // P18
+    const command = '-x 2> /dev/null || echo "it ran in $0"'
+    const { taskId } = await ran(command, { shell: '/bin/sh' })
+    expect(tasks.output(taskId).text).toBe('it ran in /bin/sh\n')
+    expect(tasks.status(taskId)!.command).toBe(command)
+  })
+
   test.each([
     ['1 MiB', 1 << 20],
     ['8 MiB', 8 << 20],
@@ -321,14 +329,6 @@ describe('a shell that cannot be executed', () => {
     await expectSpawnError(tasks.spawn('echo ran', { env: { HUGE: 'x'.repeat(200_000) } }), 'E2BIG')
     const many = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`LARGE_${at}`, 'x'.repeat(100_000)]))
     await expectSpawnError(tasks.spawn('echo ran', { env: many }), 'E2BIG')
-  })
-
-  test('runs a command that begins like an option of the shell, and shows it as it was given', async () => {
-    // P18
-    const command = '-x 2> /dev/null || echo "it ran in $0"'
-    const { taskId } = await ran(command, { shell: '/bin/sh' })
-    expect(tasks.output(taskId).text).toBe('it ran in /bin/sh\n')
-    expect(tasks.status(taskId)!.command).toBe(command)
   })
 
   test('leaves a command that says 127 by itself what it is', async () => {

@@ -1,5 +1,6 @@
 // Becomes its owner for good, says so, and ends by itself five seconds later, whatever it is sent meanwhile: a SIGTERM that
-// reaches it is another exit code.
+// reaches it is another exit code. With an argument it is the user that it was again as soon as SIGKILL has been sent, and then
+// a child of its supervisor ends.
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -9,11 +10,40 @@ static void reached(int signal) {
   _exit(77);
 }
 
-int main(void) {
+// Waits until nobody has the other end of a pipe open.
+static void wait_for_end(int *ends) {
+  char byte;
+  close(ends[1]);
+  while (read(ends[0], &byte, 1) > 0) {
+  }
+}
+
+int main(int count, char **arguments) {
+  (void)arguments;
+  const int comes_back = count > 1;
+  const uid_t user = getuid();
+  int in_reach[2], orphan[2];
+  if (pipe(in_reach) != 0 || pipe(orphan) != 0) return 1;
+  if (comes_back && fork() == 0) {
+    // Stays the user's: SIGKILL for the group ends it, and SIGTERM does not.
+    signal(SIGTERM, SIG_IGN);
+    for (;;) pause();
+  }
   if (setreuid(0, 0) != 0) return 1;
   signal(SIGTERM, reached);
+  if (comes_back && fork() == 0) {
+    close(in_reach[1]);
+    if (fork() == 0) wait_for_end(orphan);
+    _exit(0);
+  }
   puts("became root");
   fflush(stdout);
-  sleep(5);
-  return 0;
+  if (!comes_back) {
+    sleep(5);
+    return 0;
+  }
+  wait_for_end(in_reach);
+  if (setuid(user) != 0) return 1;
+  close(orphan[1]);
+  for (;;) pause();
 }
