@@ -68,35 +68,30 @@ pub(crate) fn is_supervisor(pid: u32) -> bool {
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.
 pub(crate) fn handles(pid: u32, signal: u8) -> bool {
-    // What is blocked may be taken from a queue, as tini and systemd do. While `sigwait` waits, the mask does not show it.
-    let mut buffer = [0; 16];
-    let call = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/syscall"), &mut buffer);
-    let answers = call.is_some_and(|call| call.starts_with(process::IN_SIGWAIT)) || masks(pid, signal);
+    let mut answers = false;
+    if flags_of(pid, pid).is_some_and(ends) {
+        // A signal is the first thread's to take unless that has ended.
+        each_thread(pid, &mut |thread| answers |= !flags_of(pid, thread).is_none_or(ends) && answers_to(pid, thread, signal));
+    } else {
+        answers = answers_to(pid, pid, signal);
+    }
     // The masks stay until it is a zombie, and that can take a second where much memory is given back. So this comes last: what
     // was on its way out then had no answer to a signal that is still to be sent.
     answers && !is_on_its_way_out(pid)
 }
 
-/// Has every thread of this process begun to end, or been hit by a signal that ends it? False when nobody can tell.
-fn is_on_its_way_out(pid: u32) -> bool {
-    const EXITING: u32 = 0x4;
-    const SIGNALED: u32 = 0x400;
-    let (mut ending, mut others) = (0, 0);
-    each_thread(pid, &mut |thread| {
-        let path = Path::new().text(b"/proc/").number(pid).text(b"/task/").number(thread).text(b"/stat");
-        let flags = stat_of(path, &mut [0; 512]).nth(6).map(|digits| digits.iter().fold(0, decimal));
-        // One that is gone meanwhile has ended.
-        let ends = flags.is_none_or(|flags| flags & (EXITING | SIGNALED) != 0);
-        *(if ends { &mut ending } else { &mut others }) += 1;
-    });
-    ending > 0 && others == 0
-}
-
-/// Is this signal in one of the masks of a process?
-fn masks(pid: u32, signal: u8) -> bool {
+/// Is this signal in one of a thread's masks, or may the thread be waiting for it? What is blocked may be taken from a queue, as
+/// tini and systemd do; while `sigwait` waits, the mask does not show it.
+fn answers_to(pid: u32, thread: u32, signal: u8) -> bool {
     const MASKS: [&[u8]; 3] = [b"SigBlk:\t", b"SigIgn:\t", b"SigCgt:\t"];
+    let mut buffer = [0; 16];
+    let call = read_start(&file_of(pid, thread, b"/syscall"), &mut buffer);
+    // Who has made itself unreadable (`PR_SET_DUMPABLE`) may be in any.
+    if call.is_none_or(|call| process::IN_SIGWAIT.iter().any(|number| call.starts_with(number))) {
+        return true;
+    }
     let (mut found, mut is_in_one) = (0, false);
-    each_line(&status_of(pid), &mut |line| {
+    each_line(&file_of(pid, thread, b"/status"), &mut |line| {
         if let Some(digits) = MASKS.iter().find_map(|name| line.strip_prefix(*name)) {
             let mask = digits.iter().fold(0, |mask, digit| (mask << 4) | u64::from(hexadecimal(*digit)));
             is_in_one |= mask & process::bit(signal) != 0;
@@ -104,6 +99,30 @@ fn masks(pid: u32, signal: u8) -> bool {
         }
     });
     is_in_one || found < MASKS.len()
+}
+
+/// Has every thread of this process begun to end? False when nobody can tell.
+fn is_on_its_way_out(pid: u32) -> bool {
+    let (mut ending, mut others) = (0, 0);
+    // A thread that is gone meanwhile has ended.
+    each_thread(pid, &mut |thread| *(if flags_of(pid, thread).is_none_or(ends) { &mut ending } else { &mut others }) += 1);
+    ending > 0 && others == 0
+}
+
+/// Has a thread with these flags begun to end, or been hit by a signal that ends it?
+fn ends(flags: u32) -> bool {
+    const EXITING: u32 = 0x4;
+    const SIGNALED: u32 = 0x400;
+    flags & (EXITING | SIGNALED) != 0
+}
+
+fn flags_of(pid: u32, thread: u32) -> Option<u32> {
+    stat_of(file_of(pid, thread, b"/stat"), &mut [0; 512]).nth(6).map(|digits| digits.iter().fold(0, decimal))
+}
+
+/// A file of one thread.
+fn file_of(pid: u32, thread: u32, name: &[u8]) -> Path {
+    Path::new().text(b"/proc/").number(pid).text(b"/task/").number(thread).text(name)
 }
 
 fn decimal(number: u32, digit: &u8) -> u32 {
@@ -143,8 +162,7 @@ pub(crate) fn each_own_child(act: &mut dyn FnMut(u32)) -> bool {
 /// Calls `act` for each child of a process.
 pub(crate) fn each_child(pid: u32, act: &mut dyn FnMut(u32)) {
     each_thread(pid, &mut |thread| {
-        let path = Path::new().text(b"/proc/").number(pid).text(b"/task/").number(thread).text(b"/children");
-        each_number(&path, act);
+        each_number(&file_of(pid, thread, b"/children"), act);
     });
 }
 

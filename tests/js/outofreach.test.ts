@@ -25,7 +25,9 @@ async function endOf(way: 'kill' | 'deadline', argument = ''): Promise<TaskSnaps
     async ({ outlive }, storageDir, command, timeoutMs) => {
       const tasks = new outlive.TaskRegistry({ storageDir })
       const id = await tasks.spawn(command, { cwd: '/', graceMs: 100, timeoutMs })
-      while (tasks.output(id).text === '') await new Promise((resolve) => setTimeout(resolve, 10))
+      const { readFileSync } = require('node:fs') as typeof import('node:fs')
+      const sleeps = () => readFileSync(`/proc/${tasks.status(id)!.pid}/stat`, 'latin1').includes(') S ')
+      while (tasks.output(id).text === '' || !sleeps()) await new Promise((resolve) => setTimeout(resolve, 10))
       const task = await (timeoutMs === 0 ? tasks.kill(id) : tasks.wait(id))
       tasks.detach()
       return task
@@ -51,4 +53,9 @@ root('what comes back into reach was killed by what then reaches it', async () =
     exitCode: null,
     signal: 'SIGKILL',
   })
+})
+
+root('what may not be looked into, and waits for the signal without a handler, was ended by it', async () => {
+  // P9
+  expect(await endOf('kill', 'wait')).toMatchObject({ status: 'killed', cause: 'kill', exitCode: 78, signal: null })
 })

@@ -45,8 +45,8 @@ pub(super) mod number {
     pub(in crate::sys) const CLOSE_RANGE: usize = 436;
 }
 
-/// How `/proc/<pid>/syscall` begins for who sleeps in rt_sigtimedwait.
-pub(crate) const IN_SIGWAIT: &[u8] = b"128 ";
+/// How `/proc/<pid>/syscall` begins for who sleeps in rt_sigtimedwait; the latter two for programs of 32 bits.
+pub(crate) const IN_SIGWAIT: [&[u8]; 3] = [b"128 ", b"177 ", b"421 "];
 pub(super) const O_DIRECTORY: usize = 0o200_000;
 pub(super) const O_NOFOLLOW: usize = 0o400_000;
 

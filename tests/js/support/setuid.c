@@ -1,6 +1,6 @@
 // Becomes its owner for good, says so, and ends by itself five seconds later, whatever it is sent meanwhile: a SIGTERM that
-// reaches it is another exit code. With an argument it is the user that it was again as soon as SIGKILL has been sent, and then
-// a child of its supervisor ends.
+// reaches it is another exit code. With "back" it is the user that it was again as soon as SIGKILL has been sent, and then a child
+// of its supervisor ends. With "wait" it is so at once, waits for SIGTERM without a handler, and may not be looked into.
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,10 +18,22 @@ static void wait_for_end(int *ends) {
   }
 }
 
+static int wait_for_signal(void) {
+  sigset_t term;
+  int signal;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  sigprocmask(SIG_BLOCK, &term, 0);
+  puts("waits");
+  fflush(stdout);
+  return sigwait(&term, &signal) == 0 ? 78 : 1;
+}
+
 int main(int count, char **arguments) {
-  (void)arguments;
-  const int comes_back = count > 1;
+  const int comes_back = count > 1 && *arguments[1] == 'b';
+  const int waits = count > 1 && *arguments[1] == 'w';
   const uid_t user = getuid();
+  if (waits) return setuid(user) == 0 ? wait_for_signal() : 1;
   int in_reach[2], orphan[2];
   if (pipe(in_reach) != 0 || pipe(orphan) != 0) return 1;
   if (comes_back && fork() == 0) {
