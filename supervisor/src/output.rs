@@ -16,6 +16,9 @@ use crate::sys::files::{self, File};
 use crate::sys::{Errno, Result};
 
 const DROPPED: &CStr = names::DROPPED.as_c_str();
+const OUTPUT: &CStr = names::OUTPUT.as_c_str();
+const STDOUT: &CStr = names::STDOUT.as_c_str();
+const STDERR: &CStr = names::STDERR.as_c_str();
 const TASK: &CStr = names::TASK.as_c_str();
 /// Holes begin and end at whole blocks.
 const BLOCK: u64 = 4096;
@@ -55,14 +58,15 @@ enum Record {
 
 struct Capture {
     file: Option<i32>,
+    name: &'static CStr,
     size: u64,
     on_disk: u64,
     dropped: Range,
 }
 
 impl Capture {
-    fn new(file: Option<i32>) -> Capture {
-        Capture { file, size: 0, on_disk: 0, dropped: (0, 0) }
+    fn new(file: Option<i32>, name: &'static CStr) -> Capture {
+        Capture { file, name, size: 0, on_disk: 0, dropped: (0, 0) }
     }
 
     /// Looks at the size; true when it has changed.
@@ -72,11 +76,23 @@ impl Capture {
         (self.size, self.on_disk) = (stat.size, stat.on_disk);
         if self.size < self.dropped.1 {
             // The command has truncated its own output: to nothing as a rule, and what it has written since is all there; or into the
-            // hole, and then no more is on the disk than was before it.
-            let is_in_hole = self.size > self.dropped.0 && self.on_disk <= self.dropped.0;
-            self.dropped = if is_in_hole { (self.dropped.0, self.size) } else { (0, 0) };
+            // hole, and there is one still, up to what it has written since.
+            let end = self.first_data().unwrap_or(self.size).min(self.dropped.1);
+            self.dropped = if end > self.dropped.0 { (self.dropped.0, end) } else { (0, 0) };
         }
         changed
+    }
+
+    /// Where the first bytes stand that somebody has written behind the kept beginning, if any do.
+    fn first_data(&self) -> Option<u64> {
+        // By its name, as who reads it: where our own descriptor stands is the command's affair too.
+        let file = File::open(fds::TASK_DIR, self.name).ok()?;
+        let data = files::next_data(&file, self.dropped.0).ok()?;
+        // Where the hole was cut off within this block, the rest of it was never written either.
+        let mut block = [0; BLOCK as usize];
+        let length = files::read_at(file.number(), &mut block, data).ok()?;
+        let zeroes = block.iter().take(length).take_while(|byte| **byte == 0).count() as u64;
+        Some(data.saturating_add(zeroes))
     }
 
     fn kept(&self) -> u64 {
@@ -118,8 +134,8 @@ impl Output {
         Output {
             // Half of what would overflow below is more than any disk holds.
             limit: limit.min(u64::MAX / 4),
-            stdout: Capture::new(Some(fds::STDOUT)),
-            stderr: Capture::new(if merged { None } else { Some(fds::STDERR) }),
+            stdout: Capture::new(Some(fds::STDOUT), if merged { OUTPUT } else { STDOUT }),
+            stderr: Capture::new(if merged { None } else { Some(fds::STDERR) }, STDERR),
             record: Record::None,
             recorded: None,
             told: true,

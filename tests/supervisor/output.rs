@@ -193,6 +193,30 @@ fn an_output_that_was_cut_off_in_its_hole_shows_no_zeroes() {
 }
 
 #[test]
+fn an_output_that_was_cut_off_in_its_hole_and_written_on_shows_no_zeroes() {
+    // O1
+    let mut asked = Asked::new(format!(
+        "yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s 150000 ../task/stdout; \
+         yes {LINE} | head -c 11200; echo x >ready; exec sleep 1000"
+    ));
+    asked.settings.max_output_bytes = 65536;
+    let mut task = asked.start();
+    task.line();
+    let is_cut = |task: &Task| task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1] == 266_240);
+    eventually("the middle is gone", || is_cut(&task));
+    // So that it looks when both has happened.
+    task.signal_supervisor(libc::SIGSTOP);
+    eventually("the supervisor is stopped", || task.status("State").contains("T (stopped)"));
+    task.go();
+    task.line();
+    task.signal_supervisor(libc::SIGCONT);
+    task.kill(libc::SIGTERM, 60_000);
+    task.gone();
+    assert_eq!(dropped(&task, "stdout"), (32_768, 150_000));
+    check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, 150_000));
+}
+
+#[test]
 fn a_silent_task_wakes_nobody() {
     // O1
     let mut asked = Asked::new("echo something; echo x >ready; exec sleep 300");

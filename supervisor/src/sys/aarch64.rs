@@ -13,6 +13,7 @@ pub(super) mod number {
     pub(in crate::sys) const CLOSE: usize = 57;
     pub(in crate::sys) const PIPE2: usize = 59;
     pub(in crate::sys) const GETDENTS64: usize = 61;
+    pub(in crate::sys) const LSEEK: usize = 62;
     pub(in crate::sys) const READ: usize = 63;
     pub(in crate::sys) const WRITE: usize = 64;
     pub(in crate::sys) const PREAD: usize = 67;

@@ -158,6 +158,12 @@ pub(crate) fn stat(file: i32) -> Result<Stat> {
     Ok(Stat { device: numbers[0], inode: numbers[1], size: numbers[6], on_disk: numbers[8].saturating_mul(BLOCK) })
 }
 
+/// Where the next bytes stand that are no hole, from this place on. An error: there are none, or nobody can tell.
+pub(crate) fn next_data(file: &File, from: u64) -> Result<u64> {
+    const SEEK_DATA: usize = 3;
+    plain(number::LSEEK, [number(file.number()), from as usize, SEEK_DATA, 0]).map(|data| data as u64)
+}
+
 /// Gives a range of the file back to the disk. It reads as zeroes afterwards and the size stays.
 pub(crate) fn punch(file: i32, from: u64, to: u64) -> Result<()> {
     const PUNCH_HOLE_KEEP_SIZE: usize = 3;

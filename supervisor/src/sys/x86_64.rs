@@ -7,6 +7,7 @@ pub(super) mod number {
     pub(in crate::sys) const WRITE: usize = 1;
     pub(in crate::sys) const CLOSE: usize = 3;
     pub(in crate::sys) const FSTAT: usize = 5;
+    pub(in crate::sys) const LSEEK: usize = 8;
     pub(in crate::sys) const MMAP: usize = 9;
     pub(in crate::sys) const MUNMAP: usize = 11;
     pub(in crate::sys) const RT_SIGACTION: usize = 13;
