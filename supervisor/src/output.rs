@@ -44,6 +44,16 @@ pub(crate) struct Output {
     told: bool,
     pause: u64,
     due: u64,
+    /// Set where nothing can be dropped: how long both may be together before the task has used its grace to write on.
+    most: Option<u64>,
+}
+
+/// There is more than the limit, and it cannot be dropped.
+pub(crate) enum Overflow {
+    /// The task must be stopped.
+    Begun,
+    /// It has written as much again since, and must be stopped at once.
+    WentOn,
 }
 
 /// `dropped.json`.
@@ -121,6 +131,11 @@ fn slack(limit: u64) -> u64 {
     (limit / 8).max(BLOCK)
 }
 
+/// How long so many bytes last at least.
+fn time_to_write(bytes: u64) -> u64 {
+    (bytes / BYTES_PER_NANOSECOND).clamp(SHORTEST_NS, LONGEST_NS)
+}
+
 /// Of something that there may be more of later.
 fn is_shortage(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::ENFILE)
@@ -141,6 +156,7 @@ impl Output {
             told: true,
             pause: SHORTEST_NS,
             due: if limit == 0 { NEVER } else { 0 },
+            most: None,
         }
     }
 
@@ -151,15 +167,18 @@ impl Output {
 
     /// The kernel told of a write.
     pub(crate) fn written(&mut self, now: u64) {
-        if self.limit != 0 && self.due == NEVER {
+        if self.limit != 0 && self.due == NEVER && self.most.is_none() {
             self.due = now.saturating_add(self.interval());
         }
     }
 
     /// Cuts the files back, and sees to it that the next write is noticed.
-    pub(crate) fn check(&mut self, now: u64) -> Result<()> {
+    pub(crate) fn check(&mut self, now: u64) -> core::result::Result<(), Overflow> {
+        if let Some(most) = self.most {
+            return self.check_without_holes(most, now);
+        }
         let before = self.total();
-        self.cut()?;
+        self.cut().map_err(|_| Overflow::Begun)?;
         if self.limit == 0 {
             return Ok(());
         }
@@ -182,18 +201,28 @@ impl Output {
         Ok(())
     }
 
-    /// Cuts the files back if they are too long. An error: this file system cannot, and the task must be stopped; nothing
-    /// is looked at any more.
+    /// The grace of a task that is being stopped is not for writing on.
+    fn check_without_holes(&mut self, most: u64, now: u64) -> core::result::Result<(), Overflow> {
+        self.measure();
+        if self.total() > most {
+            self.due = NEVER;
+            return Err(Overflow::WentOn);
+        }
+        self.due = now.saturating_add(time_to_write(most.saturating_sub(self.total())));
+        Ok(())
+    }
+
+    /// Cuts the files back if they are too long. An error: this file system cannot, and the task must be stopped.
     pub(crate) fn cut(&mut self) -> Result<()> {
-        if self.limit == 0 {
+        if self.limit == 0 || self.most.is_some() {
             return Ok(());
         }
         self.measure();
         match self.write_record().or_else(|errno| self.unless_empty(errno)).and_then(|()| self.trim()) {
             // There will be room again; and a disk that is full grows no file either.
             Err(errno) if !is_shortage(errno) => {
-                self.limit = 0;
-                self.due = NEVER;
+                self.most = Some(self.total().saturating_add(self.limit));
+                self.due = 0;
                 Err(errno)
             }
             _ => Ok(()),
@@ -213,7 +242,7 @@ impl Output {
     fn interval(&self) -> u64 {
         let most = self.limit.saturating_add(slack(self.limit));
         let room = most.saturating_sub(self.stdout.kept().max(self.stderr.kept()));
-        (room / BYTES_PER_NANOSECOND).clamp(SHORTEST_NS, LONGEST_NS)
+        time_to_write(room)
     }
 
     fn capture(&mut self, stream: i32) -> &mut Capture {

@@ -15,7 +15,7 @@ use crate::durable;
 use crate::ending::{Ending, KILL_AGAIN_NS};
 use crate::failpoint;
 use crate::leader::Leader;
-use crate::output::{NEVER, Output};
+use crate::output::{NEVER, Output, Overflow};
 use crate::proc;
 use crate::sys::files::{self, File};
 use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
@@ -105,8 +105,12 @@ impl<'a> Watch<'a> {
             self.send_at = NEVER;
             durable::send_asked();
         }
-        if now >= self.output.due() && self.output.check(now).is_err() {
-            self.end_tree(Cause::OutputLimit, SIGTERM, self.settings.grace_ms);
+        if now >= self.output.due() {
+            match self.output.check(now) {
+                Ok(()) => {}
+                Err(Overflow::Begun) => self.end_tree(Cause::OutputLimit, SIGTERM, self.settings.grace_ms),
+                Err(Overflow::WentOn) => self.end_tree(Cause::OutputLimit, SIGTERM, 0),
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use outlive_protocol::names;
@@ -248,6 +249,35 @@ fn where_the_middle_cannot_be_dropped_the_task_is_stopped() {
 }
 
 #[test]
+fn where_the_middle_cannot_be_dropped_the_grace_is_not_for_writing_on() {
+    // O1
+    let Some(ramfs) = Mount::new("ramfs", "mode=700") else { return };
+    let guests = [
+        (format!("trap '' TERM; exec yes {LINE}"), ("output_limit", None, Some(9))),
+        // Its last words fit.
+        (
+            format!(
+                "trap 'echo bye; echo x >ready; read line <go; exit 5' TERM; yes {LINE} | head -c 1300000; while :; do sleep 0.01; done"
+            ),
+            ("output_limit", Some(5), None),
+        ),
+    ];
+    for (command, end) in guests {
+        let mut asked = Asked::new(command);
+        asked.settings.max_output_bytes = MIB;
+        asked.settings.grace_ms = 600_000;
+        asked.base = ramfs.0.clone();
+        let mut task = asked.start();
+        if end.1.is_some() {
+            task.line();
+            task.go();
+        }
+        assert_eq!(how(&task.ended()), end);
+        assert!(task.gone().success());
+    }
+}
+
+#[test]
 fn a_task_whose_directory_was_removed_runs_on_within_its_limit() {
     // O1
     let mut asked =
@@ -288,7 +318,9 @@ struct Mount(std::path::PathBuf);
 
 impl Mount {
     fn new(kind: &str, options: &str) -> Option<Mount> {
-        let path = std::env::temp_dir().join(format!("outlive-{kind}-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("outlive-{kind}-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).expect("mount point");
         let mounted = std::process::Command::new("mount").args(["-t", kind, "-o", options, "none"]).arg(&path).status();
         if !mounted.is_ok_and(|status| status.success()) {
