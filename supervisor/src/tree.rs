@@ -57,7 +57,7 @@ impl Tree {
     /// Sends a signal to every group that has not got it yet, and wakes what was stopped so that it can act on it.
     pub(crate) fn tell(&mut self, signal: u8) {
         let Tree { leader, numbers, told } = self;
-        each_target(*leader, numbers, &mut |target, _| {
+        each_target(*leader, numbers, &mut |target, _, _| {
             if told.add(target) {
                 process::signal(target, signal);
                 process::signal(target, process::SIGCONT);
@@ -65,12 +65,14 @@ impl Tree {
         });
     }
 
-    /// Sends SIGKILL to everything in reach; false when no child lives. To be repeated after each death until then.
+    /// Sends SIGKILL to everything in reach; false when no child lives that it can have reached. To be repeated after each death until
+    /// then.
     pub(crate) fn kill(&self) -> bool {
         let mut last = 0;
         let mut lives = false;
-        each_target(self.leader, &self.numbers, &mut |target, ended| {
-            lives |= !ended;
+        each_target(self.leader, &self.numbers, &mut |target, member, ended| {
+            // Who has become another user's may live for days.
+            lives = lives || !ended && process::may_signal(member);
             // There may be many of the dead; who lives in their groups is in reach when those above have died.
             if target != last && (!ended || target == -(self.leader as i32)) {
                 process::signal(target, process::SIGKILL);
@@ -82,7 +84,7 @@ impl Tree {
 
     /// Does a signal of ours reach the leader, if it is there?
     pub(crate) fn leader_is_in_reach(&self) -> bool {
-        process::may_signal(self.leader)
+        process::may_signal(self.leader as i32)
     }
 
     /// Does the leader do something else with this signal than what it does by default? True when nobody can tell.
@@ -92,20 +94,20 @@ impl Tree {
     }
 }
 
-/// The leader's group and the group of every direct child, each proven to be ours at that moment, and whether that child
-/// has ended.
-fn each_target(leader: u32, numbers: &Numbers, act: &mut dyn FnMut(i32, bool)) {
+/// The leader's group and the group of every direct child, each proven to be ours at that moment, whom it is the group of, and
+/// whether that one has ended.
+fn each_target(leader: u32, numbers: &Numbers, act: &mut dyn FnMut(i32, i32, bool)) {
     let own_group = process::group_of(0).unwrap_or(0);
     if let Ok(ended) = process::group_has_ended(leader) {
-        act(-(leader as i32), ended);
+        act(-(leader as i32), -(leader as i32), ended);
     }
     proc::each_own_child(&mut |listed| {
         let Some(child) = numbers.ours(listed) else { return };
         // Only a child of ours answers here.
         let Ok(ended) = process::has_ended(child) else { return };
         match process::group_of(child as i32) {
-            Ok(group) if group > 1 && group != own_group => act(-group, ended),
-            _ => act(child as i32, ended),
+            Ok(group) if group > 1 && group != own_group => act(-group, child as i32, ended),
+            _ => act(child as i32, child as i32, ended),
         }
     });
 }

@@ -59,3 +59,11 @@ root('what may not be looked into, and waits for the signal without a handler, w
   // P9
   expect(await endOf('kill', 'wait')).toMatchObject({ status: 'killed', cause: 'kill', exitCode: 78, signal: null })
 })
+
+root('what is out of reach and lives on keeps nobody from being reaped that has ended', async () => {
+  // P5
+  const ended = await endOf('kill', 'many')
+  expect(ended).toMatchObject({ status: 'completed', exitCode: 0 })
+  const [, children] = ended.outputPreview.trim().split('\n')
+  expect(children!.trim().split(' ').length).toBeLessThan(10)
+})

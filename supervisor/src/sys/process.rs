@@ -82,9 +82,9 @@ pub(crate) fn signal(target: i32, signal: u8) {
     ignore(plain(number::KILL, [number(target), usize::from(signal), 0, 0]));
 }
 
-/// Whether a signal of ours would reach a process that is there: one that has become another user's none does.
-pub(crate) fn may_signal(pid: u32) -> bool {
-    plain(number::KILL, [pid as usize, 0, 0, 0]) != Err(Errno::EPERM)
+/// Whether a signal of ours would reach a process that is there, or anybody in a group: one that has become another user's none does.
+pub(crate) fn may_signal(target: i32) -> bool {
+    plain(number::KILL, [number(target), 0, 0, 0]) != Err(Errno::EPERM)
 }
 
 /// How a child ended.
