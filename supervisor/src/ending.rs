@@ -12,6 +12,8 @@ use crate::tree::Tree;
 
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
 pub(crate) const KILL_AGAIN_NS: u64 = 1_000_000_000;
+/// How long other tasks' supervisors have, of the second that a tree may take to die.
+const SPARED_NS: u64 = 500_000_000;
 /// How often to look for processes that have not been signalled yet: an orphan becomes ours without a word when its parent was not our
 /// child.
 const TELL_AGAIN_NS: u64 = 100_000_000;
@@ -33,6 +35,8 @@ pub(crate) struct Ending {
     pub(crate) tell_at: u64,
     /// SIGKILL has been sent.
     pub(crate) forced: bool,
+    /// Until then other tasks' supervisors do not get it.
+    spared_until: u64,
     /// When it is sent (again).
     pub(crate) force_at: u64,
 }
@@ -49,6 +53,7 @@ impl Ending {
             tree: Tree::new(leader),
             tell_at: NEVER,
             forced: false,
+            spared_until: 0,
             force_at: NEVER,
         }
     }
@@ -81,21 +86,26 @@ impl Ending {
 
     /// SIGKILL to everybody in reach, now and until nobody lives.
     pub(crate) fn force(&mut self, leader_runs: bool, now: u64) {
-        self.forced = true;
-        self.tell_at = NEVER;
         self.force_at = now.saturating_add(KILL_AGAIN_NS);
+        if !self.forced {
+            self.forced = true;
+            self.tell_at = NEVER;
+            self.tree.start_over();
+            self.spared_until = now.saturating_add(SPARED_NS);
+            self.force_at = self.spared_until;
+        }
         ignore(failpoint::pass("supervisor.before_force"));
-        self.kill(leader_runs);
+        self.kill(leader_runs, now);
         ignore(failpoint::pass("supervisor.after_force"));
     }
 
     /// SIGKILL to everybody in reach; false when no child lives.
-    pub(crate) fn kill(&mut self, leader_runs: bool) -> bool {
+    pub(crate) fn kill(&mut self, leader_runs: bool, now: u64) -> bool {
         // It may have come into reach since the last time.
         if leader_runs && self.tree.leader_is_in_reach() {
             self.reached |= process::bit(SIGKILL);
         }
-        self.tree.kill()
+        self.tree.kill(now < self.spared_until)
     }
 
     /// Did a signal of ours do this to the leader? One that it was killed by, or one that it had an answer to.

@@ -66,17 +66,24 @@ impl Tree {
     }
 
     /// Sends SIGKILL to everything in reach; false when no child lives that it can have reached. To be repeated after each death until
-    /// then.
-    pub(crate) fn kill(&self) -> bool {
+    /// then. `spares`: another task's supervisor is only told that its time is over, so that it can end its own and say so.
+    pub(crate) fn kill(&mut self, spares: bool) -> bool {
+        let Tree { leader, numbers, told } = self;
         let mut last = 0;
         let mut lives = false;
-        each_target(self.leader, &self.numbers, &mut |target, member, ended| {
+        each_target(*leader, numbers, &mut |target, member, ended| {
             // Who has become another user's may live for days.
             lives = lives || !ended && process::may_signal(member);
             // There may be many of the dead; who lives in their groups is in reach when those above have died.
-            if target != last && (!ended || target == -(self.leader as i32)) {
+            if target == last || ended && target != -(*leader as i32) {
+                return;
+            }
+            last = target;
+            // It leads a group of its own.
+            if !(spares && target == -member && proc::is_supervisor(member as u32)) {
                 process::signal(target, process::SIGKILL);
-                last = target;
+            } else if told.add(target) {
+                process::signal(target, process::SIGXCPU);
             }
         });
         lives

@@ -18,7 +18,7 @@ use crate::leader::Leader;
 use crate::output::{NEVER, Output, Overflow};
 use crate::proc;
 use crate::sys::files::{self, File};
-use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM};
+use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM, SIGXCPU};
 use crate::sys::{Result, ignore};
 use crate::tree;
 
@@ -138,9 +138,11 @@ impl<'a> Watch<'a> {
                 SIGCHLD => self.child_ended(),
                 SIGIO => self.output.written(process::monotonic_ns()),
                 // Our task was started by a part of another one, which is being ended with all its parts.
-                _ if process::ENDING.contains(&signal) && sender == process::parent() && proc::is_supervisor(sender) => {
+                _ if process::ENDING.contains(&signal) && is_above_us(sender) => {
                     self.end_tree(Cause::Kill, signal, self.settings.grace_ms);
                 }
+                // And its grace is over.
+                SIGXCPU if is_above_us(sender) => self.end_tree(Cause::Kill, SIGKILL, 0),
                 _ => {}
             }
         }
@@ -149,10 +151,11 @@ impl<'a> Watch<'a> {
     fn child_ended(&mut self) {
         // Until nobody lives the dead keep their places in whatever limits the number of processes, so that who forks faster
         // than we can kill runs out of them.
+        let now = process::monotonic_ns();
         if let Some(ending) = self.ending.as_mut().filter(|ending| ending.forced)
-            && ending.kill(self.stage == Stage::Running)
+            && ending.kill(self.stage == Stage::Running, now)
         {
-            ending.force_at = process::monotonic_ns().saturating_add(KILL_AGAIN_NS);
+            ending.force_at = now.saturating_add(KILL_AGAIN_NS);
             return self.reap_leader();
         }
         self.reap();
@@ -303,6 +306,11 @@ impl<'a> Watch<'a> {
         }
         durable::sync_all();
     }
+}
+
+/// Is this the supervisor of a task that ours is a part of?
+fn is_above_us(sender: u32) -> bool {
+    sender == process::parent() && proc::is_supervisor(sender)
 }
 
 fn record_closed(closed: Closed) -> Result<()> {

@@ -40,24 +40,48 @@ describe('a kill ends the whole tree', () => {
     expect(took).toBeLessThan(1500)
   })
 
-  test('and the tasks that a part of it has started, in order: their ends are known, and nobody waits for the grace', async () => {
-    // P29
-    const sessionId = 'of the agent'
-    const ready = readyFifo(store)
-    const agent = join(store.dir, 'agent.cjs')
+  /** A command that is an agent: it starts this as a task, and does what is said at its start. */
+  function agent(sessionId: string, command: string, options: SpawnOptions, atStart = ''): string {
+    const path = join(store.dir, `${sessionId}.cjs`)
     writeFileSync(
-      agent,
-      `const { TaskRegistry } = require(${JSON.stringify(join(__dirname, '../..'))})
+      path,
+      `${atStart}
+       const { TaskRegistry } = require(${JSON.stringify(join(__dirname, '../..'))})
        const tasks = new TaskRegistry({ storageDir: ${JSON.stringify(store.dir)} })
-       tasks.spawn(${JSON.stringify(patient(ready))}, { sessionId: ${JSON.stringify(sessionId)}, graceMs: 600_000 })
+       tasks.spawn(${JSON.stringify(command)}, ${JSON.stringify({ sessionId, ...options })})
        setInterval(() => {}, 1000)`,
     )
-    const outer = await tasks.spawn(`exec ${process.execPath} ${agent}`)
+    return `exec ${process.execPath} '${path}'`
+  }
+
+  test('and the tasks that a part of it has started, in order: their ends are known, and nobody waits for the grace', async () => {
+    // P29
+    const ready = readyFifo(store)
+    const outer = await tasks.spawn(agent('patient', patient(ready), { graceMs: 600_000 }))
     await ready.line()
     const killed = await within(tasks.kill(outer, { graceMs: 600_000 }), 'all of it has ended')
     expect(killed).toMatchObject({ ...byUs, signal: 'SIGTERM', descendants: 0 })
-    expect(tasks.list({ sessionId })).toMatchObject([{ ...byUs, signal: 'SIGTERM' }])
+    expect(tasks.list({ sessionId: 'patient' })).toMatchObject([{ ...byUs, signal: 'SIGTERM' }])
   })
+
+  const agents = [
+    ['that ends at the first signal', ''],
+    ['that ignores it too', "process.on('SIGTERM', () => {})"],
+  ]
+  test.each(agents)(
+    'and the tasks of an agent %s, at the end of its own grace when they ignore SIGTERM',
+    async (_, atStart) => {
+      // P1 P29
+      const ready = readyFifo(store)
+      const sessionId = `stubborn-${atStart!.length}`
+      const outer = await tasks.spawn(agent(sessionId, stubborn(ready), { graceMs: 600_000 }, atStart))
+      await ready.line()
+      const asked = performance.now()
+      expect(await tasks.kill(outer, { graceMs: 700 })).toMatchObject({ ...byUs, descendants: 0 })
+      expect(performance.now() - asked).toBeLessThan(1700)
+      expect(tasks.list({ sessionId })).toMatchObject([{ ...byUs, signal: 'SIGKILL' }])
+    },
+  )
 
   test('with the signal and the grace of the call, and as soon as the tree is empty', async () => {
     const ready = readyFifo(store)

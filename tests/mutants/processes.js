@@ -7,7 +7,7 @@ module.exports = [
   {
     promise: 'P1: who ignores SIGTERM is killed after the grace',
     file: 'supervisor/src/ending.rs',
-    find: '        self.kill(leader_runs);\n',
+    find: '        self.kill(leader_runs, now);\n',
     replace: '',
     test: cargo('--test', 'supervisor', 'who_ignores_sigterm_is_dead_soon_after_the_grace'),
   },

@@ -20,6 +20,8 @@ pub(crate) const SIGTERM: u8 = 15;
 pub(crate) const SIGCHLD: u8 = 17;
 /// Go on.
 pub(crate) const SIGCONT: u8 = 18;
+/// Your time is over: from one supervisor to another.
+pub(crate) const SIGXCPU: u8 = 24;
 /// Something was written in the task directory.
 pub(crate) const SIGIO: u8 = 29;
 const LAST_SIGNAL: u8 = 64;
@@ -221,10 +223,11 @@ fn set_mask(mask: u64) {
 /// Those that people end a program with.
 pub(crate) const ENDING: [u8; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// A descriptor from which SIGCHLD, SIGIO, SIGALRM and those of [`ENDING`] are read.
+/// A descriptor from which SIGCHLD, SIGIO, SIGALRM, SIGXCPU and those of [`ENDING`] are read.
 pub(crate) fn signal_file() -> Result<File> {
     const CLOSE_ON_EXEC_NON_BLOCKING: usize = 0x8_0800;
-    let mask = ENDING.iter().fold(bit(SIGCHLD) | bit(SIGIO) | bit(SIGALRM), |mask, signal| mask | bit(*signal));
+    let others = bit(SIGCHLD) | bit(SIGIO) | bit(SIGALRM) | bit(SIGXCPU);
+    let mask = ENDING.iter().fold(others, |mask, signal| mask | bit(*signal));
     let arguments = [usize::MAX, &raw const mask as usize, size_of::<u64>(), CLOSE_ON_EXEC_NON_BLOCKING, 0, 0];
     // SAFETY: the kernel reads one 64-bit mask.
     unsafe { call(number::SIGNALFD4, arguments) }.map(|file| File::owning(file as i32))
@@ -234,9 +237,9 @@ pub(crate) fn signal_file() -> Result<File> {
 pub(crate) type Sent = (u8, u32);
 
 /// Takes the signals that have come. Each is pending once at most, so there is room for all; a place without one has number 0.
-pub(crate) fn take_signals(file: &File) -> [Sent; 7] {
+pub(crate) fn take_signals(file: &File) -> [Sent; 8] {
     // `struct signalfd_siginfo` has 128 bytes; the number stands first, the sender behind two others.
-    let mut infos = [[0u32; 32]; 7];
+    let mut infos = [[0u32; 32]; 8];
     let arguments = [number(file.number()), infos.as_mut_ptr() as usize, size_of_val(&infos), 0, 0, 0];
     // SAFETY: the kernel writes at most the size of `infos`.
     let read = unsafe { call(number::READ, arguments) };
