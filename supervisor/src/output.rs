@@ -24,6 +24,10 @@ const TASK: &CStr = names::TASK.as_c_str();
 const BLOCK: u64 = 4096;
 /// Faster than a command can write: so long will the room that is left last at least.
 const BYTES_PER_NANOSECOND: u64 = 4;
+/// How many times faster than since the last look nobody becomes until the next one.
+const TIMES_FASTER: u64 = 64;
+/// What somebody can have written nevertheless who does.
+const AHEAD: u64 = 64 << 20;
 const SHORTEST_NS: u64 = 1_000_000;
 const LONGEST_NS: u64 = 100_000_000;
 /// The longest pause where the kernel tells nothing about writes.
@@ -44,6 +48,9 @@ pub(crate) struct Output {
     told: bool,
     pause: u64,
     due: u64,
+    looked_at: u64,
+    /// How much was written between the last two looks, in how many nanoseconds.
+    growth: (u64, u64),
     /// Set where nothing can be dropped: how long both may be together before the task has used its grace to write on.
     most: Option<u64>,
 }
@@ -156,6 +163,8 @@ impl Output {
             told: true,
             pause: SHORTEST_NS,
             due: if limit == 0 { NEVER } else { 0 },
+            looked_at: 0,
+            growth: (0, 0),
             most: None,
         }
     }
@@ -168,6 +177,10 @@ impl Output {
     /// The kernel told of a write.
     pub(crate) fn written(&mut self, now: u64) {
         if self.limit != 0 && self.due == NEVER && self.most.is_none() {
+            if now.saturating_sub(self.looked_at) > LONGEST_NS {
+                // It was silent, so nobody knows how fast it is now.
+                self.growth = (0, 0);
+            }
             self.due = now.saturating_add(self.interval());
         }
     }
@@ -177,7 +190,7 @@ impl Output {
         if let Some(most) = self.most {
             return self.check_without_holes(most, now);
         }
-        let before = self.total();
+        let (before, looked_at) = (self.total(), core::mem::replace(&mut self.looked_at, now));
         self.cut().map_err(|_| Overflow::Begun)?;
         if self.limit == 0 {
             return Ok(());
@@ -185,6 +198,7 @@ impl Output {
         self.told = self.told && files::notify_once(fds::TASK_DIR).is_ok();
         // What was written before the kernel was asked it does not tell, so the sizes are read after that.
         let growing = self.measure();
+        self.growth = (self.total().saturating_sub(before), now.saturating_sub(looked_at));
         let over = [&self.stdout, &self.stderr].iter().any(|capture| capture.excess(self.limit).is_some());
         let pause = if growing {
             self.interval()
@@ -238,11 +252,13 @@ impl Output {
         self.stderr.measure() || stdout
     }
 
-    /// How long the room that is left lasts.
+    /// How long the room that is left lasts: whatever is written, or longer where little was written lately.
     fn interval(&self) -> u64 {
         let most = self.limit.saturating_add(slack(self.limit));
         let room = most.saturating_sub(self.stdout.kept().max(self.stderr.kept()));
-        time_to_write(room)
+        let (bytes, nanoseconds) = self.growth;
+        let at_this_pace = room.saturating_mul(nanoseconds).checked_div(bytes.saturating_mul(TIMES_FASTER)).unwrap_or(0);
+        at_this_pace.clamp(time_to_write(room), time_to_write(room.saturating_add(AHEAD)))
     }
 
     fn capture(&mut self, stream: i32) -> &mut Capture {

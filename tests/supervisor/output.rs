@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use outlive_protocol::names;
 
-use crate::task::{Asked, Task, eventually, how};
+use crate::task::{Asked, Task, compiled, eventually, how};
 
 const MIB: u64 = 1 << 20;
 const LINE: &str = "0123456789abcde";
@@ -232,6 +232,26 @@ fn a_silent_task_wakes_nobody() {
         std::thread::sleep(Duration::from_secs(2));
         switches(&task) == before
     });
+}
+
+#[test]
+fn who_writes_little_is_looked_at_seldom_however_little_room_is_left() {
+    // O1
+    let slow = "#include <unistd.h>\nint main(void) { while (write(1, \"y\\n\", 2) == 2) usleep(1000); }";
+    let mut asked = Asked::new(compiled(slow, &format!("yes {LINE} | head -c 2097152; exec ./guest")));
+    asked.settings.max_output_bytes = MIB;
+    let mut task = asked.start();
+    eventually("the middle is gone", || task.record(names::DROPPED.as_str()).is_some());
+    let path = task.directory.join(names::STDOUT.as_str());
+    let writes = || fs::metadata(&path).expect("stdout").len().saturating_sub(2 * MIB) / 2;
+    let wakes = || task.status("voluntary_ctxt_switches").rsplit('\t').next().and_then(|count| count.parse::<u64>().ok());
+    eventually("it writes little", || writes() > 100);
+    let (written, woken) = (writes(), wakes().expect("a number"));
+    eventually("it has written a thousand times", || writes() > written + 1000);
+    let woken = wakes().expect("a number") - woken;
+    assert!(woken < 400, "{woken} wakes");
+    task.kill(libc::SIGTERM, 60_000);
+    task.gone();
 }
 
 #[test]
