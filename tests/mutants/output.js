@@ -19,6 +19,13 @@ module.exports = [
     test: cargo('--test', 'supervisor', 'endless_output_stays_bounded'),
   },
   {
+    promise: 'O1: what nobody wrote is not shown',
+    file: 'supervisor/src/output.rs',
+    find: 'self.first_data().unwrap_or(self.size)',
+    replace: 'self.first_data().unwrap_or(self.size) / BLOCK * BLOCK',
+    test: cargo('--test', 'supervisor', 'in_its_hole_and_written_on'),
+  },
+  {
     promise: 'O3: errors do not hide output',
     file: 'src/store/output/tail.rs',
     find: 'let for_stderr = stderr_bytes.min((budget / 2).max(budget.saturating_sub(stdout_bytes)));',

@@ -33,6 +33,13 @@ module.exports = [
     test: cargo('--test', 'supervisor', 'every_exit_code_comes_back_exactly'),
   },
   {
+    promise: 'P4: the stop of who asked to be traced is no end',
+    file: 'supervisor/src/sys/process.rs',
+    find: 'Some(signal) if child != 0 => let_go(child, signal),',
+    replace: 'Some(signal) if child == usize::MAX => let_go(child, signal),',
+    test: cargo('--test', 'supervisor', 'a_traced_command_becomes_another_program'),
+  },
+  {
     promise: 'P5: no zombie stays behind',
     file: 'src/registry/keeper.rs',
     find: '        ended.into_iter().for_each(process::Child::reap);',
@@ -189,6 +196,13 @@ module.exports = [
     find: '    files::close_range(fds::STDERR + 1, fds::FIRST_UNEXPECTED - 1);\n',
     replace: '',
     test: cargo('--test', 'supervisor', 'three_descriptors'),
+  },
+  {
+    promise: 'P29: at the end of a grace a task within the task is ended by its own supervisor',
+    file: 'supervisor/src/ending.rs',
+    find: 'self.tree.kill(now < self.spared_until)',
+    replace: 'self.tree.kill(now == 0)',
+    test: jest('kill', 'and the tasks of an agent'),
   },
   {
     promise: 'P29: a tree of many sessions is dead after kill',
