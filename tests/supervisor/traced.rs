@@ -89,7 +89,7 @@ fn a_traced_command_that_stops_itself_goes_on_when_it_is_told() {
     // P4
     let mut task = Asked::new(compiled(
         TRACED,
-        "(until grep -qs ') T' /proc/$$/stat; do :; done; kill -CONT $$) & exec ./guest s <go >ready",
+        "(while kill -0 $$ && ! grep -qs ') T' /proc/$$/stat; do :; done; kill -CONT $$) & exec ./guest s <go >ready",
     ))
     .start();
     is_running(&mut task);
