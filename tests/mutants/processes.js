@@ -97,8 +97,8 @@ module.exports = [
   {
     promise: 'P9: who is on the way out answers no signal',
     file: 'supervisor/src/proc.rs',
-    find: 'answers && !is_on_its_way_out(pid)',
-    replace: 'answers && !(is_on_its_way_out(pid) && false)',
+    find: 'flags & (EXITING | SIGNALED) != 0',
+    replace: 'flags & (EXITING | SIGNALED) == u32::MAX',
     test: cargo('--test', 'supervisor', 'was_on_its_way_out'),
   },
   {
