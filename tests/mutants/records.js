@@ -81,7 +81,7 @@ module.exports = [
     file: 'src/store/create.rs',
     find: '        let line = TaskRecord::new(asked, launch, &store.here).to_line();',
     replace:
-      '        let line = TaskRecord::new(asked, launch, &store.here).to_line();\n        drop(std::fs::write(self.dir.path().join("environment"), format!("{:?}", launch.environment)));',
+      '        let line = TaskRecord::new(asked, launch, &store.here).to_line();\n        drop(std::fs::write(self.dir.path().join("environment"), launch.environment.lines().flat_map(|line| line.to_bytes()).copied().collect::<Vec<_>>()));',
     test: jest('storage', 'the environment is in no file'),
   },
   {
