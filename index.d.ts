@@ -314,7 +314,7 @@ export class TaskRegistry {
 
   /**
    * Tells how a task stands; `null` for an unknown id or another session's. It changes no task; a session which
-   * is named gets attached.
+   * is named, and is there, gets attached.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   status(taskId: string, options?: StatusOptions): TaskSnapshot | null

@@ -186,6 +186,11 @@ pub fn check_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The path of an open directory, without links on the way.
+pub fn path_of(directory: &File) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
 /// Whether only this machine can mount the file system: one of those that live on disks of their own.
 pub fn is_local(path: &Path) -> io::Result<bool> {
     // ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs: the numbers of `man 2 statfs`.

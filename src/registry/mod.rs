@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use crate::error::{Error, Result};
 use crate::reactor::Reactor;
-use crate::store::{OwnerBell, Store};
+use crate::store::{self, OwnerBell, Store};
 use crate::task::{SessionId, TaskId};
 use keeper::{Job, Keeper};
 use ledger::{Entry, Ledger};
@@ -114,9 +114,10 @@ impl Registry {
 
     /// The task as it is known, found on disk if another host has started it. A session that is named is attached.
     fn find(&self, task: &str, session: Option<&SessionId>) -> Result<Option<Entry>> {
-        let is_new = session.is_some_and(|session| !self.shared.lock().attached.contains(session));
-        if is_new {
-            self.attach(session.cloned())?;
+        if let Some(session) = session
+            && self.shared.is_to_be_attached(session)?
+        {
+            self.attach(Some(session.clone()))?;
         }
         let Ok(id) = task.parse::<TaskId>() else {
             return self.open_ledger().map(|_| None);
@@ -153,6 +154,12 @@ impl Shared {
 
     fn lock_kept(&self) -> MutexGuard<'_, HashMap<SessionId, OwnerBell>> {
         self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Whether a call that names a task has to attach its session first. One that nobody has made leaves no trace.
+    fn is_to_be_attached(&self, session: &SessionId) -> Result<bool> {
+        let is_attached = self.lock().attached.contains(session);
+        Ok(!is_attached && store::open_session(&self.store, session)?)
     }
 
     /// The sessions that a call is about: the one it names, else all that are attached, or about to be for a subscription, and the

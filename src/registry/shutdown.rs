@@ -31,22 +31,21 @@ impl Keeper {
             let Some(entry) = self.shared.lock().find(&id, None) else { continue };
             if self.order_kill(ear, &entry, errno::TERMINATE, grace_ms).is_err() {
                 // The store is out of reach, and with it the task: its snapshot says how it stands.
-                self.give_up_on(&id, self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES));
+                self.give_up_on(request, &id, self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES));
             }
         }
     }
 
-    fn give_up_on(&mut self, id: &TaskId, snapshot: TaskSnapshot) {
-        let mut snapshot = Some(snapshot);
-        for place in (0..self.waiters.len()).rev() {
-            let Waiter::Tasks { open, done, .. } = &mut self.waiters[place] else { continue };
-            open.retain(|task| task != id);
-            done.extend(snapshot.take());
-            if open.is_empty()
-                && let Waiter::Tasks { request, done, .. } = self.waiters.swap_remove(place)
-            {
-                self.shared.outbox.answer(request, Ok(done));
-            }
+    /// An earlier shutdown, whose order was heard, waits on.
+    fn give_up_on(&mut self, request: Request, id: &TaskId, snapshot: TaskSnapshot) {
+        let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
+        let Waiter::Tasks { open, done, .. } = &mut self.waiters[place] else { return };
+        open.retain(|task| task != id);
+        done.push(snapshot);
+        if open.is_empty()
+            && let Waiter::Tasks { done, .. } = self.waiters.swap_remove(place)
+        {
+            self.shared.outbox.answer(request, Ok(done));
         }
     }
 }

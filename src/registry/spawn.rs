@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::Error as _;
@@ -16,7 +16,7 @@ use super::ledger::{Entry, Ledger};
 use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
-use crate::platform::{clock, failpoint, fifo};
+use crate::platform::{clock, failpoint, fifo, files};
 use crate::store::{self, Created, Launch, OwnerBell, Promise, Started, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
@@ -225,6 +225,7 @@ impl Keeper {
         if !self.shared.lock().attached.contains(&session) {
             self.attach(ear, &session)?;
         }
+        let pwd = shown_directory(&options.cwd, &cwd);
         let search_path = variables.get(OsStr::new("PATH")).copied().unwrap_or_default();
         let shell = shell::resolve(options.shell.as_deref(), search_path)?;
         let ledger = || self.shared.lock();
@@ -232,8 +233,10 @@ impl Keeper {
             new_id(|id| ledger().knows(id))
         })?;
         variables.insert(OsStr::new(names::TASK_ID_VARIABLE), OsStr::new(task.as_str()));
-        // As it was asked for; shells would otherwise resolve its links.
-        variables.insert(OsStr::new("PWD"), options.cwd.as_os_str());
+        match &pwd {
+            Some(pwd) => variables.insert(OsStr::new("PWD"), pwd.as_os_str()),
+            None => variables.remove(OsStr::new("PWD")),
+        };
         let launch = Launch {
             environment: Block::of(variables.into_iter()),
             shell,
@@ -332,6 +335,13 @@ impl Keeper {
         self.forget(ear, id);
         self.shared.outbox.fail(request, &Error::SpawnFailed { task: Some(id.clone()), what, source });
     }
+}
+
+/// What `PWD` says: the directory as it was asked for, for shells would otherwise resolve its links. A `..` in it some of them take
+/// away together with the name before it, whatever that leads to; then it is what the kernel calls it.
+fn shown_directory(asked: &Path, opened: &File) -> Option<PathBuf> {
+    let goes_up = asked.components().any(|part| part == Component::ParentDir);
+    if goes_up { files::path_of(opened).ok() } else { Some(asked.to_owned()) }
 }
 
 /// An id that `is_known` does not know; the disk is asked by whoever makes its directory.

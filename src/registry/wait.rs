@@ -85,8 +85,9 @@ impl Keeper {
     /// The task that a caller names, from the ledger or from disk.
     pub(super) fn find(&mut self, ear: &mut Ear, task: &str, session: Option<SessionId>) -> Result<Entry> {
         let unknown = || Error::TaskNotFound { task: task.to_owned(), session: session.clone() };
-        let is_new = session.as_ref().filter(|session| !self.shared.lock().attached.contains(session));
-        if let Some(session) = is_new {
+        if let Some(session) = &session
+            && self.shared.is_to_be_attached(session)?
+        {
             self.attach(ear, session)?;
         }
         let id: TaskId = task.parse().map_err(|()| unknown())?;

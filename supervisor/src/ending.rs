@@ -11,7 +11,7 @@ use crate::sys::process::{self, How, SIGKILL};
 use crate::tree::Tree;
 
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.
-pub(crate) const KILL_AGAIN_NS: u64 = 1_000_000_000;
+const KILL_AGAIN_NS: u64 = 1_000_000_000;
 /// How long other tasks' supervisors have, of the second that a tree may take to die.
 const SPARED_NS: u64 = 500_000_000;
 /// How often to look for processes that have not been signalled yet: an orphan becomes ours without a word when its parent was not our
@@ -99,8 +99,17 @@ impl Ending {
         ignore(failpoint::pass("supervisor.after_force"));
     }
 
-    /// SIGKILL to everybody in reach; false when no child lives.
-    pub(crate) fn kill(&mut self, leader_runs: bool, now: u64) -> bool {
+    /// Somebody has died of it: SIGKILL to everybody in reach that lives; false when no child does.
+    pub(crate) fn force_on(&mut self, leader_runs: bool, now: u64) -> bool {
+        let lives = self.kill(leader_runs, now);
+        if lives {
+            // Whoever is spared is so for no longer than that, whatever dies meanwhile.
+            self.force_at = if now < self.spared_until { self.spared_until } else { now.saturating_add(KILL_AGAIN_NS) };
+        }
+        lives
+    }
+
+    fn kill(&mut self, leader_runs: bool, now: u64) -> bool {
         // It may have come into reach since the last time.
         if leader_runs && self.tree.leader_is_in_reach() {
             self.reached |= process::bit(SIGKILL);

@@ -11,6 +11,8 @@ use crate::sys::process;
 
 /// How many groups can be told to end before the rest just gets the SIGKILL, and how many processes are counted.
 const MANY: usize = 16_384;
+/// How many other supervisors are left out of a SIGKILL for a while: whoever forks on under their name is not one of so many for long.
+const MAX_SPARED: usize = 64;
 
 /// A tree that is being ended.
 pub(crate) struct Tree {
@@ -32,14 +34,30 @@ impl Told {
         if self.targets.is_none() {
             self.targets = Region::new(MANY).ok();
         }
-        let Some(targets) = &mut self.targets else { return false };
-        if targets.iter().take(self.count).any(|known| *known == target) {
+        if self.knows(target) {
             return false;
         }
+        let Some(targets) = &mut self.targets else { return false };
         let Some(slot) = targets.get_mut(self.count) else { return false };
         *slot = target;
         self.count += 1;
         true
+    }
+
+    fn knows(&self, target: i32) -> bool {
+        self.targets.iter().any(|targets| targets.iter().take(self.count).any(|known| *known == target))
+    }
+
+    /// Whether another task's supervisor, which leads this group, is left out of a SIGKILL. It is told so, once.
+    fn spares(&mut self, group: i32) -> bool {
+        if self.knows(group) {
+            return true;
+        }
+        let is_one = self.count < MAX_SPARED && proc::is_supervisor(group.unsigned_abs()) && self.add(group);
+        if is_one {
+            process::signal(group, process::TIME_IS_OVER);
+        }
+        is_one
     }
 }
 
@@ -79,11 +97,9 @@ impl Tree {
                 return;
             }
             last = target;
-            // It leads a group of its own.
-            if !(spares && target == -member && proc::is_supervisor(member as u32)) {
+            // A supervisor leads a group of its own.
+            if !(spares && target == -member && told.spares(target)) {
                 process::signal(target, process::SIGKILL);
-            } else if told.add(target) {
-                process::signal(target, process::SIGXCPU);
             }
         });
         lives

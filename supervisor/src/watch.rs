@@ -12,13 +12,13 @@ use outlive_protocol::settings::{Cleanup, Settings};
 
 use crate::announce;
 use crate::durable;
-use crate::ending::{Ending, KILL_AGAIN_NS};
+use crate::ending::Ending;
 use crate::failpoint;
 use crate::leader::Leader;
 use crate::output::{NEVER, Output, Overflow};
 use crate::proc;
 use crate::sys::files::{self, File};
-use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM, SIGXCPU};
+use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM, TIME_IS_OVER};
 use crate::sys::{Result, ignore};
 use crate::tree;
 
@@ -142,7 +142,7 @@ impl<'a> Watch<'a> {
                     self.end_tree(Cause::Kill, signal, self.settings.grace_ms);
                 }
                 // And its grace is over.
-                SIGXCPU if is_above_us(sender) => self.end_tree(Cause::Kill, SIGKILL, 0),
+                TIME_IS_OVER if is_above_us(sender) => self.end_tree(Cause::Kill, SIGKILL, 0),
                 _ => {}
             }
         }
@@ -153,9 +153,8 @@ impl<'a> Watch<'a> {
         // than we can kill runs out of them.
         let now = process::monotonic_ns();
         if let Some(ending) = self.ending.as_mut().filter(|ending| ending.forced)
-            && ending.kill(self.stage == Stage::Running, now)
+            && ending.force_on(self.stage == Stage::Running, now)
         {
-            ending.force_at = now.saturating_add(KILL_AGAIN_NS);
             return self.reap_leader();
         }
         self.reap();

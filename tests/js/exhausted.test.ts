@@ -1,7 +1,8 @@
 /** A host that has no descriptor left: what it cannot find out now is not made up, and is found out once there is room again. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gate, processesOf, readyFifo } from './support/guests'
+import type { TaskSnapshot } from 'outlive'
+import { gate, processesOf, readyFifo, stubborn } from './support/guests'
 import { type Host, type HostScope, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -179,5 +180,26 @@ test('a session of which a part can be read is not told as if that were all', as
   }, sessionId)
   expect(seen).toEqual(['STORAGE_FAILED EMFILE', 'STORAGE_FAILED'])
   wait.open(ids.length)
+  await node.kill()
+})
+
+test('a shutdown that is asked for again in vain ends none that was heard', async () => {
+  // P32
+  const node = await host(store, { under })
+  const ready = readyFifo(store)
+  const commands = [stubborn(ready), stubborn(ready)]
+  await node.call(({ tasks }, commands) => Promise.all(commands.map((command) => tasks.spawn(command))), commands)
+  for (const _ of commands) await ready.line()
+  await node.call(({ tasks, shared }) => {
+    shared.ended = tasks.shutdown({ graceMs: 2000 })
+  })
+  await node.call(takeAll)
+  await node.call(({ tasks, shared }) => {
+    shared.again = tasks.shutdown({ graceMs: 0 })
+  })
+  await node.call(hasHeard)
+  await makeRoom(node)
+  const snapshots = await node.call(({ shared }) => Promise.all([shared.ended, shared.again]))
+  for (const ended of snapshots) expect(ended.map(({ status }: TaskSnapshot) => status)).toEqual(['killed', 'killed'])
   await node.kill()
 })

@@ -203,6 +203,19 @@ const calls: [string, (tasks: TaskRegistry, id: string, sessionId: string) => un
   ['kill', (tasks, id, sessionId) => tasks.kill(id, { sessionId })],
 ]
 
+test.each(calls)('%s makes no session that is not there', async (_, ask) => {
+  const tasks = store.registry()
+  tasks.onCompletion(() => {})
+  const before = tasks.sessions()
+  for (const id of ['bash-0123456789abcdef', 'no id']) {
+    await Promise.resolve()
+      .then(() => ask(tasks, id, session()))
+      .catch(() => {})
+  }
+  expect(tasks.sessions()).toEqual(before)
+  tasks.detach()
+})
+
 test.each(calls)('%s attaches the session that it names, whatever it asks for', async (_, ask) => {
   // D3
   const sessionId = session()

@@ -184,8 +184,11 @@ test('a working directory behind a link is what the kernel finds there', async (
   const dir = scratch()
   mkdirSync(join(dir, 'real/deep'), { recursive: true })
   symlinkSync('real/deep', join(dir, 'link'))
-  const { taskId } = await tasks.wait(await tasks.spawn('/bin/pwd -P', { cwd: `${dir}/link/..` }))
-  expect(tasks.output(taskId).text).toBe(`${dir}/real\n`)
+  for (const shell of ['bash', 'sh']) {
+    const command = 'pwd; cd deep && /bin/pwd -P'
+    const { taskId } = await tasks.wait(await tasks.spawn(command, { cwd: `${dir}/link/..`, shell }))
+    expect(tasks.output(taskId).text).toBe(`${dir}/real\n${dir}/real/deep\n`)
+  }
   const missing = tasks.spawn('true', { cwd: `${dir}/missing/..` })
   await expect(missing).rejects.toMatchObject({ code: 'CWD_NOT_FOUND', cause: { code: 'ENOENT' } })
 })

@@ -20,6 +20,7 @@ const TRACED: &str = "\
         int status; wait(&status);\n\
       }\n\
       if (what == 's') raise(SIGSTOP);\n\
+      if (what == 't') raise(SIGTRAP);\n\
       char byte;\n\
       if (write(1, \"x\\n\", 2) != 2 || what == 'p') pause();\n\
       return read(0, &byte, 1) == 1 ? 5 : 2;\n\
@@ -56,6 +57,14 @@ fn a_traced_command_becomes_another_program() {
     is_running(&mut task);
     task.go();
     assert_eq!(how(&task.ended()), ("exit", Some(6), None));
+    assert!(task.gone().success());
+}
+
+#[test]
+fn a_traced_command_ends_by_a_trap_of_its_own() {
+    // P4
+    let mut task = traced("t").start();
+    assert_eq!(how(&task.ended()), ("signal", None, Some(libc::SIGTRAP as u64)));
     assert!(task.gone().success());
 }
 

@@ -50,12 +50,14 @@ fn joined([mut stdout, mut stderr]: [String; 2], budget: usize) -> (String, bool
     if stdout.is_empty() { (stderr, is_shorter) } else { (stdout + between + &stderr, is_shorter) }
 }
 
-/// Shortens a text to so many bytes from its end, in whole characters; true when something went.
+/// Shortens a text to so many bytes from its end, in whole characters, from a line's start where one is near; true when something
+/// went.
 fn keep_end(text: &mut String, room: usize) -> bool {
     let least = text.len().saturating_sub(room);
-    let begin = (least..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-    text.drain(..begin);
-    begin > 0
+    if least > 0 {
+        text.drain(..least + whole_start(&text.as_bytes()[least..]));
+    }
+    least > 0
 }
 
 impl Capture<'_> {

@@ -20,8 +20,8 @@ pub(crate) const SIGTERM: u8 = 15;
 pub(crate) const SIGCHLD: u8 = 17;
 /// Go on.
 pub(crate) const SIGCONT: u8 = 18;
-/// Your time is over: from one supervisor to another.
-pub(crate) const SIGXCPU: u8 = 24;
+/// From one supervisor to another. One of the real-time signals, which no caller of `kill` can name.
+pub(crate) const TIME_IS_OVER: u8 = 64;
 /// Something was written in the task directory.
 pub(crate) const SIGIO: u8 = 29;
 const LAST_SIGNAL: u8 = 64;
@@ -110,18 +110,27 @@ pub(crate) fn reap() -> Result<Option<Exit>> {
     reap_one(-1)
 }
 
+/// How many children that ask to be traced are let go in a row.
+const MAX_LET_GO: usize = 64;
+
 /// Takes this child if it has ended. An error: it is no child of ours.
 pub(crate) fn reap_one(pid: i32) -> Result<Option<Exit>> {
     let mut status = 0i32;
     // Seconds and microseconds of user time, the same of system time, the largest resident set in KiB, and more.
     let mut usage = [0u64; 18];
     let arguments = [number(pid), &raw mut status as usize, WNOHANG | WALL, usage.as_mut_ptr() as usize, 0, 0];
+    let mut stops = 0..MAX_LET_GO;
     let child = loop {
         // SAFETY: the kernel writes one int and one `struct rusage`, for which there is room.
         let child = unsafe { call(number::WAIT4, arguments) }?;
         match stopped_for_us(status) {
             Some(signal) if child != 0 => let_go(child, signal),
             _ => break child,
+        }
+        if stops.next().is_none() {
+            // They may stop again and again. Orders and deadlines have their turn, and then this goes on.
+            signal(id() as i32, SIGCHLD);
+            return Ok(None);
         }
     };
     let signal = (status & 0x7f) as u8;
@@ -142,10 +151,21 @@ fn stopped_for_us(status: i32) -> Option<u8> {
 /// We trace nobody: it goes on as if it had not asked, with the signal that it has stopped for.
 fn let_go(child: usize, signal: u8) {
     const PTRACE_DETACH: usize = 17;
-    // After an exec it is meant for who traces, and would end the program.
-    let signal = if signal == SIGTRAP { 0 } else { signal };
+    let signal = if signal == SIGTRAP && is_of_an_exec(child) { 0 } else { signal };
     // Somebody may have killed it since.
     ignore(plain(number::PTRACE, [PTRACE_DETACH, child, 0, usize::from(signal)]));
+}
+
+/// An exec sends who asked to be traced a signal from itself that is meant for who traces, and would end the program.
+fn is_of_an_exec(child: usize) -> bool {
+    const PTRACE_GETSIGINFO: usize = 0x4202;
+    const SI_USER: u32 = 0;
+    // `siginfo_t`: the signal, an error, the code, a gap, the sender.
+    let mut info = [0u32; 32];
+    let arguments = [PTRACE_GETSIGINFO, child, 0, info.as_mut_ptr() as usize, 0, 0];
+    // SAFETY: the kernel writes one `siginfo_t`, for which there is room.
+    let asked = unsafe { call(number::PTRACE, arguments) };
+    asked.is_err() || (info[2], info[4]) == (SI_USER, child as u32)
 }
 
 /// Does the system let us wait, signal and read the clock at all? A filter of system calls may not, and then some end, order
@@ -223,10 +243,10 @@ fn set_mask(mask: u64) {
 /// Those that people end a program with.
 pub(crate) const ENDING: [u8; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// A descriptor from which SIGCHLD, SIGIO, SIGALRM, SIGXCPU and those of [`ENDING`] are read.
+/// A descriptor from which SIGCHLD, SIGIO, SIGALRM, [`TIME_IS_OVER`] and those of [`ENDING`] are read.
 pub(crate) fn signal_file() -> Result<File> {
     const CLOSE_ON_EXEC_NON_BLOCKING: usize = 0x8_0800;
-    let others = bit(SIGCHLD) | bit(SIGIO) | bit(SIGALRM) | bit(SIGXCPU);
+    let others = bit(SIGCHLD) | bit(SIGIO) | bit(SIGALRM) | bit(TIME_IS_OVER);
     let mask = ENDING.iter().fold(others, |mask, signal| mask | bit(*signal));
     let arguments = [usize::MAX, &raw const mask as usize, size_of::<u64>(), CLOSE_ON_EXEC_NON_BLOCKING, 0, 0];
     // SAFETY: the kernel reads one 64-bit mask.
@@ -236,7 +256,8 @@ pub(crate) fn signal_file() -> Result<File> {
 /// A signal that has come, and the process that sent it; 0 where that is the kernel.
 pub(crate) type Sent = (u8, u32);
 
-/// Takes the signals that have come. Each is pending once at most, so there is room for all; a place without one has number 0.
+/// Takes the signals that have come. There is room for one of each, and what is left comes with the next look; a place without one has
+/// number 0.
 pub(crate) fn take_signals(file: &File) -> [Sent; 8] {
     // `struct signalfd_siginfo` has 128 bytes; the number stands first, the sender behind two others.
     let mut infos = [[0u32; 32]; 8];
