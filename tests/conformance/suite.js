@@ -90,7 +90,7 @@ promise('errors are Errors with a code, a cause, and the line that asked', async
   assert.equal(error.code, 'CWD_NOT_FOUND')
   assert.ok(error.cause instanceof Error)
   assert.equal(error.cause.code, 'ENOENT')
-  assert.match(error.stack, /askedHere.*suite\.js/)
+  assert.match(error.stack, /async .*suite\.js/)
   await assert.rejects(tasks.kill('bash-0000000000000000'), { code: 'TASK_NOT_FOUND' })
   await assert.rejects(tasks.spawn('true', { timeoutMS: 5 }), { name: 'TypeError', code: 'INVALID_ARGUMENT' })
   assert.throws(() => tasks.status('bash-0000000000000000', { previewBytes: -1 }), { code: 'INVALID_ARGUMENT' })
