@@ -46,6 +46,8 @@ pub(crate) struct Output {
     /// What the record says; none while it is empty.
     recorded: Option<Dropped>,
     told: bool,
+    /// It has told of a write since it was last asked to.
+    rung: bool,
     pause: u64,
     due: u64,
     looked_at: u64,
@@ -86,10 +88,10 @@ impl Capture {
         Capture { file, name, size: 0, on_disk: 0, dropped: (0, 0) }
     }
 
-    /// Looks at the size; true when it has changed.
+    /// Looks at the size; true when there is another one, or more on the disk.
     fn measure(&mut self) -> bool {
         let Some(stat) = self.file.and_then(|file| files::stat(file).ok()) else { return false };
-        let changed = stat.size != self.size;
+        let changed = stat.size != self.size || stat.on_disk > self.on_disk;
         (self.size, self.on_disk) = (stat.size, stat.on_disk);
         if self.size < self.dropped.1 {
             // The command has truncated its own output: to nothing as a rule, and what it has written since is all there; or into the
@@ -167,6 +169,7 @@ impl Output {
             record: Record::None,
             recorded: None,
             told: true,
+            rung: false,
             pause: SHORTEST_NS,
             due: if limit == 0 { NEVER } else { 0 },
             looked_at: 0,
@@ -182,6 +185,7 @@ impl Output {
 
     /// The kernel told of a write.
     pub(crate) fn written(&mut self, now: u64) {
+        self.rung = true;
         if self.limit != 0 && self.due == NEVER && self.most.is_none() {
             if now.saturating_sub(self.looked_at) > LONGEST_NS {
                 // It was silent, so nobody knows how fast it is now.
@@ -197,13 +201,15 @@ impl Output {
             return self.check_without_holes(most, now);
         }
         let (before, looked_at) = (self.total(), core::mem::replace(&mut self.looked_at, now));
-        self.cut().map_err(|_| Overflow::Begun)?;
+        let is_cut = self.cut().map_err(|_| Overflow::Begun)?;
         if self.limit == 0 {
             return Ok(());
         }
+        let rung = core::mem::replace(&mut self.rung, false);
         self.told = self.told && files::notify_once(fds::TASK_DIR).is_ok();
-        // What was written before the kernel was asked it does not tell, so the sizes are read after that.
-        let growing = self.measure();
+        // What was written before the kernel was asked it does not tell, so the sizes are read after that. Where a hole was made nobody
+        // can tell what has been written into it since from what was there before, so that is looked at once more.
+        let growing = self.measure() || is_cut && rung;
         self.growth = (self.total().saturating_sub(before), now.saturating_sub(looked_at));
         let over = [&self.stdout, &self.stderr].iter().any(|capture| capture.excess(self.limit).is_some());
         let pause = if growing {
@@ -232,10 +238,10 @@ impl Output {
         Ok(())
     }
 
-    /// Cuts the files back if they are too long. An error: this file system cannot, and the task must be stopped.
-    pub(crate) fn cut(&mut self) -> Result<()> {
+    /// Cuts the files back if they are too long; true when they were. An error: this file system cannot, and the task must be stopped.
+    pub(crate) fn cut(&mut self) -> Result<bool> {
         if self.limit == 0 || self.most.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         self.measure();
         match self.write_record().or_else(|errno| self.unless_empty(errno)).and_then(|()| self.trim()) {
@@ -245,7 +251,7 @@ impl Output {
                 self.due = 0;
                 Err(errno)
             }
-            _ => Ok(()),
+            cut => Ok(cut.unwrap_or(false)),
         }
     }
 
@@ -271,7 +277,8 @@ impl Output {
         if stream == fds::STDOUT { &mut self.stdout } else { &mut self.stderr }
     }
 
-    fn trim(&mut self) -> Result<()> {
+    fn trim(&mut self) -> Result<bool> {
+        let mut is_cut = false;
         for stream in [fds::STDOUT, fds::STDERR] {
             let limit = self.limit;
             let capture = self.capture(stream);
@@ -285,11 +292,12 @@ impl Output {
             if punched.is_err() {
                 self.capture(stream).dropped = before;
                 self.write_record()?;
-                return punched;
+                return punched.map(|()| is_cut);
             }
             self.write_record()?;
+            is_cut = true;
         }
-        Ok(())
+        Ok(is_cut)
     }
 
     /// A disk can be full of just the bytes that are to go. While the record is empty readers go by the hole itself, so there
