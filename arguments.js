@@ -77,17 +77,18 @@ const kinds = {
   status: (name, value) => oneOf(name, value, STATUSES),
 }
 
-function isBehindName(searched, given) {
+/** Whether a path goes up again from a name in it. */
+function goesUpAgain(given) {
   const parts = given.split('/')
   const name = parts.findIndex((part) => part !== '' && part !== '.' && part !== '..')
-  return name !== -1 && parts.includes(searched, name)
+  return name !== -1 && parts.includes('..', name)
 }
 
 /** An absolute path. A relative one is taken from the host's own directory, and that may be gone. */
 function absolute(code, name, given) {
   try {
     // Behind a name that may be a link's `..` is another directory than it seems: only the kernel knows which.
-    if (!isBehindName('..', given)) return path.resolve(given)
+    if (!goesUpAgain(given)) return path.resolve(given)
     return path.isAbsolute(given) ? given : `${process.cwd()}/${given}`
   } catch (error) {
     throw failure(code, `${name} is relative, and the host's own working directory is gone: ${error.message}`, error)

@@ -108,7 +108,7 @@ impl Shared {
 
     /// The session's completions that nobody holds or has accepted.
     pub(super) fn undelivered(&self, session: &SessionId) -> Vec<Entry> {
-        let mut pending = self.lock().pending(session);
+        let mut pending: Vec<Entry> = self.lock().pending(session).cloned().collect();
         pending.retain(|entry| !self.strike_off(entry));
         pending
     }
@@ -306,7 +306,7 @@ impl Keeper {
     }
 
     fn drain_session(&mut self, ear: &mut Ear, session: &SessionId, drained: &mut Vec<Completion>) -> Result<()> {
-        let is_empty = self.shared.lock().pending(session).is_empty();
+        let is_empty = self.shared.lock().pending(session).next().is_none();
         if is_empty || !self.borrow_ownership(ear, session)? {
             return Ok(());
         }

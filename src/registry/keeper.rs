@@ -367,7 +367,7 @@ impl Handler for Keeper {
     fn on_stop(&mut self) {
         // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.
         for (task, Spawning { request, promise }) in self.spawning.drain() {
-            let session = self.shared.lock().find(&task, None).map(|entry| entry.asked.session.clone());
+            let session = self.shared.lock().session_of(&task);
             self.shared.outbox.answer(request, Ok(task));
             drop(promise);
             // Its owner may have left it to us.

@@ -152,6 +152,10 @@ impl Ledger {
         self.tasks.get(id).filter(|entry| session.is_none_or(|session| entry.asked.session == *session)).cloned()
     }
 
+    pub(super) fn session_of(&self, id: &TaskId) -> Option<SessionId> {
+        self.tasks.get(id).map(|entry| entry.asked.session.clone())
+    }
+
     pub(super) fn knows(&self, id: &TaskId) -> bool {
         self.tasks.contains_key(id)
     }
@@ -173,10 +177,10 @@ impl Ledger {
     }
 
     /// The session's completions that nobody holds or has accepted, in the order of their ends.
-    pub(super) fn pending(&self, session: &SessionId) -> Vec<Entry> {
+    pub(super) fn pending(&self, session: &SessionId) -> impl Iterator<Item = &Entry> {
         let news = self.sessions.get(session).into_iter().flat_map(|session| &session.news);
         let entries = news.filter_map(|(_, id)| self.tasks.get(id));
-        entries.filter(|entry| entry.task.delivery != Delivery::Leased).cloned().collect()
+        entries.filter(|entry| entry.task.delivery != Delivery::Leased)
     }
 
     /// The first of the session's completions that a callback may be handed.

@@ -42,7 +42,7 @@ impl Keeper {
 
     /// The same as [`News::tell`], by one of the session's tasks.
     pub(super) fn tell_session_of(&mut self, task: &TaskId) {
-        let session = self.shared.lock().find(task, None).map(|entry| entry.asked.session.clone());
+        let session = self.shared.lock().session_of(task);
         session.iter().for_each(|session| self.news.tell(session));
     }
 }
