@@ -12,13 +12,10 @@ use super::{check, files};
 
 /// Makes a FIFO that only its owner can open.
 pub fn create(path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: `path` is a C string that lives across the call.
-    check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) })?;
-    // The umask may have taken bits that the owner needs.
-    // SAFETY: `path` is a C string that lives across the call.
-    check(unsafe { libc::chmod(path.as_ptr(), 0o600) })?;
-    Ok(())
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: `name` is a C string that lives across the call.
+    check(unsafe { libc::mkfifo(name.as_ptr(), 0o600) })?;
+    files::set_mode_of(path, 0o600)
 }
 
 /// Both ends in one descriptor: the FIFO has a reader and a writer for as long as this lives.

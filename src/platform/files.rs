@@ -35,14 +35,14 @@ pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 /// Makes a file that was not there, 0600 whatever the umask, for writing.
 pub fn create(path: &Path) -> io::Result<File> {
     let file = owned(open_raw(path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o600)?);
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    set_mode(&file, &file.metadata()?)?;
     Ok(file)
 }
 
 /// Makes a file that was not there, for appending: two writers never overwrite each other.
 pub fn create_to_append(path: &Path) -> io::Result<File> {
     let file = owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_EXCL, 0o600)?);
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    set_mode(&file, &file.metadata()?)?;
     Ok(file)
 }
 
@@ -54,16 +54,28 @@ pub fn open_or_create(path: &Path) -> io::Result<(File, Metadata)> {
     if !about.is_file() || about.nlink() > 1 {
         return Err(io::Error::new(ErrorKind::InvalidData, "not a plain file of one name"));
     }
-    if about.mode() & 0o7777 != 0o600 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
+    set_mode(&file, &about)?;
     Ok((file, about))
+}
+
+/// Makes a file 0600. To look first costs a third of a change, which is written to the inode.
+fn set_mode(file: &File, about: &Metadata) -> io::Result<()> {
+    if has_mode(about, 0o600) { Ok(()) } else { file.set_permissions(Permissions::from_mode(0o600)) }
+}
+
+/// The same for what was just made by its name. The umask may have taken bits that the owner needs.
+pub(super) fn set_mode_of(path: &Path, mode: u32) -> io::Result<()> {
+    if has_mode(&fs::symlink_metadata(path)?, mode) { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
+}
+
+fn has_mode(about: &Metadata, mode: u32) -> bool {
+    about.mode() & 0o7777 == mode
 }
 
 /// Makes a directory that was not there, 0700 whatever the umask.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o700))
+    set_mode_of(path, 0o700)
 }
 
 /// Refuses what stands in a directory's place and is none, a link to one included.

@@ -65,8 +65,15 @@ module.exports = [
   {
     promise: 'R14: directories are 0700 whatever the umask',
     file: 'src/platform/files.rs',
-    find: '    fs::set_permissions(path, Permissions::from_mode(0o700))',
-    replace: '    fs::set_permissions(path, Permissions::from_mode(0o755))',
+    find: '    set_mode_of(path, 0o700)',
+    replace: '    set_mode_of(path, 0o755)',
+    test: jest('storage', 'directories are 0700'),
+  },
+  {
+    promise: 'R14: files are 0600 whatever the umask',
+    file: 'src/platform/files.rs',
+    find: 'if has_mode(about, 0o600) { Ok(()) }',
+    replace: 'if true { Ok(()) }',
     test: jest('storage', 'directories are 0700'),
   },
   {
