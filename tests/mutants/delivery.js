@@ -126,4 +126,11 @@ module.exports = [
       '                    self.tell_session_of(id);\n                    self.tell_news(ear);\n                    self.news.reach',
     test: jest('rivals', 'held up tells in the order'),
   },
+  {
+    promise: 'D15: what the last owner has left is looked for by whoever takes over in a drain',
+    file: 'src/registry/subscriptions.rs',
+    find: '                self.rescan(ear, session)?;\n                self.news.tell(session);',
+    replace: '',
+    test: jest('rivals', 'owner dies while another host drains'),
+  },
 ]
