@@ -34,7 +34,20 @@ impl Store {
         let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;
         files::check_private(&root).map_err(Error::storage("use the storage directory", &root))?;
         let here = Here::at(&root).map_err(Error::storage("read this boot's id for", &root))?;
-        Ok(Store { executable: Executable::new(&root), root, here })
+        let store = Store { executable: Executable::new(&root), root, here };
+        store.check_length().map_err(Error::storage("use the storage directory", store.root()))?;
+        Ok(store)
+    }
+
+    /// Refuses a directory in which a path can be longer than the kernel takes. The supervisor writes into an open directory, so its
+    /// records would be there, and no host could read them.
+    fn check_length(&self) -> io::Result<()> {
+        let longest = self.task_dir(&SessionId::default_session(), &TaskId::new(0)).file(names::STARTED);
+        match fs::symlink_metadata(longest) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Err(error),
+            // Mostly there is no such task.
+            _ => Ok(()),
+        }
     }
 
     /// The storage directory itself.
@@ -99,7 +112,23 @@ fn digest(bytes: &[u8]) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scratch::Scratch;
     use super::*;
+
+    #[test]
+    fn a_directory_is_refused_in_which_a_record_could_be_written_and_not_read() {
+        // R15
+        const LONGEST: usize = 4095 - "/0123456789abcdef0123456789abcdef/bash-0123456789abcdef/started.json".len();
+        let scratch = Scratch::new();
+        let mut path = scratch.path().to_owned();
+        while LONGEST - path.as_os_str().len() > 200 {
+            path.push("d".repeat(100));
+        }
+        let open = |length| Store::open(&path.join("d".repeat(length - path.as_os_str().len() - 1)));
+        open(LONGEST).expect("the longest path in it is one that the kernel takes");
+        let error = open(LONGEST + 1).err().expect("it is too long by one");
+        assert!(error.to_string().contains("File name too long"), "{error}");
+    }
 
     #[test]
     fn a_session_keeps_its_directory_from_release_to_release() {
