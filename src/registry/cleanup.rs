@@ -52,6 +52,7 @@ impl Keeper {
             let ledger = self.shared.lock();
             sessions.iter().flat_map(|session| ledger.of_session(session)).map(|entry| entry.asked.task.clone()).collect()
         };
+        store::remove_executable_drafts(&self.shared.store);
         let asked_at = clock::unix_ms();
         let cleaning =
             Cleaning { request, asked_at, older_than_ms, undelivered_older_than_ms, tasks, sessions, removed: 0, failed: None };
@@ -101,7 +102,7 @@ impl Keeper {
         let is_known = |id: &TaskId| self.shared.lock().knows(id);
         let unknown = on_disk.iter().filter(|id| !is_known(id));
         unknown.for_each(|id| store::remove_debris(&self.shared.store, session, id));
-        store::remove_drafts(&self.shared.store, session);
+        store::remove_session_drafts(&self.shared.store, session);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::look::has_trace;
@@ -45,13 +45,20 @@ pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
     }
 }
 
-/// Removes what hosts left that died between writing a file aside and renaming it into place.
-pub fn remove_drafts(store: &Store, session: &SessionId) {
-    for draft in store.executable.drafts().into_iter().chain(session::drafts(store, session)) {
-        if is_old(&draft) {
-            // The same: the next time.
-            drop(fs::remove_file(&draft));
-        }
+/// Removes what hosts left in a session that died between writing a file aside and renaming it into place.
+pub fn remove_session_drafts(store: &Store, session: &SessionId) {
+    remove_old(session::drafts(store, session));
+}
+
+/// The same, in the storage directory itself: all sessions lie there.
+pub fn remove_executable_drafts(store: &Store) {
+    remove_old(store.executable.drafts());
+}
+
+fn remove_old(drafts: Vec<PathBuf>) {
+    for draft in drafts.iter().filter(|draft| is_old(draft)) {
+        // The same: the next time.
+        drop(fs::remove_file(draft));
     }
 }
 
@@ -128,12 +135,16 @@ mod tests {
             store.session_dir(&session).join("session.1.1"),
             scratch.path().join(concat!("supervisor-", env!("OUTLIVE_SUPERVISOR_HASH"), ".1.1")),
         ];
+        let remove_drafts = || {
+            remove_session_drafts(&store, &session);
+            remove_executable_drafts(&store);
+        };
         for draft in &drafts {
             fs::write(draft, "").unwrap();
-            remove_drafts(&store, &session);
+            remove_drafts();
             assert!(draft.exists(), "it is young: its host may be about to rename it");
             make_old(draft);
-            remove_drafts(&store, &session);
+            remove_drafts();
             assert!(!draft.exists());
         }
         assert!(store.session_dir(&session).join(names::SESSION.as_str()).exists());
