@@ -14,6 +14,8 @@ impl Registry {
             let all = sessions.iter().flat_map(|session| ledger.of_session(session));
             all.filter(|entry| status.is_none_or(|status| entry.task.status() == status)).cloned().collect()
         };
+        // A host that died while it removed one has left the directory.
+        entries.retain(|entry| !entry.is_removed());
         entries.sort_by_key(|entry| {
             let asked = &entry.asked;
             let at = if entry.this_boot { asked.created_monotonic_ns } else { asked.created_at };

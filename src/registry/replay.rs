@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Registry;
 use super::keeper::{Ear, Job, Keeper, Request};
+use super::ledger::Entry;
 use crate::error::Result;
 use crate::task::{SessionId, Status};
 
@@ -34,7 +35,8 @@ impl Keeper {
         let unreadable = self.unreadable.get(session).cloned().unwrap_or_default();
         let pending = self.shared.undelivered(session).len();
         let mut replayed = Replayed { running: 0, finished: 0, lost: 0, pending, unreadable };
-        for entry in self.shared.lock().of_session(session) {
+        let entries: Vec<Entry> = self.shared.lock().of_session(session).cloned().collect();
+        for entry in entries.iter().filter(|entry| !entry.is_removed()) {
             match entry.task.status() {
                 Status::Starting | Status::Running | Status::Killing => replayed.running += 1,
                 Status::Lost => replayed.lost += 1,

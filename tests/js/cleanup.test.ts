@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, lutimesSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lutimesSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo, stop } from './support/guests'
@@ -330,6 +339,18 @@ test('what another host has told and removed is neither listed nor told again, h
   const since = [await finished(one, sessionId), await finished(one, sessionId)]
   expect(other.list({ sessionId }).map((task) => task.taskId)).toEqual(since)
   expect(other.drain({ sessionId })).toEqual([])
+})
+
+test('what a host was removing when it was killed is neither listed nor counted', async () => {
+  // D19
+  const sessionId = 'half removed'
+  const tasks = store.registry()
+  const [half, whole] = [await finished(tasks, sessionId), await finished(tasks, sessionId)]
+  // It goes first.
+  rmSync(file(half, 'task.json'))
+  expect(tasks.status(half, { sessionId })).toBeNull()
+  expect(tasks.list({ sessionId }).map((task) => task.taskId)).toEqual([whole])
+  expect(await tasks.replay(sessionId)).toMatchObject({ finished: 1 })
 })
 
 test('who takes over a session does not tell an end again that its former owner has told and removed', async () => {
