@@ -65,7 +65,14 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
     if let Some(why) = misplaced {
         return Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, why));
     }
-    let this_boot = record.is_of_this_boot(&store.here);
+    // LXC and systemd-nspawn give each container a boot id of its own, and no supervisor outlives its boot.
+    let this_boot = match record.is_of_this_boot(&store.here) {
+        true => true,
+        false => match is_inhabited(&dir) {
+            Ok(lives) => lives,
+            Err(error) => return Loaded::Unreadable(error),
+        },
+    };
     let asked = Box::new(record.into_asked(session.clone(), id.clone()));
     let replayed = replay(&dir, &asked, this_boot, watch);
     if files::is_missing(&dir.task()) {

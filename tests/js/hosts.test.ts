@@ -1,3 +1,7 @@
+import { spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Completion } from 'outlive'
 import { gate, obedient, readyFifo, stop } from './support/guests'
 import { type Host, host } from './support/host'
@@ -165,6 +169,33 @@ test('each host sees, reads, waits for and kills the tasks of the others', async
   expect(await second.heard()).toMatchObject({ taskId: id, status: 'killed', attempt: 1 })
   await Promise.all([first.kill(), second.kill()])
 })
+
+const mayMount = spawnSync('unshare', ['--mount', 'true']).status === 0
+if (!mayMount) console.warn('skipped: a boot id of its own takes the right to mount')
+
+;(mayMount ? test : test.skip)(
+  'what runs is no reboot’s victim for a host in a container with a boot id of its own',
+  async () => {
+    // D15
+    const sessionId = session()
+    const bootId = join(store.dir, 'boot-id')
+    writeFileSync(bootId, `${randomUUID()}\n`)
+    const script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id; exec "$@"'
+    const [outside, inside] = await Promise.all([
+      host(store),
+      host(store, { under: ['unshare', '--mount', 'sh', '-e', '-c', script, bootId] }),
+    ])
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const id = await spawnIn(outside, sessionId, obedient(ready, wait))
+    await ready.line()
+    const found = await inside.call(({ tasks }, sessionId) => tasks.replay(sessionId), sessionId)
+    expect(found).toMatchObject({ running: 1, lost: 0, pending: 0 })
+    await listenIn(inside, sessionId)
+    wait.open()
+    expect(await inside.heard()).toMatchObject({ taskId: id, status: 'completed', exitCode: 0 })
+    await Promise.all([outside.kill(), inside.kill()])
+  },
+)
 
 test('an end is the same for every host and for ever, whatever is asked of it afterwards', async () => {
   // R11
