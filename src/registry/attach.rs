@@ -68,20 +68,16 @@ impl Keeper {
             new
         };
         self.unreadable.remove(session);
-        let (mut unknown, mut to_sweep) = (None, Vec::new());
+        let mut unknown = None;
         for task in new {
             match self.take_in(ear, session, &task) {
-                Ok(effects) => {
-                    // One sweep finds what any of them has left.
-                    let (sweeps, others): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| *effect == Effect::Sweep);
-                    to_sweep.extend(sweeps.iter().map(|_| task.clone()));
-                    self.perform(ear, &task, &others);
-                }
+                Ok(effects) => self.perform(ear, &task, &effects),
                 // Tried again later, and the others need not wait for it.
                 Err(error) => drop(unknown.get_or_insert(error)),
             }
         }
-        self.sweep(ear, to_sweep);
+        // Who asks hears of no lost task before what is left of it is killed.
+        self.sweep_lost(ear);
         unknown.map_or(Ok(()), Err)
     }
 
@@ -108,6 +104,7 @@ impl Keeper {
         }
         let effects = self.take_in(ear, session, id)?;
         self.perform(ear, id, &effects);
+        self.sweep_lost(ear);
         Ok(())
     }
 

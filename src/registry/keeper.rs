@@ -15,7 +15,7 @@ use super::spawn::{Asking, Spawn, Spawning};
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
-use crate::platform::{errno, failpoint, marked, process};
+use crate::platform::{errno, process};
 use crate::reactor::{self, Handler, Mailbox, Priority, Token};
 use crate::store::{self, OwnerBell};
 use crate::task::{Effect, Event, SessionId, State, TaskId};
@@ -28,9 +28,6 @@ pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How long one thing is gone on with before it is the turn of news and callers.
 pub(super) const SLICE: Duration = Duration::from_millis(2);
-
-/// When to go on with a sweep that finds new processes all the time.
-const SWEEP_FURTHER_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) type Ear = reactor::Ear<Job, Timer>;
 
@@ -88,7 +85,7 @@ pub(super) enum Timer {
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool },
-    SweepAgain { tasks: Vec<TaskId> },
+    SweepFurther { tasks: Vec<TaskId> },
     Review { session: SessionId },
     CleanFurther(Cleaning),
 }
@@ -122,6 +119,8 @@ pub(super) struct Keeper {
     /// What is told when all that has happened is known: the kernel reports descriptors in the order in which they rang first, and
     /// completions have the order of the ends.
     pub(super) news: News,
+    /// Tasks whose supervisors have vanished.
+    pub(super) to_sweep: Vec<TaskId>,
     /// Task directories that could not be read; a later release may. Each once, however often it is asked for.
     pub(super) unreadable: HashMap<SessionId, BTreeSet<String>>,
     /// The request that is being worked on, for whom a panic must not be silence.
@@ -144,6 +143,7 @@ impl Keeper {
             looking_again: HashSet::new(),
             borrowed: None,
             news: News::default(),
+            to_sweep: Vec::new(),
             unreadable: HashMap::new(),
             current: None,
         }
@@ -201,7 +201,7 @@ impl Keeper {
         for effect in effects {
             match effect {
                 Effect::AnnounceStart => self.announce_start(id),
-                Effect::Sweep => self.sweep(ear, vec![id.clone()]),
+                Effect::Sweep => self.to_sweep.push(id.clone()),
                 Effect::AnnounceEnd => {
                     self.tell_session_of(id);
                     self.news.reach(id, Until::Ended);
@@ -210,24 +210,6 @@ impl Keeper {
                 Effect::RetryLater => self.tell_again_later(ear, id),
             }
         }
-    }
-
-    /// Kills what vanished supervisors have left behind, again if not everything could be looked at or new ones come.
-    pub(super) fn sweep(&mut self, ear: &mut Ear, tasks: Vec<TaskId>) {
-        if tasks.is_empty() {
-            return;
-        }
-        drop(failpoint::pass("host.before_sweep"));
-        let pause = match marked::kill_all(&tasks.iter().map(super::snapshot::mark).collect()) {
-            Ok(true) => None,
-            // Others have their turn first, and most of the processor.
-            Ok(false) => Some(SWEEP_FURTHER_AFTER),
-            Err(_) => Some(TRY_AGAIN_AFTER),
-        };
-        if let Some(pause) = pause {
-            ear.after(pause, Timer::SweepAgain { tasks });
-        }
-        drop(failpoint::pass("host.after_sweep"));
     }
 
     fn on_events(&mut self, ear: &mut Ear, token: Token, id: &TaskId, hung_up: bool) {
@@ -342,7 +324,7 @@ impl Handler for Keeper {
                 self.looking_again.remove(&(task.clone(), hung_up));
                 self.refresh(ear, &task, hung_up);
             }
-            Timer::SweepAgain { tasks } => self.sweep(ear, tasks),
+            Timer::SweepFurther { tasks } => self.sweep(ear, tasks),
             Timer::Review { session } => self.review(ear, &session),
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);
@@ -357,7 +339,7 @@ impl Handler for Keeper {
     }
 
     fn has_news(&self) -> bool {
-        !self.news.is_empty()
+        !self.news.is_empty() || !self.to_sweep.is_empty()
     }
 
     fn on_caught_up(&mut self, ear: &mut Ear) {
@@ -365,6 +347,7 @@ impl Handler for Keeper {
     }
 
     fn on_stop(&mut self) {
+        self.sweep_once();
         // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.
         for (task, Spawning { request, promise }) in self.spawning.drain() {
             let session = self.shared.lock().session_of(&task);

@@ -23,6 +23,7 @@ mod snapshot;
 mod spawn;
 mod status;
 mod subscriptions;
+mod sweep;
 mod wait;
 
 pub use delivery::{Completion, Refusal};

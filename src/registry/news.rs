@@ -31,8 +31,10 @@ impl News {
 }
 
 impl Keeper {
-    /// Completions first, and then those who wait: whoever hears that a task is over finds its completion told.
+    /// Completions first, and then those who wait: whoever hears that a task is over finds its completion told, and what was left of one
+    /// that was lost killed.
     pub(super) fn tell_news(&mut self, ear: &mut Ear) {
+        self.sweep_lost(ear);
         let News { sessions, reached } = std::mem::take(&mut self.news);
         sessions.iter().for_each(|session| self.deliver(ear, session));
         for (task, until) in reached {

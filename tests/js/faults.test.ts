@@ -1,8 +1,9 @@
 /** Steps that the system refuses, one after the other: what could not be done is said, and nothing is left half done. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { TaskSnapshot } from 'outlive'
 import { addonWithFailpoints, failpoints } from './support/failpoints'
-import { gate, processesOf, statOf, stop } from './support/guests'
+import { gate, patient, processesOf, readyFifo, statOf, stop, treeOf } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -148,3 +149,30 @@ async function endOf({ tasks }: HostScope, command: string, plan: string) {
   const { status, cause, exitCode } = await tasks.kill(id)
   return { end: `${status} ${cause} ${exitCode}`, told: tasks.drain().length }
 }
+
+test('what many supervisors that are killed at once leave behind is looked for once', async () => {
+  // P2
+  const store = temporaryStore()
+  const env = { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: 'host.before_sweep=1*off->1*kill' }
+  const node = await host(store, { env, registry: { maxRunning: 20 } })
+  const ready = readyFifo(store)
+  const start = ({ tasks }: HostScope, command: string) =>
+    Promise.all(Array.from({ length: 20 }, () => tasks.spawn(command, { notify: false })))
+  const ids = await node.call(start, patient(ready))
+  // Until its exec a leader has its supervisor's descriptors too.
+  for (const _ of ids) await ready.line()
+  const supervisors = ids.flatMap((id) => processesOf(id).filter((pid) => !treeOf(id).includes(pid)))
+  await node.call(({ tasks, shared }, ids) => {
+    shared.ended = Promise.all(ids.map((id) => tasks.wait(id)))
+    tasks.list() // behind the waits
+  }, ids)
+  // It hears of all of them at the same moment, and nobody asks in between.
+  await stop(node.pid)
+  for (const pid of supervisors) process.kill(pid, 'SIGKILL')
+  await eventually(() => supervisors.every((pid) => statOf(pid)?.state === 'Z'), 'they are dead')
+  process.kill(node.pid, 'SIGCONT')
+  const ended: TaskSnapshot[] = await node.call(({ shared }) => shared.ended)
+  expect(ended.map((task) => task.status)).toEqual(ids.map(() => 'lost'))
+  await eventually(() => ids.flatMap(processesOf).length === 0, 'nothing of them is left')
+  await node.kill()
+})

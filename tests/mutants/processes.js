@@ -48,9 +48,9 @@ module.exports = [
   },
   {
     promise: 'P6: a stranger with a dead supervisor’s process id is left alone',
-    file: 'src/registry/keeper.rs',
+    file: 'src/registry/sweep.rs',
     find: '        drop(failpoint::pass("host.before_sweep"));\n',
-    replace: `        let entry = self.shared.lock().find(id, None).expect("it is known");
+    replace: `        let entry = self.shared.lock().find(&tasks[0], None).expect("it is known");
         let record = std::fs::read_to_string(entry.dir.file(outlive_protocol::names::STARTED)).unwrap_or_default();
         let pid = record.split("supervisorPid\\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
         pid.iter().for_each(|pid| drop(std::process::Command::new("kill").args(["-9", pid]).status()));
