@@ -24,6 +24,11 @@ pub fn count(mark: &str) -> u32 {
     pids.filter(|pid| carries(&in_proc(*pid), &marks).unwrap_or(false)).count() as u32
 }
 
+/// Whether the process that has this number here carries `mark`.
+pub fn is_marked(pid: u32, mark: &str) -> bool {
+    carries(&in_proc(pid), &HashSet::from([mark.to_owned()])).unwrap_or(false)
+}
+
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
 /// False when there are new ones all the time, and an error when descriptors or memory are wanting to look everywhere: then some
 /// may live.

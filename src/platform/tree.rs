@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::process;
 
-/// Live processes below `root`, without those in `besides`. 0 where the kernel does not tell.
-pub fn count_below(root: u32, besides: Option<u32>) -> u32 {
-    if !is_proc_ours() {
-        // There this number belongs to another process.
+use super::marked;
+
+/// Live processes below `root`, which carries `mark`, without `besides`. 0 where the kernel does not tell.
+pub fn count_below(root: u32, mark: &str, besides: Option<u32>) -> u32 {
+    if !is_proc_ours() || !marked::is_marked(root, mark) {
+        // There this number belongs to another process: `/proc` is another pid namespace's, or `root` lives in another container.
         return 0;
     }
     let mut seen = HashSet::from([root]);

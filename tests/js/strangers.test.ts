@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { gate, patient, processesOf, readyFifo, statOf, treeOf } from './support/guests'
-import { host } from './support/host'
+import { type HostScope, host } from './support/host'
 import { atTheEnd, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -137,6 +137,44 @@ const OF_ANOTHER = FLAGS.filter((flag) => flag !== '--mount-proc')
     while (Number(await ready.line()) !== first + 1);
     const killed = await plugin.call(({ tasks }, id) => tasks.kill(id), outcome.id)
     expect(killed).toMatchObject({ status: 'killed', cause: 'kill', exitCode: 0 })
+  },
+)
+
+;(mayUnshare ? test : test.skip)(
+  'no process of a container is taken for one of a task that a host in another container has started',
+  async () => {
+    // P6
+    const own = { under: ['unshare', ...FLAGS] }
+    const [there, here] = await Promise.all([host(store, own), host(store, own)])
+    const sessionId = 'two containers'
+    const ready = readyFifo(store)
+    const start = ({ tasks }: HostScope, command: string, sessionId: string) => tasks.spawn(command, { sessionId })
+    const id = await there.call(start, patient(ready), sessionId)
+    await ready.line()
+    const seen = await here.call(
+      ({ tasks }, id, sessionId) => {
+        const { spawn } = require('node:child_process') as typeof import('node:child_process')
+        const { readFileSync, writeFileSync } = require('node:fs') as typeof import('node:fs')
+        const { dirname, join } = require('node:path') as typeof import('node:path')
+        const record = join(dirname(tasks.status(id, { sessionId })?.stdoutPath ?? ''), 'started.json')
+        const { supervisorPid } = JSON.parse(readFileSync(record, 'utf8'))
+        // In this container its number is a shell's with two children.
+        let stranger: ReturnType<typeof spawn> | undefined
+        do {
+          stranger?.kill('SIGKILL')
+          writeFileSync('/proc/sys/kernel/ns_last_pid', String(supervisorPid - 1))
+          stranger = spawn('sh', ['-c', 'sleep 1000 & sleep 1000 & wait'])
+        } while (stranger.pid !== supervisorPid)
+        const children = () => readFileSync(`/proc/${stranger.pid}/task/${stranger.pid}/children`, 'utf8').trim()
+        while (children().split(' ').length < 2);
+        const { status, descendants } = tasks.status(id, { sessionId })!
+        return { status, descendants }
+      },
+      id,
+      sessionId,
+    )
+    expect(seen).toEqual({ status: 'running', descendants: 0 })
+    await Promise.all([there.kill(), here.kill()])
   },
 )
 
