@@ -1,5 +1,5 @@
 //! Who has heard of an end. The acknowledgement is a hard link: it is made whole or not at all, one maker wins, and it
-//! needs no inode on a full disk.
+//! needs no inode on a full disk, but for tmpfs, where each name takes one.
 
 use std::fs;
 use std::io::ErrorKind;
