@@ -103,7 +103,11 @@ impl Keeper {
         let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
         if let Waiter::Task { task, .. } = self.waiters.swap_remove(place) {
             let entry = self.shared.lock().find(&task, None);
-            entry.iter().for_each(|entry| self.answer(request, entry));
+            match entry {
+                Some(entry) => self.answer(request, &entry),
+                // Another host has removed it since.
+                None => self.shared.outbox.fail(request, &Error::TaskNotFound { task: task.to_string(), session: None }),
+            }
         }
     }
 
