@@ -83,7 +83,13 @@ pub fn create(
     cwd: File,
     mut new_id: impl FnMut() -> Result<TaskId>,
 ) -> Result<(TaskId, Created)> {
-    session::make(store, session)?;
+    session::make(store, session).or_else(|error| {
+        if !files::is_missing(store.root()) {
+            return Err(error);
+        }
+        store.restore()?;
+        session::make(store, session)
+    })?;
     let (task, dir) = loop {
         let task = new_id()?;
         let dir = store.task_dir(session, &task);

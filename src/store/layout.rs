@@ -28,8 +28,7 @@ pub struct TaskDir(PathBuf);
 impl Store {
     /// Opens the directory, made when it is missing. One that others can write to, or that is another user's, is refused.
     pub fn open(path: &Path) -> Result<Store> {
-        let made = create_with_parents(path);
-        made.map_err(Error::storage("make the storage directory", path))?;
+        make_root(path)?;
         // Links on the way are resolved once, so that the same store has one name for as long as it is open.
         let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;
         files::check_private(&root).map_err(Error::storage("use the storage directory", &root))?;
@@ -37,6 +36,12 @@ impl Store {
         let store = Store { executable: Executable::new(&root), root, here };
         store.check_length().map_err(Error::storage("use the storage directory", store.root()))?;
         Ok(store)
+    }
+
+    /// Makes the directory once more if somebody has removed it, as who tidies up a cache does.
+    pub(super) fn restore(&self) -> Result<()> {
+        make_root(&self.root)?;
+        files::check_private(&self.root).map_err(Error::storage("use the storage directory", &self.root))
     }
 
     /// Refuses a directory in which a path can be longer than the kernel takes. The supervisor writes into an open directory, so its
@@ -86,6 +91,10 @@ impl TaskDir {
     pub fn task(&self) -> PathBuf {
         self.file(names::TASK)
     }
+}
+
+fn make_root(path: &Path) -> Result<()> {
+    create_with_parents(path).map_err(Error::storage("make the storage directory", path))
 }
 
 fn create_with_parents(path: &Path) -> io::Result<()> {

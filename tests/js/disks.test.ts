@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   closeSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -251,6 +252,25 @@ test('a store that is removed under running tasks: no crash, and each of them ha
   for (const end of ends) {
     expect(end).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, signal: null, error })
   }
+  await node.kill()
+})
+
+test('a host whose store was removed makes it anew for the next task, and tells its end', async () => {
+  // R18
+  const dir = join(store.dir, 'tidied', 'up')
+  const node = await host(store)
+  await node.call(async ({ outlive, shared, say }, storageDir) => {
+    shared.tasks = new outlive.TaskRegistry({ storageDir })
+    shared.tasks.onCompletion(say)
+    await shared.tasks.spawn('exit 3')
+  }, dir)
+  expect(await node.heard()).toMatchObject({ exitCode: 3 })
+  rmSync(dirname(dir), { recursive: true })
+  for (const sessionId of ['default', 'another']) {
+    const taskId = await node.call(({ shared }, sessionId) => shared.tasks.spawn('exit 4', { sessionId }), sessionId)
+    expect(await node.heard()).toMatchObject({ taskId, exitCode: 4 })
+  }
+  expect(lstatSync(dir).mode & 0o7777).toBe(0o700)
   await node.kill()
 })
 
