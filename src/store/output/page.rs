@@ -62,7 +62,8 @@ impl Capture<'_> {
         let is_last = part_is_over && begin + bytes.len() as u64 == part_end;
         // What is unfinished at the end of the stream stays so, and is shown; at the hole its rest was dropped.
         let usable = if is_last && part_end == total { bytes.len() } else { bytes.len() - unfinished(&bytes[skip..]) };
-        let end = text_end(&bytes[..usable], skip, request, is_last);
+        let has_page = (bytes.len() - skip) as u64 >= request.max_bytes;
+        let end = skip + text_end(&bytes[skip..usable], request, is_last, has_page);
         let reached_hole = is_last && part_end != total && end == usable;
         let text_begin = begin + skip as u64;
         let next_offset = if reached_hole { hole.1 } else { begin + end as u64 };
@@ -74,28 +75,27 @@ impl Capture<'_> {
     }
 }
 
-/// Where a page's text ends: with a whole character, and with a whole line when that is asked for, there is one, and what
-/// is here is not the last.
-fn text_end(bytes: &[u8], skip: usize, request: &PageRequest, is_last: bool) -> usize {
-    let limit = bytes.len().min(skip + request.max_bytes as usize);
+/// How much of what follows is a page's text: it ends with a whole character, and with a whole line when that is asked for, there is
+/// one, and what is here is not the last. `has_page`: there is as much as was asked for, in whole characters or not.
+fn text_end(bytes: &[u8], request: &PageRequest, is_last: bool, has_page: bool) -> usize {
+    let limit = bytes.len().min(request.max_bytes as usize);
     if limit == bytes.len() && is_last {
         return limit;
     }
     let mut end = limit;
     if limit < bytes.len() {
-        end -= unfinished(&bytes[skip..limit]);
-        if end == skip {
+        end -= unfinished(&bytes[..limit]);
+        if end == 0 {
             // Not even one character fits: a page is never empty while there is one.
-            end = (limit..bytes.len()).find(|end| unfinished(&bytes[skip..*end]) == 0).unwrap_or(bytes.len());
+            end = (limit..bytes.len()).find(|end| unfinished(&bytes[..*end]) == 0).unwrap_or(bytes.len());
         }
     }
     if request.whole_lines {
-        let is_full = (end - skip) as u64 + MAX_CHARACTER > request.max_bytes;
-        match bytes[skip..end].iter().rposition(|byte| *byte == b'\n') {
-            Some(newline) => end = skip + newline + 1,
+        match bytes[..end].iter().rposition(|byte| *byte == b'\n') {
+            Some(newline) => end = newline + 1,
             // A line longer than the page comes in pieces; one that is still being written is waited for.
-            None if is_full => {}
-            None => end = skip,
+            None if has_page => {}
+            None => end = 0,
         }
     }
     end
@@ -173,5 +173,7 @@ mod tests {
         assert_eq!(lines(8, 100, false), "");
         assert_eq!(lines(0, 6, false), "one\n");
         assert_eq!(lines(0, 3, false), "one");
+        assert_eq!(lines(8, 4, false), "");
+        assert_eq!(lines(8, 3, false), "thr");
     }
 }

@@ -80,7 +80,7 @@ proptest! {
         let request = PageRequest { max_bytes: max, whole_lines: true, complete, ..ALL };
         let chunk = page(&dir, StderrMode::Separate, request).unwrap();
         prop_assert!(text.starts_with(&chunk.text));
-        let is_full = chunk.text.len() as u64 + 4 > max;
+        let is_full = text.len() as u64 >= max && chunk.text.len() as u64 + 4 > max;
         let is_rest = complete && chunk.text.len() == text.len();
         prop_assert!(chunk.text.ends_with('\n') || is_full || is_rest || (!complete && chunk.text.is_empty()), "{:?}", chunk);
     }
