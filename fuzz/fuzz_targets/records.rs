@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use outlive::store::{self, PageRequest, Store, Stream, TaskDir};
+use outlive::store::{self, PageRequest, PreviewRequest, Store, Stream, TaskDir};
 use outlive::task::{SessionId, StderrMode, TaskId};
 use outlive_protocol::names::{self, Name};
 
@@ -56,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// A preview and every page, from the beginning and from somewhere: each goes on, and none is of more than there is.
 fn read_output(dir: &TaskDir, somewhere: i64, max_bytes: u64) {
-    let shown = store::preview(dir, StderrMode::Separate, 100).expect("the output can be read");
+    let shown = store::preview(dir, StderrMode::Separate, PreviewRequest { max_bytes: 100, complete: true }).expect("the output can be read");
     assert!(shown.dropped_bytes <= shown.stdout_bytes);
     for mut from in [0, somewhere] {
         loop {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::keeper::{Ear, Job, Keeper, SLICE};
 use super::ledger::Entry;
+use super::output::preview;
 use super::snapshot::descendants;
 use super::{Registry, Shared};
 use crate::error::Result;
@@ -80,7 +81,7 @@ impl Shared {
         let Some(ending): Option<&Ending> = entry.task.ending() else { return Ok(None) };
         let status = ending.status();
         let budget = if status == Status::Completed { PREVIEW_BYTES_COMPLETED } else { PREVIEW_BYTES };
-        let captured = match store::preview(&entry.dir, entry.asked.stderr, budget) {
+        let captured = match preview(entry, budget) {
             Err(error) if error.is_exhaustion() => return Err(error),
             captured => captured.unwrap_or_default(),
         };

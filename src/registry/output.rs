@@ -1,8 +1,9 @@
-//! `output`: a page of what a task wrote.
+//! `output`: a page of what a task wrote, and its ends for previews.
 
 use super::Registry;
+use super::ledger::Entry;
 use crate::error::{Error, Result};
-use crate::store::{self, Chunk, PageRequest};
+use crate::store::{self, Captured, Chunk, PageRequest, PreviewRequest};
 use crate::task::SessionId;
 
 impl Registry {
@@ -12,4 +13,9 @@ impl Registry {
         let entry = entry.ok_or_else(|| Error::TaskNotFound { task: task.to_owned(), session: session.cloned() })?;
         store::page(&entry.dir, entry.asked.stderr, PageRequest { complete: entry.task.is_gone(), ..request })
     }
+}
+
+/// The ends of what a task wrote, `max_bytes` of them at the most.
+pub(super) fn preview(entry: &Entry, max_bytes: u64) -> Result<Captured> {
+    store::preview(&entry.dir, entry.asked.stderr, PreviewRequest { max_bytes, complete: entry.task.is_gone() })
 }

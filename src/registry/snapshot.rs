@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::Shared;
 use super::ledger::Entry;
+use super::output::preview;
 use crate::platform::{clock, errno, marked, tree};
-use crate::store::{self, Captured, Stream};
+use crate::store::{self, Stream};
 use crate::task::{Cause, Delivery, Ending, SessionId, State, Status, TaskId, Tree};
 use outlive_protocol::names;
 
@@ -80,7 +81,8 @@ pub struct TaskSnapshot {
 impl Shared {
     pub(super) fn snapshot(&self, entry: &Entry, preview_bytes: u64) -> TaskSnapshot {
         let Entry { asked, dir, task, .. } = entry;
-        let captured = self.captured(entry, preview_bytes);
+        // Empty when the capture files were removed under the task.
+        let captured = preview(entry, preview_bytes).unwrap_or_default();
         let ending = task.ending();
         let started_at = match &task.state {
             State::Starting => asked.created_at,
@@ -121,11 +123,6 @@ impl Shared {
             cpu_ms: ending.and_then(|ending| ending.cpu_ms),
             completion_delivered: task.delivery == Delivery::Delivered || store::is_delivered(dir),
         }
-    }
-
-    /// The capture files; empty ones when they were removed under the task.
-    pub(super) fn captured(&self, entry: &Entry, preview_bytes: u64) -> Captured {
-        store::preview(&entry.dir, entry.asked.stderr, preview_bytes).unwrap_or_default()
     }
 
     /// The command's text, read from disk when a restarted host first needs it.

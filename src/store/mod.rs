@@ -23,7 +23,7 @@ pub use executable::Executable;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load};
 pub use look::{Look, is_answered_for, is_inhabited, look, news, read_command, send_order};
-pub use output::{Captured, Chunk, PageRequest, Stream, page, preview};
+pub use output::{Captured, Chunk, PageRequest, PreviewRequest, Stream, page, preview};
 pub use records::Here;
 pub use remove::{remove, remove_debris, remove_executable_drafts, remove_session_drafts};
 pub use session::{OwnerBell, open_session, session_tasks, sessions};

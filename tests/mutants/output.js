@@ -53,9 +53,8 @@ module.exports = [
   {
     promise: 'O6: a preview does not change with a restart',
     file: 'src/registry/snapshot.rs',
-    find: 'store::preview(&entry.dir, entry.asked.stderr, preview_bytes)',
-    replace:
-      'store::preview(&entry.dir, entry.asked.stderr, if entry.command.is_some() { preview_bytes } else { preview_bytes / 2 })',
+    find: 'preview(entry, preview_bytes)',
+    replace: 'preview(entry, if entry.command.is_some() { preview_bytes } else { preview_bytes / 2 })',
     test: jest('output', 'same before and after a restart'),
   },
   {

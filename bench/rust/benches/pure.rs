@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use outlive::store::{self, Order, PageRequest, Store, Stream, TaskDir};
+use outlive::store::{self, Order, PageRequest, PreviewRequest, Store, Stream, TaskDir};
 use outlive::task::{Asked, Cause, EndOrder, Ending, Event, Run, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::{names, records};
 use serde_json::value::RawValue;
@@ -124,8 +124,9 @@ fn disk(criterion: &mut Criterion) {
     });
     for (size, length) in [("1 KiB", 1 << 10), ("1 GiB", 1 << 30)] {
         finished.with_log(length);
+        let ends = PreviewRequest { max_bytes: 5120, complete: true };
         criterion.bench_function(&format!("the tail of a log of {size}, 5 KiB"), |bencher| {
-            bencher.iter(|| store::preview(&finished.dir, StderrMode::Separate, 5120));
+            bencher.iter(|| store::preview(&finished.dir, StderrMode::Separate, ends));
         });
         let request =
             PageRequest { stream: Stream::Stdout, from: length as i64 / 2, max_bytes: 65536, whole_lines: false, complete: true };

@@ -52,6 +52,15 @@ pub struct Captured {
     pub truncated: bool,
 }
 
+/// How much of the ends a caller wants.
+#[derive(Clone, Copy, Debug)]
+pub struct PreviewRequest {
+    /// How many bytes at the most.
+    pub max_bytes: u64,
+    /// Whether nothing more can come.
+    pub complete: bool,
+}
+
 /// Which bytes a caller wants.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRequest {

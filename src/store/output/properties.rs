@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::scenes::{ALL, captured, read_all};
+use super::scenes::{ALL, captured, ends, read_all};
 use super::{PageRequest, page, preview};
 use crate::task::StderrMode;
 
@@ -86,10 +86,10 @@ proptest! {
     }
 
     #[test]
-    fn a_preview_is_an_end_of_what_is_there(text in text(), ends: (prop::sample::Index, prop::sample::Index), budget in 0..200u64) {
-        let hole = range(text.len(), ends);
+    fn a_preview_is_an_end_of_what_is_there(text in text(), hole: (prop::sample::Index, prop::sample::Index), budget in 0..200u64) {
+        let hole = range(text.len(), hole);
         let (_directory, dir) = captured(text.as_bytes(), hole);
-        let shown = preview(&dir, StderrMode::Separate, budget).unwrap();
+        let shown = preview(&dir, StderrMode::Separate, ends(budget)).unwrap();
         let kept = if hole.0 < hole.1 { &text.as_bytes()[hole.1 as usize..] } else { text.as_bytes() };
         prop_assert!(kept.ends_with(shown.preview.as_bytes()), "{:?} of {:?}", shown.preview, text);
         prop_assert!(shown.preview.len() as u64 <= budget);
@@ -105,7 +105,7 @@ proptest! {
         let mut buffer = [0; outlive_protocol::records::MAX_RECORD];
         let path = directory.path().join(outlive_protocol::names::DROPPED.as_str());
         std::fs::write(path, dropped.write(&mut buffer)).unwrap();
-        let shown = preview(&dir, StderrMode::Separate, max).unwrap();
+        let shown = preview(&dir, StderrMode::Separate, ends(max)).unwrap();
         prop_assert!(shown.dropped_bytes <= shown.stdout_bytes);
         if !content.is_empty() {
             prop_assert!(read_all(&dir, max).1 <= content.len() as u64 + 6);

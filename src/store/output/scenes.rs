@@ -4,7 +4,7 @@ use std::fs;
 
 use outlive_protocol::{names, records};
 
-use super::{PageRequest, Stream, page};
+use super::{PageRequest, PreviewRequest, Stream, page};
 use crate::store::TaskDir;
 use crate::store::scratch::Scratch;
 use crate::task::StderrMode;
@@ -12,6 +12,11 @@ use crate::task::StderrMode;
 /// A whole stream of a task that has ended.
 pub(super) const ALL: PageRequest =
     PageRequest { stream: Stream::Stdout, from: 0, max_bytes: 1 << 20, whole_lines: false, complete: true };
+
+/// Both ends of a task that has ended.
+pub(super) fn ends(max_bytes: u64) -> PreviewRequest {
+    PreviewRequest { max_bytes, complete: true }
+}
 
 /// A task directory with one capture file and, with `hole`, that range of it zeroed and recorded as dropped.
 pub(super) fn captured(content: &[u8], hole: (u64, u64)) -> (Scratch, TaskDir) {

@@ -3,17 +3,15 @@
 use std::io;
 
 use super::characters::{leading_continuations, unfinished};
-use super::{Capture, Captured, Stream};
+use super::{Capture, Captured, PreviewRequest, Stream};
 use crate::error::{Error, Result};
 use crate::platform::clock;
 use crate::store::TaskDir;
 use crate::task::StderrMode;
 
-/// A piece of a file: where it begins, and its bytes.
-type Piece = (u64, Vec<u8>);
-
-/// Counts and tails of both streams, `budget` bytes of them at the most.
-pub fn preview(dir: &TaskDir, mode: StderrMode, budget: u64) -> Result<Captured> {
+/// Counts and tails of both streams.
+pub fn preview(dir: &TaskDir, mode: StderrMode, request: PreviewRequest) -> Result<Captured> {
+    let budget = request.max_bytes;
     let failed = |error| Error::storage("read", dir.path())(error);
     let stdout = Capture::open(dir, Stream::Stdout, mode)?;
     let stderr = Capture::open(dir, Stream::Stderr, mode)?;
@@ -26,8 +24,11 @@ pub fn preview(dir: &TaskDir, mode: StderrMode, budget: u64) -> Result<Captured>
     let mut texts = [const { String::new() }; 2];
     for ((capture, share), text) in [(stdout, for_stdout), (stderr, for_stderr)].into_iter().zip(&mut texts) {
         let Some(capture) = capture.filter(|capture| capture.len() > 0) else { continue };
-        let (begin, bytes) = if share > 0 { capture.tail(share).map_err(failed)? } else { (capture.len(), Vec::new()) };
-        captured.truncated |= begin > 0;
+        let mut bytes = if share > 0 { capture.tail(share).map_err(failed)? } else { Vec::new() };
+        if !request.complete {
+            bytes.truncate(bytes.len() - unfinished(&bytes));
+        }
+        captured.truncated |= (bytes.len() as u64) < capture.len();
         let (from, to) = capture.dropped();
         captured.dropped_bytes += to - from;
         *text = String::from_utf8_lossy(&bytes).into_owned();
@@ -62,7 +63,7 @@ fn keep_end(text: &mut String, room: usize) -> bool {
 
 impl Capture<'_> {
     /// The last bytes, `budget` at the most, from a character's start and from a line's where one is near.
-    fn tail(&self, budget: u64) -> io::Result<Piece> {
+    fn tail(&self, budget: u64) -> io::Result<Vec<u8>> {
         // Read first, then ask what was dropped: the record is written before the bytes go.
         let begin = self.len().saturating_sub(budget);
         let mut bytes = self.read(begin, self.len())?;
@@ -73,8 +74,7 @@ impl Capture<'_> {
         bytes.drain(..((begin_kept - begin) as usize).min(bytes.len()));
         let skip = if begin_kept == 0 { 0 } else { whole_start(&bytes) };
         bytes.drain(..skip);
-        bytes.truncate(bytes.len() - unfinished(&bytes));
-        Ok((begin_kept + skip as u64, bytes))
+        Ok(bytes)
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
 
     use outlive_protocol::names;
 
-    use super::super::scenes::captured;
+    use super::super::scenes::{captured, ends};
     use super::*;
 
     #[test]
@@ -98,11 +98,11 @@ mod tests {
         // O3
         let (directory, dir) = captured(&b"o".repeat(1000), (0, 0));
         fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(1000)).unwrap();
-        let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
+        let shown = preview(&dir, StderrMode::Separate, ends(300)).unwrap();
         assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(149), "e".repeat(150)));
         assert!(shown.truncated);
         fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(10)).unwrap();
-        let shown = preview(&dir, StderrMode::Separate, 300).unwrap();
+        let shown = preview(&dir, StderrMode::Separate, ends(300)).unwrap();
         assert_eq!(shown.preview, format!("{}\n{}", "o".repeat(289), "e".repeat(10)));
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let (directory, dir) = captured(&b"\xff".repeat(1000), (0, 0));
         for (stderr, budget) in [(0, 100), (1000, 100), (1000, 7), (1, 1), (1, 2)] {
             fs::write(directory.path().join(names::STDERR.as_str()), b"e".repeat(stderr)).unwrap();
-            let shown = preview(&dir, StderrMode::Separate, budget).unwrap();
+            let shown = preview(&dir, StderrMode::Separate, ends(budget)).unwrap();
             assert!(shown.preview.len() as u64 <= budget, "{} bytes of {budget}", shown.preview.len());
             assert!(shown.truncated);
         }
@@ -121,10 +121,22 @@ mod tests {
     fn a_preview_starts_with_a_character_and_with_a_line_when_one_is_near() {
         // O4
         let (_directory, dir) = captured("漢字\nsecond line\n".as_bytes(), (0, 0));
-        let shown = |budget| preview(&dir, StderrMode::Separate, budget).unwrap().preview;
+        let shown = |budget| preview(&dir, StderrMode::Separate, ends(budget)).unwrap().preview;
         assert_eq!(shown(13), "second line\n");
         assert_eq!(shown(15), "second line\n");
         assert_eq!(shown(5), "line\n");
         assert_eq!(shown(100), "漢字\nsecond line\n");
+    }
+
+    #[test]
+    fn a_character_that_nothing_can_finish_any_more_is_shown_and_one_that_is_still_being_written_is_not() {
+        // O9
+        let (_directory, dir) = captured(b"caf\xe9", (0, 0));
+        let shown = |complete| {
+            let shown = preview(&dir, StderrMode::Separate, PreviewRequest { max_bytes: 100, complete }).unwrap();
+            (shown.preview, shown.truncated)
+        };
+        assert_eq!(shown(true), ("caf\u{fffd}".to_owned(), false));
+        assert_eq!(shown(false), ("caf".to_owned(), true));
     }
 }
