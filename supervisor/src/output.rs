@@ -89,13 +89,13 @@ impl Capture {
     }
 
     /// Looks at the size; true when there is another one, or more on the disk.
-    fn measure(&mut self) -> bool {
+    fn measure(&mut self, limit: u64) -> bool {
         let Some(stat) = self.file.and_then(|file| files::stat(file).ok()) else { return false };
         let changed = stat.size != self.size || stat.on_disk > self.on_disk;
         (self.size, self.on_disk) = (stat.size, stat.on_disk);
-        if self.size < self.dropped.1 {
-            // The command has truncated its own output: to nothing as a rule, and what it has written since is all there; or into the
-            // hole, and there is one still, up to what it has written since.
+        if self.dropped.1 > 0 && (self.size < self.dropped.1 || self.size <= most(limit)) {
+            // A file that short has no hole, so the command has truncated its own output: to nothing as a rule, and what it has written
+            // since is all there; or into the hole or behind it, and there is one still, up to what it has written since.
             let end = self.first_data().unwrap_or(self.size).min(self.dropped.1);
             self.dropped = if end > self.dropped.0 { (self.dropped.0, end) } else { (0, 0) };
         }
@@ -126,7 +126,7 @@ impl Capture {
 
     /// What is to be dropped in all, when it is more than now.
     fn excess(&self, limit: u64) -> Option<Range> {
-        if self.kept() <= limit.saturating_add(slack(limit)) {
+        if self.kept() <= most(limit) {
             return None;
         }
         let head = (limit / 2).next_multiple_of(BLOCK);
@@ -144,6 +144,11 @@ impl Capture {
 /// How far the kept bytes may grow over the limit before they are cut back: a cut for every block would cost more.
 fn slack(limit: u64) -> u64 {
     (limit / 8).max(BLOCK)
+}
+
+/// How many bytes are not cut back.
+fn most(limit: u64) -> u64 {
+    limit.saturating_add(slack(limit))
 }
 
 /// How long so many bytes last at least.
@@ -260,14 +265,13 @@ impl Output {
     }
 
     fn measure(&mut self) -> bool {
-        let stdout = self.stdout.measure();
-        self.stderr.measure() || stdout
+        let stdout = self.stdout.measure(self.limit);
+        self.stderr.measure(self.limit) || stdout
     }
 
     /// How long the room that is left lasts: whatever is written, or longer where little was written lately.
     fn interval(&self) -> u64 {
-        let most = self.limit.saturating_add(slack(self.limit));
-        let room = most.saturating_sub(self.stdout.kept().max(self.stderr.kept()));
+        let room = most(self.limit).saturating_sub(self.stdout.kept().max(self.stderr.kept()));
         let (bytes, nanoseconds) = self.growth;
         let at_this_pace = room.saturating_mul(nanoseconds).checked_div(bytes.saturating_mul(TIMES_FASTER)).unwrap_or(0);
         at_this_pace.clamp(time_to_write(room), time_to_write(room.saturating_add(AHEAD)))

@@ -218,6 +218,30 @@ fn an_output_that_was_cut_off_in_its_hole_and_written_on_shows_no_zeroes() {
 }
 
 #[test]
+fn an_output_that_starts_over_within_its_limit_loses_nothing() {
+    // O1
+    let mut asked = Asked::new(format!(
+        "yes {LINE} | head -c 76800; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 46080; \
+         echo x >ready; exec sleep 1000"
+    ));
+    asked.settings.max_output_bytes = 65536;
+    let mut task = asked.start();
+    task.line();
+    let is_cut = |task: &Task| task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1] == 40_960);
+    eventually("the middle is gone", || is_cut(&task));
+    // So that it never sees a file that is shorter than its hole.
+    task.signal_supervisor(libc::SIGSTOP);
+    eventually("the supervisor is stopped", || task.status("State").contains("T (stopped)"));
+    task.go();
+    task.line();
+    task.signal_supervisor(libc::SIGCONT);
+    task.kill(libc::SIGTERM, 60_000);
+    task.gone();
+    assert_eq!(dropped(&task, "stdout"), (0, 0));
+    check_content(&task.directory.join(names::STDOUT.as_str()), (0, 0));
+}
+
+#[test]
 fn a_silent_task_wakes_nobody() {
     // O1
     let mut asked = Asked::new("echo something; echo x >ready; exec sleep 300");
