@@ -130,7 +130,7 @@ impl Capture {
             return None;
         }
         let head = (limit / 2).next_multiple_of(BLOCK);
-        let end = self.size.saturating_sub(limit / 2) / BLOCK * BLOCK;
+        let end = self.size.saturating_sub(limit.div_ceil(2)) / BLOCK * BLOCK;
         (end > head.max(self.dropped.1)).then_some((head, end))
     }
 

@@ -242,6 +242,18 @@ fn an_output_that_starts_over_within_its_limit_loses_nothing() {
 }
 
 #[test]
+fn a_limit_of_one_byte_leaves_the_end() {
+    // O1
+    let mut asked = Asked::new(format!("yes {LINE} | head -c 8192"));
+    asked.settings.max_output_bytes = 1;
+    let mut task = asked.start();
+    task.ended();
+    task.gone();
+    assert_eq!(dropped(&task, "stdout"), (0, 4096));
+    check_content(&task.directory.join(names::STDOUT.as_str()), (0, 4096));
+}
+
+#[test]
 fn a_silent_task_wakes_nobody() {
     // O1
     let mut asked = Asked::new("echo something; echo x >ready; exec sleep 300");
