@@ -81,11 +81,14 @@ struct Capture {
     size: u64,
     on_disk: u64,
     dropped: Range,
+    /// What it takes on the disk beyond what is kept, and no hole gives back: large blocks, and room that the file system has set aside
+    /// for what is appended.
+    set_aside: u64,
 }
 
 impl Capture {
     fn new(file: Option<i32>, name: &'static CStr) -> Capture {
-        Capture { file, name, size: 0, on_disk: 0, dropped: (0, 0) }
+        Capture { file, name, size: 0, on_disk: 0, dropped: (0, 0), set_aside: 0 }
     }
 
     /// Looks at the size; true when there is another one, or more on the disk.
@@ -121,7 +124,11 @@ impl Capture {
     }
 
     fn kept(&self) -> u64 {
-        self.size.saturating_sub(self.dropped.1.saturating_sub(self.dropped.0))
+        self.kept_of(self.size)
+    }
+
+    fn kept_of(&self, size: u64) -> u64 {
+        size.saturating_sub(self.dropped.1.saturating_sub(self.dropped.0))
     }
 
     /// What is to be dropped in all, when it is more than now.
@@ -136,8 +143,17 @@ impl Capture {
 
     /// What was dropped, when somebody has written into it since: a writer with an offset of its own.
     fn refilled(&self, limit: u64) -> Option<Range> {
-        let most = self.kept().saturating_add(slack(limit));
+        let most = self.kept().saturating_add(self.set_aside).saturating_add(slack(limit));
         (self.dropped.0 < self.dropped.1 && self.on_disk > most).then_some(self.dropped)
+    }
+
+    /// What an old hole does not give back when it is made once more, it never does. Who tried again each time would change the file
+    /// each time, and be told of that.
+    fn punched_again(&mut self) {
+        let Some(stat) = self.file.and_then(|file| files::stat(file).ok()) else { return };
+        let before = self.on_disk.saturating_sub(self.kept());
+        let after = stat.on_disk.saturating_sub(self.kept_of(stat.size));
+        self.set_aside = if after < before { 0 } else { after };
     }
 }
 
@@ -299,6 +315,9 @@ impl Output {
                 return punched.map(|()| is_cut);
             }
             self.write_record()?;
+            if before == (head, end) {
+                self.capture(stream).punched_again();
+            }
             is_cut = true;
         }
         Ok(is_cut)
