@@ -20,13 +20,17 @@ pub fn preview(dir: &TaskDir, mode: StderrMode, request: PreviewRequest) -> Resu
     // Each stream may have half, and what the other does not need.
     let for_stderr = stderr_bytes.min((budget / 2).max(budget.saturating_sub(stdout_bytes)));
     let for_stdout = stdout_bytes.min(budget - for_stderr);
-    let mut captured = Captured { stdout_bytes, stderr_bytes, ..Captured::default() };
+    let mut captured = Captured::default();
     let mut texts = [const { String::new() }; 2];
     for ((capture, share), text) in [(stdout, for_stdout), (stderr, for_stderr)].into_iter().zip(&mut texts) {
-        let Some(capture) = capture.filter(|capture| capture.len() > 0) else { continue };
+        let Some(mut capture) = capture.filter(|capture| capture.len() > 0) else { continue };
         let mut bytes = if share > 0 { capture.tail(share).map_err(failed)? } else { Vec::new() };
         if !request.complete {
             bytes.truncate(bytes.len() - unfinished(&bytes));
+        }
+        match capture.stream {
+            Stream::Stdout => captured.stdout_bytes = capture.len(),
+            Stream::Stderr => captured.stderr_bytes = capture.len(),
         }
         captured.truncated |= (bytes.len() as u64) < capture.len();
         let (from, to) = capture.dropped();
@@ -63,7 +67,22 @@ fn keep_end(text: &mut String, room: usize) -> bool {
 
 impl Capture<'_> {
     /// The last bytes, `budget` at the most, from a character's start and from a line's where one is near.
-    fn tail(&self, budget: u64) -> io::Result<Vec<u8>> {
+    fn tail(&mut self, budget: u64) -> io::Result<Vec<u8>> {
+        /// Nobody writes so fast that it is all gone each time; and nobody is made to wait for it.
+        const TRIES: usize = 5;
+        for _ in 1..TRIES {
+            let bytes = self.tail_as_opened(budget)?;
+            let about = self.file.metadata()?;
+            if !bytes.is_empty() || about.len() <= self.len() {
+                return Ok(bytes);
+            }
+            // All of it was dropped while it was read, and more was written.
+            self.about = about;
+        }
+        self.tail_as_opened(budget)
+    }
+
+    fn tail_as_opened(&self, budget: u64) -> io::Result<Vec<u8>> {
         // Read first, then ask what was dropped: the record is written before the bytes go.
         let begin = self.len().saturating_sub(budget);
         let mut bytes = self.read(begin, self.len())?;
@@ -89,6 +108,7 @@ mod tests {
     use std::fs;
 
     use outlive_protocol::names;
+    use outlive_protocol::records::{Dropped, MAX_RECORD};
 
     use super::super::scenes::{captured, ends};
     use super::*;
@@ -138,5 +158,18 @@ mod tests {
         };
         assert_eq!(shown(true), ("caf\u{fffd}".to_owned(), false));
         assert_eq!(shown(false), ("caf".to_owned(), true));
+    }
+
+    #[test]
+    fn a_tail_that_is_dropped_while_it_is_read_is_read_anew() {
+        // O3
+        let (directory, dir) = captured(&b"o".repeat(1000), (0, 0));
+        let mut capture = Capture::open(&dir, Stream::Stdout, StderrMode::Separate).unwrap().unwrap();
+        let (file, record) = [names::STDOUT, names::DROPPED].map(|name| directory.path().join(name.as_str())).into();
+        fs::write(file, [&[0; 2000][..], b"the end"].concat()).unwrap();
+        let dropped = Dropped { stdout: (100, 2000), stderr: (0, 0) };
+        fs::write(record, dropped.write(&mut [0; MAX_RECORD])).unwrap();
+        assert_eq!(capture.tail(100).unwrap(), b"the end");
+        assert_eq!(capture.len(), 2007);
     }
 }
