@@ -81,7 +81,7 @@ pub struct TaskSnapshot {
 impl Shared {
     pub(super) fn snapshot(&self, entry: &Entry, preview_bytes: u64) -> TaskSnapshot {
         let Entry { asked, dir, task, .. } = entry;
-        // Empty when the capture files were removed under the task.
+        // Empty when it cannot be read now, for want of descriptors or because the disk refuses.
         let captured = preview(entry, preview_bytes).unwrap_or_default();
         let ending = task.ending();
         let started_at = match &task.state {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { OutputChunk, OutputOptions } from 'outlive'
 import { gate, readyFifo } from './support/guests'
 import { temporaryStore } from './support/store'
@@ -164,6 +164,18 @@ test('offsets stay valid when the middle has been dropped', async () => {
     expect(whole.startsWith(head)).toBe(true)
     expect(whole.endsWith(tasks.output(id, { from: -1000 }).text)).toBe(true)
   }
+})
+
+test('a capture file that is gone, or no file any more, does not hide the other one', async () => {
+  // O3
+  const id = await ended('echo out; echo err >&2')
+  const { stdoutPath = '', stderrPath } = tasks.status(id) ?? {}
+  rmSync(stdoutPath)
+  expect(tasks.status(id)).toMatchObject({ outputPreview: 'err\n', stdoutBytes: 0, stderrBytes: 4 })
+  mkdirSync(stdoutPath)
+  expect(tasks.status(id)).toMatchObject({ outputPreview: 'err\n', stdoutBytes: 0, stderrBytes: 4 })
+  rmSync(stderrPath ?? '')
+  expect(tasks.status(id)).toMatchObject({ outputPreview: '', outputTruncated: false })
 })
 
 test('a capture file that somebody appends to or empties is shown as it is', async () => {

@@ -9,12 +9,16 @@ use crate::platform::clock;
 use crate::store::TaskDir;
 use crate::task::StderrMode;
 
-/// Counts and tails of both streams.
+/// Counts and tails of both streams. A file that somebody has removed or put something else in the place of is as good as empty, and
+/// does not hide the other one.
 pub fn preview(dir: &TaskDir, mode: StderrMode, request: PreviewRequest) -> Result<Captured> {
     let budget = request.max_bytes;
     let failed = |error| Error::storage("read", dir.path())(error);
-    let stdout = Capture::open(dir, Stream::Stdout, mode)?;
-    let stderr = Capture::open(dir, Stream::Stderr, mode)?;
+    let open = |stream| match Capture::open(dir, stream, mode) {
+        Err(error) if !error.is_exhaustion() => Ok(None),
+        opened => opened,
+    };
+    let (stdout, stderr) = (open(Stream::Stdout)?, open(Stream::Stderr)?);
     let length = |capture: &Option<Capture<'_>>| capture.as_ref().map_or(0, Capture::len);
     let (stdout_bytes, stderr_bytes) = (length(&stdout), length(&stderr));
     // Each stream may have half, and what the other does not need.
