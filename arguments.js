@@ -23,7 +23,16 @@ function shown(value) {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : String(value)
-  return Array.isArray(value) ? 'an array' : 'an object'
+  return isArray(value) ? 'an array' : 'an object'
+}
+
+/** A proxy that was revoked throws even when it is asked this. */
+function isArray(value) {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
+  }
 }
 
 // ---- Kinds of values: each takes the name for messages and the value, and returns what crosses
@@ -136,7 +145,7 @@ class Schema {
   /** What was passed, each through its kind; an option that is undefined is not there. */
   read(options) {
     if (options === undefined) return {}
-    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    if (typeof options !== 'object' || options === null || isArray(options)) {
       throw misuse(`${this.#call} takes an object of options; got ${shown(options)}`)
     }
     for (const key of Object.keys(options)) this.#know(key)
@@ -268,7 +277,7 @@ function taskId(call, value) {
 }
 
 function taskIds(call, value) {
-  if (!Array.isArray(value)) throw misuse(`${call} takes an array of task ids; got ${shown(value)}`)
+  if (!isArray(value)) throw misuse(`${call} takes an array of task ids; got ${shown(value)}`)
   // Not `map`: it skips holes.
   return Array.from(value, (id) => taskId(call, id))
 }

@@ -50,8 +50,11 @@ async function expectMisuse(name: string, call: () => unknown, message: string |
   expect(error.message).toMatch(message)
 }
 
-const notText = [5, true, null, {}, [], 5n, () => {}, Symbol('s')]
-const notMilliseconds = ['5s', '5', Number.NaN, -1, 1.5, Infinity, 2 ** 53, null, 5n, true, {}, [], () => {}]
+/** Throws at whatever it is asked. */
+const { proxy: gone, revoke } = Proxy.revocable({}, {})
+revoke()
+const notText = [5, true, null, {}, [], 5n, () => {}, Symbol('s'), gone]
+const notMilliseconds = ['5s', '5', Number.NaN, -1, 1.5, Infinity, 2 ** 53, null, 5n, true, {}, [], () => {}, gone]
 const notBytes = [...notMilliseconds]
 const notPlainText = [...notText, 'nul\0', 'half \ud83d of it', '\udc00']
 const notSession = [...notPlainText, '', 'x'.repeat(1025), '😀'.repeat(257)]
@@ -212,7 +215,7 @@ test('task ids of the wrong type are refused, strange ones are unknown', async (
 
 test('ack and release take arrays only, without holes', async () => {
   // biome-ignore lint/suspicious/noSparseArray: that is what is refused
-  for (const ids of [undefined, null, someTask, new Set([someTask]), { length: 0 }, [, someTask]]) {
+  for (const ids of [undefined, null, someTask, new Set([someTask]), { length: 0 }, [, someTask], gone]) {
     await expectMisuse('ack', () => tasks.ack(ids as never), /^ack(:| takes)/)
     await expectMisuse('release', () => tasks.release(ids as never), /^release(:| takes)/)
   }
