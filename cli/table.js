@@ -22,7 +22,8 @@ function asCells(row) {
 }
 
 function fitting(cells, room, spare) {
-  const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => width(row[column].text))))
+  // Not `Math.max(...)`: the rows of a large store are more than a call takes arguments.
+  const widths = cells[0].map((_, column) => cells.reduce((most, row) => Math.max(most, width(row[column].text)), 0))
   const least = [...widths.slice(0, -1), Math.min(widths.at(-1), LAST_COLUMN)]
   const needed = least.reduce((sum, each) => sum + each + 2, -2)
   if (needed <= room || spare.length === 0) return { cells, widths }

@@ -107,6 +107,12 @@ describe('ls', () => {
     },
   )
 
+  test('has room for as many rows as a store can have', () => {
+    const { table }: { table(head: string[], rows: string[][]): string } = require('../../cli/table.js')
+    const rows = Array.from({ length: 200_000 }, (_, row) => [String(row), 'true'])
+    expect(table(['ID', 'COMMAND'], rows).split('\n')).toHaveLength(200_001)
+  })
+
   test('lets no command and no description steer the terminal', async () => {
     const { taskId } = await ended('true', {
       sessionId: 'evil',
