@@ -10,7 +10,7 @@ export declare class NativeRegistry {
   /** The task as it stands, or null. It changes no task. */
   status(taskId: string, sessionId?: string | undefined | null, previewBytes?: number | undefined | null): string | null
   /** The tasks as they stand, in the order of their `spawn` calls. */
-  list(sessionId?: string | undefined | null, status?: string | undefined | null, previewBytes?: number | undefined | null): string
+  list(sessionId?: string | undefined | null, status?: string | undefined | null, previewBytes?: number | undefined | null): Array<string>
   /** Ends a task's tree; settles with its snapshot. */
   kill(request: number, taskId: string, sessionId: string | undefined | null, signal: number, graceMs?: number | undefined | null): void
   /** Waits for a task's end, or `timeoutMs`; settles with its snapshot. */
@@ -37,11 +37,11 @@ export declare class NativeRegistry {
   /** A callback has failed on a completion. What becomes of it: `givenBack`, `givenUp` or `notHeld`. */
   refuse(taskId: string, lease: number): string
   /** Takes and delivers what is pending. */
-  drain(sessionId?: string | undefined | null): string
+  drain(sessionId?: string | undefined | null): Array<string>
   /** The sessions on disk. Attaches none of them. */
   sessions(): string
   /** What is pending. It changes no task. */
-  pending(sessionId?: string | undefined | null): string
+  pending(sessionId?: string | undefined | null): Array<string>
   /** Delivers completions for good; returns how many were not delivered before. */
   ack(taskIds: Array<string>): number
   /** Gives completions back that callbacks hold; returns how many. */

@@ -87,7 +87,7 @@ class TaskRegistry {
 
   list(options) {
     const { sessionId = null, status = null, previewBytes = null } = schemas.list.read(options)
-    return this.#answer((addon) => addon.list(sessionId, status, previewBytes))
+    return this.#answers((addon) => addon.list(sessionId, status, previewBytes))
   }
 
   sessions() {
@@ -129,12 +129,12 @@ class TaskRegistry {
 
   drain(options) {
     const { sessionId = null } = schemas.drain.read(options)
-    return this.#answer((addon) => addon.drain(sessionId))
+    return this.#answers((addon) => addon.drain(sessionId))
   }
 
   pending(options) {
     const { sessionId = null } = schemas.pending.read(options)
-    return this.#answer((addon) => addon.pending(sessionId))
+    return this.#answers((addon) => addon.pending(sessionId))
   }
 
   ack(taskIds) {
@@ -218,6 +218,11 @@ class TaskRegistry {
 
   #answer(call) {
     return JSON.parse(this.#call(call)) // null comes back as null
+  }
+
+  /** Any number of answers, which may be too long for one string. */
+  #answers(call) {
+    return this.#call(call).flatMap((page) => JSON.parse(page))
   }
 
   /**

@@ -6,6 +6,7 @@
 
 mod wake;
 
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use crate::registry::{DEFAULT_PREVIEW_BYTES, Refusal, Registry};
 use crate::store::{PageRequest, Stream};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
+
+/// One value more than that is still a string that V8 takes: a command has 8 MiB, each of which JSON may write as six.
+const PAGE_BYTES: usize = 64 << 20;
 
 /// The tasks of one storage directory. Private to `index.js`, which checks arguments and makes promises of requests.
 #[napi]
@@ -63,9 +67,9 @@ impl NativeRegistry {
 
     /// The tasks as they stand, in the order of their `spawn` calls.
     #[napi(catch_unwind)]
-    pub fn list(&self, session_id: Option<String>, status: Option<String>, preview_bytes: Option<f64>) -> Result<String> {
+    pub fn list(&self, session_id: Option<String>, status: Option<String>, preview_bytes: Option<f64>) -> Result<Vec<String>> {
         let status: Option<Status> = status.and_then(|word| serde_json::from_value(word.into()).ok());
-        thrown(self.registry.list(session(session_id), status, budget(preview_bytes))).map(|tasks| to_json(&tasks))
+        thrown(self.registry.list(session(session_id), status, budget(preview_bytes))).map(|tasks| to_pages(&tasks))
     }
 
     /// Ends a task's tree; settles with its snapshot.
@@ -163,8 +167,8 @@ impl NativeRegistry {
 
     /// Takes and delivers what is pending.
     #[napi(catch_unwind)]
-    pub fn drain(&self, session_id: Option<String>) -> Result<String> {
-        thrown(self.registry.drain(session(session_id))).map(|completions| to_json(&completions))
+    pub fn drain(&self, session_id: Option<String>) -> Result<Vec<String>> {
+        thrown(self.registry.drain(session(session_id))).map(|completions| to_pages(&completions))
     }
 
     /// The sessions on disk. Attaches none of them.
@@ -175,8 +179,8 @@ impl NativeRegistry {
 
     /// What is pending. It changes no task.
     #[napi(catch_unwind)]
-    pub fn pending(&self, session_id: Option<String>) -> Result<String> {
-        thrown(self.registry.pending(session(session_id))).map(|completions| to_json(&completions))
+    pub fn pending(&self, session_id: Option<String>) -> Result<Vec<String>> {
+        thrown(self.registry.pending(session(session_id))).map(|completions| to_pages(&completions))
     }
 
     /// Delivers completions for good; returns how many were not delivered before.
@@ -258,6 +262,23 @@ fn tasks(ids: &[String]) -> Vec<TaskId> {
 
 fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("strings, numbers and checked JSON always serialise")
+}
+
+/// JSON arrays that together hold the values: V8 has no string of 512 MiB, and what was drained has no second chance to arrive.
+fn to_pages(values: &[impl Serialize]) -> Vec<String> {
+    let (mut pages, mut page) = (Vec::new(), String::from("["));
+    for value in values {
+        if page.len() > PAGE_BYTES {
+            pages.push(mem::replace(&mut page, "[".to_owned()));
+        }
+        if page.len() > 1 {
+            page.push(',');
+        }
+        page.push_str(&to_json(value));
+    }
+    pages.push(page);
+    pages.iter_mut().for_each(|page| page.push(']'));
+    pages
 }
 
 fn thrown<T>(outcome: error::Result<T>) -> Result<T> {

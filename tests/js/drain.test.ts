@@ -146,3 +146,17 @@ test('two registries that drain at once share the completions, each to one of th
   expect(idsOf(drained)).toEqual(ids)
   expect(other.pending({ sessionId })).toEqual([])
 })
+
+test('everything that is pending is drained, also when it is longer than any string', async () => {
+  const sessionId = session()
+  const node = await host(store)
+  const count = await node.call(async ({ tasks }, sessionId) => {
+    // As JSON six times as long, and V8 has no string of 512 MiB.
+    const command = '\x01'.repeat(8_000_000)
+    const spawn = () => tasks.spawn(command, { sessionId, shell: '/bin/true' })
+    for (let made = 0; made < 12; made++) await tasks.wait(await spawn())
+    return tasks.drain({ sessionId }).filter((done) => done.command === command).length
+  }, sessionId)
+  expect(count).toBe(12)
+  await node.kill()
+})
