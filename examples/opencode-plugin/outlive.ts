@@ -29,14 +29,23 @@ function notice(done: Completion) {
 export const OutlivePlugin: Plugin = async ({ client, directory }) => {
   const tasks = new TaskRegistry()
   // A prompt that fails rejects here, and outlive tells it again later.
-  tasks.onCompletion(async (done) => {
+  const tell = async (done: Completion) => {
     const body = { parts: [{ type: 'text' as const, text: notice(done), synthetic: true }] }
     await client.session.promptAsync({ path: { id: done.sessionId }, body, throwOnError: true })
-  })
+  }
+  const heard = new Set<string>()
+  /** Session by session: one subscription to all would take the news of other programs that use the same store. */
+  const hear = (sessionId: string) => {
+    if (heard.has(sessionId)) return
+    tasks.onCompletion(tell, { sessionId })
+    heard.add(sessionId)
+  }
   // Those of the store: OpenCode itself lists only the newest 100.
   const attach = async (id: string) => {
     const { data: session } = await client.session.get({ path: { id } })
-    if (session?.directory === directory) await tasks.replay(id)
+    if (session?.directory !== directory) return
+    await tasks.replay(id)
+    hear(id)
   }
   // Not awaited: the server answers only when all plugins are there.
   for (const id of tasks.sessions()) if (id.startsWith('ses_')) attach(id).catch((error) => console.error(error))
@@ -61,6 +70,7 @@ export const OutlivePlugin: Plugin = async ({ client, directory }) => {
         },
         async execute({ command, description, timeout, run_in_background: inBackground = false }, context) {
           await context.ask({ permission: 'bash', patterns: [command], always: ['*'], metadata: { command } })
+          hear(context.sessionID)
           const id = await tasks.spawn(command, {
             sessionId: context.sessionID,
             cwd: context.directory,

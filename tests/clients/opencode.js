@@ -66,7 +66,7 @@ function prepare({ project, home, modelUrl, store }) {
     }
     return { ask, crowd, kill: server.kill, said: () => server.said }
   }
-  return { example: join(plugins, 'outlive.ts'), start }
+  return { example: join(plugins, 'outlive.ts'), start, store }
 }
 
 module.exports = { name: 'OpenCode', version: VERSION, prepare }

@@ -55,7 +55,7 @@ function prepare({ project, home, modelUrl, store }) {
     }
     return { ask, kill: pi.kill, said: () => pi.said }
   }
-  return { example: join(extension, 'index.ts'), start }
+  return { example: join(extension, 'index.ts'), start, store }
 }
 
 module.exports = { name: 'Pi', version: VERSION, prepare }

@@ -7,7 +7,8 @@
 //
 // Clients come from npm, once, into the cache directory. Each has a driver with `prepare`, which makes a project and returns
 // `start`; and a started host can be asked something (`ask` resolves when the turn is over) and killed. Where a client looks up
-// its sessions in a list that ends, `crowd` pushes ours out of it. Where people see the news too, `people` looks.
+// its sessions in a list that ends, `crowd` pushes ours out of it. Where people see the news too, `people` looks. A `store` is one
+// that other programs use as well.
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
@@ -16,6 +17,7 @@ const { tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { aliveMarked } = require('../conformance/support.js')
 const { row } = require('../table.js')
+const { TaskRegistry } = require('../../index.js')
 const { fakeModel } = require('./fake-model.js')
 const { checkTypes, eventually } = require('./support.js')
 
@@ -53,6 +55,19 @@ function gate(dir, name) {
       writeSync(fifo, '\n')
       closeSync(fifo)
     },
+  }
+}
+
+/** A program that has nothing to do with the client, on its store and in no session of its own, is told how its task ended. */
+async function expectToldBeside(store) {
+  const tasks = new TaskRegistry({ storageDir: store })
+  const told = []
+  tasks.onCompletion(({ taskId }) => void told.push(taskId))
+  try {
+    const id = await tasks.spawn('true')
+    await eventually(() => told.includes(id), 'news of a neighbour')
+  } finally {
+    tasks.detach()
   }
 }
 
@@ -102,6 +117,11 @@ async function scenario({ client, dir, model, check, onHost }) {
   assert.match(await call(host, 'kill_shell', { task_id: two }), /killed/)
   assert.match(await noticeOf(two), /ended: killed/)
   check('bash in front, bash_output and kill_shell do what they say')
+
+  if (client.store) {
+    await expectToldBeside(client.store)
+    check('another program on the same store is told what it has started itself')
+  }
 
   const second = gate(dir, 'second')
   const three = await inBackground(host, `read _ < ${second.path}; echo while nobody was there`)
