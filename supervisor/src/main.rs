@@ -41,6 +41,8 @@ fn main(arguments: &Arguments) -> u8 {
     let Some(settings) = Settings::parse(settings.to_bytes()) else { return NOT_STARTED_BY_A_HOST };
     process::block_signals();
     ignore(failpoint::pass("supervisor.at_start"));
+    // Without it another task's supervisor takes us for any process of its own.
+    ignore(process::take_name());
     // A parent that ignores it would leave us children that vanish before their end is read.
     process::default_signal(process::SIGCHLD);
     // It fails when the host has made a session for us already.

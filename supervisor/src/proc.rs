@@ -2,8 +2,6 @@
 
 use core::ffi::CStr;
 
-use outlive_protocol::names;
-
 use crate::sys::files::{self, File};
 use crate::sys::process;
 
@@ -59,11 +57,12 @@ fn status_of(pid: u32) -> Path {
     Path::new().text(b"/proc/").number(pid).text(b"/status")
 }
 
-/// Is this process a task's supervisor? A number of our namespace; false where `/proc` has others.
+/// Is this process a task's supervisor? A number of our namespace; false where `/proc` has others. Its arguments say so too, but they
+/// stand in its memory, and there the kernel lets nobody look while it waits in an `mmap` for a file system that does not answer.
 pub(crate) fn is_supervisor(pid: u32) -> bool {
-    let mut buffer = [0; 32];
-    let arguments = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/cmdline"), &mut buffer);
-    arguments.is_some_and(|arguments| arguments.starts_with(names::SUPERVISOR.to_bytes_with_nul()))
+    let mut buffer = [0; 16];
+    let name = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/comm"), &mut buffer);
+    name.and_then(|name| name.strip_suffix(b"\n")).is_some_and(|name| name == process::NAME)
 }
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.

@@ -1,5 +1,7 @@
 //! Processes, signals, clocks, sleep.
 
+use outlive_protocol::names;
+
 use super::files::File;
 pub(crate) use super::machine::IN_SIGWAIT;
 use super::machine::number;
@@ -59,6 +61,16 @@ pub(crate) fn group_of(pid: i32) -> Result<i32> {
 /// A session and a group of its own, without a terminal.
 pub(crate) fn new_session() -> Result<()> {
     plain(number::SETSID, [0; 4]).map(drop)
+}
+
+/// What the kernel calls a supervisor: as much of its first argument as the kernel keeps of a name.
+pub(crate) const NAME: &[u8] = names::SUPERVISOR.to_bytes().first_chunk::<15>().expect("it is longer").as_slice();
+
+/// The kernel calls this process by its first argument, whatever its executable is called.
+pub(crate) fn take_name() -> Result<()> {
+    const PR_SET_NAME: usize = 15;
+    // SAFETY: the kernel reads up to a NUL, and there is one.
+    unsafe { call(number::PRCTL, [PR_SET_NAME, names::SUPERVISOR.as_ptr() as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Descendants whose parent dies become children of this process.
