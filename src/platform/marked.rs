@@ -1,27 +1,38 @@
 //! Finding and killing what carries a task's mark in its environment, for the one case without a supervisor.
 //! A process is held by its directory in `/proc` before its mark is read again, so that whoever is given its number later cannot be
 //! hit. The number itself goes to no call: `/proc` may be another pid namespace's, and there it is somebody else's.
+//!
+//! An environment stands in the memory of its process. One that waits in an `mmap` for a file system that does not answer, whosever it is,
+//! has that locked, and who reads waits as well. So a thread of its own reads, and is left behind where it waits.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::errno::unless_exhausted;
-use super::{check, files};
+use super::{check, errno, files};
 
 /// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
 const QUIET_PASSES: u32 = 4;
 /// How long is gone on in a row while every pass finds new ones.
 const SLICE: Duration = Duration::from_millis(50);
+/// How long nothing may be heard of one process, twice in a row.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What was left behind. Held to ask or to add, never while a process is looked at.
+static STUCK: Mutex<Vec<Weak<Reading>>> = Mutex::new(Vec::new());
 
 /// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
 pub fn count(mark: &str) -> u32 {
-    let marks = HashSet::from([mark.to_owned()]);
-    let pids = pids().into_iter().flatten();
-    pids.filter(|pid| carries(&in_proc(*pid), &marks).unwrap_or(false)).count() as u32
+    let marks = Arc::new(HashSet::from([mark.to_owned()]));
+    let carries: Look = |pid, marks| Ok(carries(&in_proc(pid), marks).unwrap_or(false));
+    pass(&marks, carries).map_or(0, |(found, _)| found.len() as u32)
 }
 
 /// Whether the process that has this number here carries `mark`.
@@ -30,13 +41,15 @@ pub fn is_marked(pid: u32, mark: &str) -> bool {
 }
 
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
-/// False when there are new ones all the time, and an error when descriptors or memory are wanting to look everywhere: then some
-/// may live.
+/// False when there are new ones all the time, and an error when not everything could be looked at, for want of descriptors or memory
+/// or because nobody can look into it now: then some may live.
 pub fn kill_all(marks: &HashSet<String>) -> io::Result<bool> {
+    let marks = Arc::new(marks.clone());
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();
     let mut quiet = 0;
     let mut passes = 0;
+    let mut is_all = true;
     let began = Instant::now();
     while quiet < QUIET_PASSES {
         if quiet == 0 && passes > 1 && began.elapsed() > SLICE {
@@ -44,15 +57,103 @@ pub fn kill_all(marks: &HashSet<String>) -> io::Result<bool> {
         }
         passes += 1;
         quiet += 1;
-        for pid in pids()? {
-            let process = in_proc(pid);
-            if carries(&process, marks)? && kill(&process, marks)? && killed.insert(pid) {
+        let (hit, was_all) = pass(&marks, |pid, marks| Ok(carries(&in_proc(pid), marks)? && kill(&in_proc(pid), marks)?))?;
+        is_all = was_all;
+        for pid in hit {
+            if killed.insert(pid) {
                 quiet = 0;
             }
         }
-        std::thread::yield_now();
+        thread::yield_now();
     }
-    Ok(true)
+    if is_all { Ok(true) } else { Err(errno::error(libc::EBUSY)) }
+}
+
+/// What is asked about each process.
+type Look = fn(u32, &HashSet<String>) -> io::Result<bool>;
+
+/// Processes that are being looked at, one after the other.
+struct Reading {
+    pids: Vec<u32>,
+    /// Held to note or to ask how far it is, never while one is looked at.
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    done: usize,
+    /// Those of whom the answer was yes.
+    found: Vec<u32>,
+    /// Nobody waits for the next answer any more.
+    is_left_behind: bool,
+}
+
+impl Reading {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn run(&self, marks: &HashSet<String>, look: Look) -> io::Result<()> {
+        for &pid in &self.pids {
+            let is_one = look(pid, marks)?;
+            let mut progress = self.progress();
+            if progress.is_left_behind {
+                break;
+            }
+            progress.done += 1;
+            progress.found.extend(is_one.then_some(pid));
+        }
+        Ok(())
+    }
+}
+
+/// The processes of which `look` is true, and whether all were looked at.
+fn pass(marks: &Arc<HashSet<String>>, look: Look) -> io::Result<(Vec<u32>, bool)> {
+    let stuck = stuck();
+    let (left_out, mut pids): (Vec<u32>, Vec<u32>) = pids()?.partition(|pid| stuck.contains(pid));
+    let (mut found, mut is_all) = (Vec::new(), left_out.is_empty());
+    while !pids.is_empty() {
+        let reading = Arc::new(Reading { pids, progress: Mutex::default() });
+        let is_done = run_apart(&reading, marks, look)?;
+        let mut progress = reading.progress();
+        found.append(&mut progress.found);
+        is_all &= is_done;
+        pids = reading.pids.iter().skip(progress.done + 1).copied().collect();
+    }
+    Ok((found, is_all))
+}
+
+/// On a thread of its own. False when that is stuck at a process, and was left behind there.
+fn run_apart(reading: &Arc<Reading>, marks: &Arc<HashSet<String>>, look: Look) -> io::Result<bool> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let (its_own, asked) = (Arc::clone(reading), Arc::clone(marks));
+    let run = move || drop(tell.send(its_own.run(&asked, look)));
+    if thread::Builder::new().name("outlive-look".to_owned()).spawn(run).is_err() {
+        // Out of threads, and who has taken them may be just whom we look for: then it has to be here.
+        return reading.run(marks, look).map(|()| true);
+    }
+    let mut seen = None;
+    loop {
+        match told.recv_timeout(PATIENCE) {
+            Ok(outcome) => return outcome.map(|()| true),
+            Err(RecvTimeoutError::Disconnected) => return Err(ErrorKind::BrokenPipe.into()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let mut progress = reading.progress();
+        if seen.replace(progress.done) == Some(progress.done) && progress.done < reading.pids.len() {
+            progress.is_left_behind = true;
+            drop(progress);
+            STUCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(Arc::downgrade(reading));
+            return Ok(false);
+        }
+    }
+}
+
+/// The processes that threads are stuck at. One that goes on ends, and its process is looked at again.
+fn stuck() -> HashSet<u32> {
+    let mut readings = STUCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    readings.retain(|reading| reading.strong_count() > 0);
+    readings.iter().filter_map(Weak::upgrade).filter_map(|reading| reading.pids.get(reading.progress().done).copied()).collect()
 }
 
 /// None where the kernel does not tell.

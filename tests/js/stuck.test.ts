@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gate, isAlive, readyFifo, statOf, stubborn } from './support/guests'
+import { host } from './support/host'
 import { atTheEnd, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -21,9 +22,11 @@ interface Unanswering {
   end(): Promise<void>
 }
 
+let mounts = 0
+
 /** Undefined where none can be mounted. */
 async function unanswering(): Promise<Unanswering | undefined> {
-  const dir = join(store.dir, 'unanswering')
+  const dir = join(store.dir, `unanswering-${++mounts}`)
   mkdirSync(dir)
   const server = spawnChild(program, ['serve', dir], { stdio: ['ignore', 'pipe', 'inherit'] })
   const gone = once(server, 'exit')
@@ -42,6 +45,8 @@ async function unanswering(): Promise<Unanswering | undefined> {
   return { waiter: `${program} wait ${dir}/file`, end }
 }
 
+const waits = (pid: number) => eventually(() => statOf(pid)?.state === 'D', 'it waits')
+
 test('a process that nobody can look into keeps no other one of its task from being killed', async () => {
   // P1
   const mounted = await unanswering()
@@ -53,11 +58,34 @@ test('a process that nobody can look into keeps no other one of its task from be
     `setsid ${mounted.waiter} & echo $! > ${ready.path}; read _ < ${started.path}; setsid bash ${second} & wait`,
   )
   const stuck = Number(await ready.line())
-  await eventually(() => statOf(stuck)?.state === 'D', 'it waits')
+  await waits(stuck)
   started.open()
   const other = Number(await ready.line())
   const killed = tasks.kill(task, { graceMs: 0 })
   await eventually(() => !isAlive(other), 'the other one is dead')
   await mounted.end()
   expect(await killed).toMatchObject({ status: 'killed', descendants: 0 })
+})
+
+test('a process that nobody can look into, whosever it is, holds up no host that ends what a killed supervisor has left behind', async () => {
+  // P12 P31
+  const [node, ready] = [await host(store), readyFifo(store)]
+  const command = `setsid sh -c 'echo $$ > ${ready.path}; exec sleep 600' & wait`
+  const task = await node.call(({ tasks }, command) => tasks.spawn(command), command)
+  const left = Number(await ready.line())
+  const supervisor = statOf(await node.call(({ tasks }, id) => tasks.status(id)!.pid!, task))!.ppid
+  const mounted = await unanswering()
+  if (!mounted) return
+  const [waiter, ...what] = mounted.waiter.split(' ')
+  const stranger = spawnChild(waiter!, what)
+  const over = once(stranger, 'exit')
+  await waits(stranger.pid!)
+  process.kill(supervisor, 'SIGKILL')
+  const outcome = await node.call(({ tasks }, id) => tasks.wait(id), task)
+  expect(outcome).toMatchObject({ status: 'lost' })
+  await eventually(() => !isAlive(left), 'what was left behind is dead')
+  expect(await node.call(({ tasks }, id) => tasks.status(id)!.descendants, task)).toBe(0)
+  expect(await node.call(async ({ tasks }) => tasks.wait(await tasks.spawn('exit 3')))).toMatchObject({ exitCode: 3 })
+  await mounted.end()
+  await over
 })
