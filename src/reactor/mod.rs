@@ -264,10 +264,16 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{self, Receiver, Sender};
 
-    /// Writes down what it is called for. The job "stand still" does so until it is let go.
+    /// Writes down what it is called for. The job "stand still" does so until it is let go, and two others panic.
     struct Clerk {
         done: Sender<&'static str>,
         go: Receiver<()>,
+        panics_again: bool,
+    }
+
+    fn clerk() -> (Clerk, Receiver<&'static str>, Sender<()>) {
+        let ((done, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
+        (Clerk { done, go: wait, panics_again: false }, heard, go)
     }
 
     impl Handler for Clerk {
@@ -276,9 +282,17 @@ mod tests {
 
         fn on_job(&mut self, ear: &mut Ear<&'static str, &'static str>, job: &'static str) {
             self.done.send(job).unwrap();
-            if job == "stand still" {
-                ear.after(Duration::ZERO, "timer");
-                self.go.recv().unwrap();
+            match job {
+                "stand still" => {
+                    ear.after(Duration::ZERO, "timer");
+                    self.go.recv().unwrap();
+                }
+                "panic" => panic!("as it was told"),
+                "panic twice" => {
+                    self.panics_again = true;
+                    panic!("as it was told");
+                }
+                _ => {}
             }
         }
 
@@ -298,13 +312,16 @@ mod tests {
             self.done.send("stop").unwrap();
         }
 
-        fn on_panic(&mut self) {}
+        fn on_panic(&mut self) {
+            self.done.send("it panicked").unwrap();
+            assert!(!self.panics_again, "as it was told");
+        }
     }
 
     #[test]
     fn what_takes_long_comes_last_and_keeps_its_order() {
-        let ((done, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
-        let reactor = Reactor::start(Clerk { done, go: wait }).unwrap();
+        let (clerk, heard, go) = clerk();
+        let reactor = Reactor::start(clerk).unwrap();
         reactor.send(Priority::Low, "stand still").unwrap();
         assert_eq!(heard.recv(), Ok("stand still"));
         for (priority, job) in [(Priority::Low, "low"), (Priority::Low, "lower"), (Priority::High, "high")] {
@@ -315,5 +332,21 @@ mod tests {
         assert_eq!(order, ["high", "timer", "low", "lower"]);
         drop(reactor);
         assert_eq!(heard.iter().collect::<Vec<_>>(), ["stop"]);
+    }
+
+    #[test]
+    fn a_panic_is_told_to_the_handler_and_takes_no_other_job_along() {
+        let (clerk, heard, _go) = clerk();
+        let reactor = Reactor::start(clerk).unwrap();
+        for job in ["panic", "panic twice", "next"] {
+            reactor.send(Priority::Low, job).unwrap();
+        }
+        let mut order = Vec::new();
+        while order.last() != Some(&"next")
+            && let Ok(done) = heard.recv()
+        {
+            order.push(done);
+        }
+        assert_eq!(order, ["panic", "it panicked", "panic twice", "it panicked", "next"]);
     }
 }
