@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::task::{Asked, Task, eventually, how};
+use crate::task::{Asked, Task, compiled, eventually, how};
 
 /// A leader and a grandchild in a session of its own, both deaf to SIGTERM.
 const STUBBORN: &str = "exec 9>alive; trap '' TERM; setsid sh -c 'sh -c \"echo x >ready; while :; do sleep 60; done\" & wait' & \
@@ -259,4 +259,41 @@ fn stopped_processes_end_too() {
         task.kill(libc::SIGTERM, grace_ms);
         is_over(&mut task, "kill");
     }
+}
+
+/// As many processes as its argument says, each in a session of its own and by the name of a supervisor, which write down when they are
+/// told that their time is over, and stay.
+const UNDER_ITS_NAME: &str = "\
+    #include <fcntl.h>\n\
+    #include <signal.h>\n\
+    #include <stdlib.h>\n\
+    #include <sys/prctl.h>\n\
+    #include <unistd.h>\n\
+    static int told;\n\
+    static void note(int signal) { if (write(told, \"x\", 1) != 1) _exit(1); }\n\
+    int main(int count, char **arguments) {\n\
+      told = open(\"told\", O_WRONLY | O_CREAT | O_APPEND, 0600);\n\
+      signal(64, note);\n\
+      for (int left = count > 1 ? atoi(arguments[1]) : 0; left > 0; left--) {\n\
+        if (fork()) continue;\n\
+        prctl(PR_SET_NAME, \"outlive-supervisor\");\n\
+        if (setsid() < 0 || write(1, \"x\\n\", 2) != 2) return 1;\n\
+        for (;;) pause();\n\
+      }\n\
+      for (;;) pause();\n\
+    }";
+
+#[test]
+fn of_those_who_go_by_a_supervisors_name_so_many_are_spared_and_not_for_long() {
+    // P29
+    let started = 80;
+    let mut task = Asked::new(compiled(UNDER_ITS_NAME, &format!("exec 9>alive; exec ./guest {started} >ready"))).start();
+    for _ in 0..started {
+        assert_eq!(task.line(), "x");
+    }
+    task.kill(libc::SIGKILL, 0);
+    is_over(&mut task, "kill");
+    // Whoever had no processor in that time could not write it down.
+    let told = std::fs::read(task.work.join("told")).expect("told").len();
+    assert!((1..=64).contains(&told), "{told} were told that their time is over");
 }
