@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Mutex;
 
+use outlive_protocol::fds;
+
 use super::environment::Block;
 use super::{check, scheduling, signals};
 
@@ -112,9 +114,9 @@ impl Places {
 
 /// Moves a descriptor above all places.
 fn raise(fd: &BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    const ABOVE_ALL_PLACES: libc::c_int = 32;
+    // No higher than it must be: a host may have few descriptors, and a number beyond its limit is an invalid argument.
     // SAFETY: a plain system call on a borrowed, open descriptor.
-    let raised = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, ABOVE_ALL_PLACES) })?;
+    let raised = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, fds::FIRST_UNEXPECTED) })?;
     // SAFETY: `raised` was just made and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raised) })
 }

@@ -1,4 +1,5 @@
 /** A host that has no descriptor left: what it cannot find out now is not made up, and is found out once there is room again. */
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
@@ -202,4 +203,22 @@ test('a shutdown that is asked for again in vain ends none that was heard', asyn
   const snapshots = await node.call(({ shared }) => Promise.all([shared.ended, shared.again]))
   for (const ended of snapshots) expect(ended.map(({ status }: TaskSnapshot) => status)).toEqual(['killed', 'killed'])
   await node.kill()
+})
+
+test('a host of few descriptors that has closed a standard one starts tasks as long as it has any left', () => {
+  // P32
+  // Alone, for it has just enough: how many Node itself has open depends on its release.
+  const script = `
+    const { TaskRegistry } = require(${JSON.stringify(join(__dirname, '../..'))})
+    const tasks = new TaskRegistry({ storageDir: ${JSON.stringify(store.dir)} })
+    const run = async (command) => (await tasks.wait(await tasks.spawn(command))).exitCode
+    const saysHow = async () => {
+      await run('true')
+      require('node:child_process').execFileSync('prlimit', ['--pid=' + process.pid, '--nofile=32:'])
+      require('node:fs').closeSync(0)
+      return run('exit 3').catch((error) => error.code)
+    }
+    saysHow().then((how) => process.stdout.write(String(how), () => process.exit()))`
+  const how = execFileSync(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+  expect(['3', 'SPAWN_FAILED', 'STORAGE_FAILED']).toContain(how)
 })
