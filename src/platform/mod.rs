@@ -15,6 +15,7 @@
 //! * [`process`]: starting a supervisor without copying the host's memory, and reaping it.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //! * [`signals`]: a thread that no signal reaches for a while.
+//! * [`vfork`]: a child that shares our memory until its exec.
 //!
 //! Only Linux is here; the JavaScript face answers `UNSUPPORTED_PLATFORM` elsewhere.
 
@@ -32,6 +33,7 @@ pub mod process;
 pub mod scheduling;
 mod signals;
 pub mod tree;
+mod vfork;
 
 use std::io;
 

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Mutex;
@@ -12,7 +11,7 @@ use std::sync::Mutex;
 use outlive_protocol::fds;
 
 use super::environment::Block;
-use super::{check, scheduling, signals};
+use super::{check, scheduling, vfork};
 
 /// Supervisors whose registry has gone while they ran. They are reaped when the next one starts.
 static UNREAPED: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
@@ -31,7 +30,7 @@ pub fn start(path: &CStr, arguments: &[CString], environment: &Block, fds: &[Bor
     let arguments = pointers(arguments.iter().map(CString::as_c_str));
     let environment = pointers(environment.lines());
     let plan = Plan { path, arguments: &arguments, environment: &environment, fds: &places.fds, refusal: Cell::new(None) };
-    let pid = vfork(&plan)?;
+    let pid = vfork::start(&|| plan.refusal.set(Some(become_supervisor(&plan))))?;
     match plan.refusal.take() {
         None => Ok(Child(pid)),
         Some(error) => {
@@ -134,29 +133,6 @@ struct Plan<'a> {
     fds: &'a [RawFd],
     /// Why the child became no supervisor.
     refusal: Cell<Option<io::Error>>,
-}
-
-/// The child shares our memory, and this thread sleeps until its exec or its end.
-fn vfork(plan: &Plan<'_>) -> io::Result<libc::pid_t> {
-    const STACK: usize = 32 << 10;
-    let mut stack = MaybeUninit::<[u8; STACK]>::uninit();
-    let top = stack.as_mut_ptr().wrapping_add(1).map_addr(|address| address & !15);
-    let plan: *const Plan<'_> = plan;
-    let blocked = signals::block_all();
-    // SAFETY: the stack is large enough and the child's alone; it and the plan live until the child needs them no more.
-    let pid =
-        unsafe { libc::clone(enter, top.cast(), libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, plan.cast_mut().cast()) };
-    let made = check(pid);
-    drop(blocked);
-    made
-}
-
-/// In the child. It ends when this returns.
-extern "C" fn enter(plan: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: `vfork` passes a plan, and sleeps with it.
-    let plan = unsafe { &*plan.cast::<Plan<'_>>() };
-    plan.refusal.set(Some(become_supervisor(plan)));
-    127
 }
 
 /// Returns only when that failed.

@@ -7,7 +7,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use outlive::store::{self, Order, PageRequest, PreviewRequest, Store, Stream, TaskDir};
+use outlive::platform::environment::Block;
+use outlive::store::{self, Launch, PageRequest, PreviewRequest, Store, Stream, TaskDir};
 use outlive::task::{Asked, Cause, EndOrder, Ending, Event, Run, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::{names, records};
 use serde_json::value::RawValue;
@@ -28,9 +29,11 @@ impl Finished {
         let store = Store::open(&root).expect("the temporary directory takes a store");
         let session = SessionId::default_session();
         let shell = PathBuf::from("/bin/sh");
-        let order = Order { shell, environment: Vec::new(), max_output_bytes: 100 * MIB, kill_descendants: false };
-        let (task, created) =
-            store::create(&store, &session, StderrMode::Separate, "true", &root, || Ok(TaskId::new(1))).expect("it is the first");
+        let launch = Launch { shell, environment: Block::default(), max_output_bytes: 100 * MIB, kill_descendants: false };
+        let cwd = store::open_cwd(&root).expect("it is there");
+        let new_id = || Ok(TaskId::new(1));
+        let (task, mut created) =
+            store::create(&store, &session, StderrMode::Separate, "true", cwd, new_id).expect("it is the first");
         let asked = Asked {
             task: task.clone(),
             session,
@@ -45,8 +48,9 @@ impl Finished {
             created_monotonic_ns: 0,
         };
         let dir = created.dir().clone();
-        created.publish(&store, &asked, &order).expect("the disk has room");
-        let supervisor = created.start(&store, &asked, &order).expect("/bin/sh runs").expect("its environment is small");
+        created.publish(&store, &asked, &launch).expect("the disk has room");
+        let started = created.start(&store, &asked, &launch).expect("/bin/sh runs");
+        let supervisor = started.child.expect("its environment is small");
         while !store::look(&dir, true).expect("the records are ours").empty {
             sleep(Duration::from_millis(1));
         }
