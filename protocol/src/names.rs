@@ -56,5 +56,8 @@ pub const DELIVERED: Name = Name(c"delivered");
 /// What a supervisor calls itself, as the first of its arguments.
 pub const SUPERVISOR: &CStr = c"outlive-supervisor";
 
+/// What the kernel calls a supervisor: as much of that as it keeps of a name.
+pub const SUPERVISOR_COMM: &[u8] = SUPERVISOR.to_bytes().first_chunk::<15>().expect("it is longer").as_slice();
+
 /// The environment variable that marks everything a task starts.
 pub const TASK_ID_VARIABLE: &str = "OUTLIVE_TASK_ID";

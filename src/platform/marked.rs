@@ -35,11 +35,6 @@ pub fn count(mark: &str) -> u32 {
     pass(&marks, carries).map_or(0, |(found, _)| found.len() as u32)
 }
 
-/// Whether the process that has this number here carries `mark`.
-pub fn is_marked(pid: u32, mark: &str) -> bool {
-    carries(&in_proc(pid), &HashSet::from([mark.to_owned()])).unwrap_or(false)
-}
-
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
 /// False when there are new ones all the time, and an error when not everything could be looked at, for want of descriptors or memory
 /// or because nobody can look into it now: then some may live.

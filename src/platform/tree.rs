@@ -4,11 +4,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::process;
 
-use super::marked;
-
-/// Live processes below `root`, which carries `mark`, without `besides`. 0 where the kernel does not tell.
-pub fn count_below(root: u32, mark: &str, besides: Option<u32>) -> u32 {
-    if !is_proc_ours() || !marked::is_marked(root, mark) {
+/// Live processes below `root`, which the kernel calls `name`, without `besides`. 0 where it does not tell.
+pub fn count_below(root: u32, name: &[u8], besides: Option<u32>) -> u32 {
+    if !is_proc_ours() || !is_called(root, name) {
         // There this number belongs to another process: `/proc` is another pid namespace's, or `root` lives in another container.
         return 0;
     }
@@ -30,6 +28,10 @@ pub fn count_below(root: u32, mark: &str, besides: Option<u32>) -> u32 {
 /// Whether `/proc` numbers the processes as we do. That of another pid namespace does not.
 fn is_proc_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == process::id().to_string().as_str())
+}
+
+fn is_called(pid: u32, name: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
 }
 
 /// Each thread has a list of the children that it started.

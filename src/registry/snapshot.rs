@@ -140,12 +140,15 @@ impl Shared {
 
 /// Live processes besides the leader, as the kernel counts them now.
 pub(super) fn descendants(entry: &Entry) -> u32 {
-    let id = &entry.asked.task;
     match &entry.task.state {
         State::Starting | State::Ended(_, Tree::Empty) => 0,
-        State::Running(run) | State::Stopping(run) => tree::count_below(run.supervisor_pid, &mark(id), Some(run.pid)),
-        State::Ended(_, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => tree::count_below(*supervisor, &mark(id), None),
-        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&mark(id)),
+        State::Running(run) | State::Stopping(run) => {
+            tree::count_below(run.supervisor_pid, names::SUPERVISOR_COMM, Some(run.pid))
+        }
+        State::Ended(_, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => {
+            tree::count_below(*supervisor, names::SUPERVISOR_COMM, None)
+        }
+        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&mark(&entry.asked.task)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use core::ffi::CStr;
 
+use outlive_protocol::names;
+
 use crate::sys::files::{self, File};
 use crate::sys::process;
 
@@ -62,7 +64,7 @@ fn status_of(pid: u32) -> Path {
 pub(crate) fn is_supervisor(pid: u32) -> bool {
     let mut buffer = [0; 16];
     let name = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/comm"), &mut buffer);
-    name.and_then(|name| name.strip_suffix(b"\n")).is_some_and(|name| name == process::NAME)
+    name.and_then(|name| name.strip_suffix(b"\n")).is_some_and(|name| name == names::SUPERVISOR_COMM)
 }
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.

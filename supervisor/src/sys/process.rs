@@ -63,9 +63,6 @@ pub(crate) fn new_session() -> Result<()> {
     plain(number::SETSID, [0; 4]).map(drop)
 }
 
-/// What the kernel calls a supervisor: as much of its first argument as the kernel keeps of a name.
-pub(crate) const NAME: &[u8] = names::SUPERVISOR.to_bytes().first_chunk::<15>().expect("it is longer").as_slice();
-
 /// The kernel calls this process by its first argument, whatever its executable is called.
 pub(crate) fn take_name() -> Result<()> {
     const PR_SET_NAME: usize = 15;
