@@ -157,6 +157,11 @@ export interface OutputOptions extends SessionOptions {
 /** Options of `onCompletion`. */
 export interface CompletionOptions extends SessionOptions {
   /**
+   * Better given: without it the subscription takes the news of every session that this registry has attached, and of
+   * `'default'`, also of tasks that other programs have started there. It is then the registry's only one.
+   */
+  sessionId?: string | undefined
+  /**
    * `'auto'`: delivered when the callback returns, or when the promise that it returns resolves. `'manual'`: delivered
    * by `ack`, given back by `release`. Default `'auto'`.
    */

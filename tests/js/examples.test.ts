@@ -1,28 +1,95 @@
 // N2: the examples run as somebody who copies them would run them.
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { atTheEnd, within } from './support/store'
+import { gate } from './support/guests'
+import { atTheEnd, temporaryStore, within } from './support/store'
 
 const ROOT = join(__dirname, '../..')
 
-test('the tests of examples/jest pass where outlive is installed, and leave nothing behind', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'outlive-example-'))
+/** A folder of a project where outlive is installed. */
+function project(): string {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'outlive-example-')))
   atTheEnd(() => rmSync(dir, { recursive: true, force: true }))
-  cpSync(join(ROOT, 'examples/jest'), dir, { recursive: true })
   mkdirSync(join(dir, 'node_modules'))
   symlinkSync(ROOT, join(dir, 'node_modules/outlive'))
+  return dir
+}
+
+/** Runs Node there until it ends by itself. */
+function node(cwd: string, args: string[], env: NodeJS.ProcessEnv): Promise<{ code: unknown; printed: string }> {
+  const ended = new Promise<{ code: unknown; printed: string }>((resolve) => {
+    execFile(process.execPath, args, { cwd, env }, (error, stdout, stderr) =>
+      resolve({ code: error?.code ?? 0, printed: stdout + stderr }),
+    )
+  })
+  return within(ended, `node ${args.join(' ')} ends by itself`, 40_000)
+}
+
+/** The first sample below a heading. */
+function sample(page: string, heading: string): string {
+  const [, code] = readFileSync(join(ROOT, page), 'utf8').split(`\n## ${heading}\n`)[1]!.split('```js\n')
+  return code!.split('```')[0]!
+}
+
+test.each([
+  [
+    'the ten lines of README.md',
+    () => sample('README.md', 'Ten lines that run'),
+    /^bash-\w+ failed 1 .*Missing script/m,
+  ],
+  ['examples/minimal', () => readFileSync(join(ROOT, 'examples/minimal/main.mjs'), 'utf8'), /completed, exit code 0/],
+])('%s run as they stand, and leave the news of other programs to them', async (_, code, told) => {
+  const store = temporaryStore()
+  const other = store.registry()
+  const id = await other.spawn('true')
+  await other.wait(id)
+  const dir = project()
+  writeFileSync(join(dir, 'main.mjs'), code())
+  writeFileSync(join(dir, 'package.json'), '{}')
+  const { code: exitCode, printed } = await node(dir, ['main.mjs'], { ...process.env, OUTLIVE_DIR: store.dir })
+  expect(printed).toMatch(told)
+  expect(printed).not.toContain(id)
+  expect(exitCode).toBe(0)
+  expect(other.drain().map(({ taskId }) => taskId)).toEqual([id])
+})
+
+test('the loop of docs/api.md reads each line as it comes, and ends with the task', async () => {
+  const store = temporaryStore()
+  const tasks = store.registry()
+  const go = gate(store)
+  const loop = sample('docs/api.md', 'output').split('for await')[0]!
+  const lines: (id: string) => AsyncGenerator<string> = new Function('tasks', `${loop}; return lines`)(tasks)
+  const id = await tasks.spawn(
+    `echo starting; echo; printf 'listening '; sleep 0.3; echo on 80; read _ < ${go.path}; printf end`,
+  )
+  const seen: string[] = []
+  for await (const line of lines(id)) {
+    seen.push(line)
+    if (line.includes('listening on')) go.open()
+  }
+  expect(seen).toEqual(['starting', '', 'listening on 80', 'end'])
+})
+
+test('the tests of examples/jest pass where outlive is installed, and leave nothing behind', async () => {
+  const dir = project()
+  cpSync(join(ROOT, 'examples/jest'), dir, { recursive: true })
   mkdirSync(join(dir, 'tmp'))
   const { JEST_WORKER_ID: _, ...rest } = process.env
   const env = { ...rest, TMPDIR: join(dir, 'tmp'), OUTLIVE_DIR: '/no/such/store', FORCE_COLOR: '0' }
   const jest = [join(ROOT, 'node_modules/jest/bin/jest.js'), '--runInBand', '--no-cache']
-  const ended = new Promise<{ code: unknown; printed: string }>((resolve) => {
-    execFile(process.execPath, jest, { cwd: dir, env }, (error, stdout, stderr) =>
-      resolve({ code: error?.code ?? 0, printed: stdout + stderr }),
-    )
-  })
-  const { code, printed } = await within(ended, 'Jest ends by itself', 40_000)
+  const { code, printed } = await node(dir, jest, env)
   expect(printed).toContain('3 passed, 3 total')
   expect(printed).not.toMatch(/did not exit|open handle|leaking/i)
   expect(code).toBe(0)

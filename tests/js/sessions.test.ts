@@ -96,6 +96,23 @@ test.each<[string, (tasks: TaskRegistry, id: string, sessionId: string) => unkno
   expect(told).toEqual(new Set(ids))
 })
 
+test('a subscription to every session is the only one of its registry, and owns the default session from the start', async () => {
+  const store = temporaryStore()
+  const [all, other] = [store.registry(), store.registry()]
+  const told: string[] = []
+  const subscription = all.onCompletion(({ taskId }) => void told.push(taskId))
+  expect(() => all.onCompletion(() => {}, { sessionId: 'own' })).toThrow(/there is one for every session/)
+  const { heard, times } = listen(other, 'default')
+  const id = await other.spawn('true')
+  await other.wait(id)
+  await eventually(() => told.length === 1, 'it is told of what another registry has started')
+  expect(heard).toEqual([])
+  subscription.close()
+  await other.spawn('true')
+  await times(1)
+  expect(told).toEqual([id])
+})
+
 test('a session that cannot be used keeps no call that names none from the others', async () => {
   // R10
   const store = temporaryStore()
