@@ -163,7 +163,7 @@ export interface CompletionOptions extends SessionOptions {
   sessionId?: string | undefined
   /**
    * `'auto'`: delivered when the callback returns, or when the promise that it returns resolves. `'manual'`: delivered
-   * by `ack`, given back by `release`. Default `'auto'`.
+   * by `ack`, given back by `release` and then told again at once. Default `'auto'`.
    */
   ack?: 'auto' | 'manual' | undefined
 }
@@ -190,7 +190,7 @@ export interface TaskSnapshot {
   status: TaskStatus
   /** What ended it; `null` until then. */
   cause: TaskCause | null
-  /** `null` until it ended and when a signal ended it; 124 when it is `timed_out`. */
+  /** `null` until it ended, and when a signal ended it, it never ran or is `lost`; 124 when it is `timed_out`. */
   exitCode: number | null
   /** The name of the signal that ended it, such as `'SIGSEGV'`. */
   signal: string | null
@@ -243,7 +243,7 @@ export interface Completion {
   command: string
   description: string | null
   metadata: unknown
-  /** Up to 300 bytes when `completed`, 2048 otherwise. */
+  /** The tails of both streams: up to 300 bytes when `completed`, 2048 otherwise. */
   outputPreview: string
   outputTruncated: boolean
   startedAt: number
@@ -362,8 +362,8 @@ export class TaskRegistry {
   /**
    * Calls back once per completion: the backlog first, then as tasks end, for each session in the order in which they
    * ended. The asynchronous context (`AsyncLocalStorage`) is that of this call. A callback that throws or rejects gives the
-   * completion back. It is called again after growing pauses, five times in all in this process; then the completion is left
-   * to `drain`. Each session has at most one subscription in a registry.
+   * completion back. It is called again after 0.1, 0.2, 0.4 and 0.8 seconds; then the completion is left to `drain`, and to
+   * the next registry that subscribes. Each session has at most one subscription in a registry.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   onCompletion(callback: CompletionCallback, options?: CompletionOptions): Subscription

@@ -28,7 +28,7 @@ function notice(done: Completion) {
 
 export const OutlivePlugin: Plugin = async ({ client, directory }) => {
   const tasks = new TaskRegistry()
-  // A prompt that fails rejects here, and outlive tells it again later.
+  // A prompt that fails rejects here, and outlive tells it again: four times in two seconds, then in the next OpenCode.
   const tell = async (done: Completion) => {
     const body = { parts: [{ type: 'text' as const, text: notice(done), synthetic: true }] }
     await client.session.promptAsync({ path: { id: done.sessionId }, body, throwOnError: true })

@@ -138,6 +138,28 @@ describe('a callback of onCompletion', () => {
     await node.kill()
   })
 
+  test('that fails is called again after 0.1, 0.2, 0.4 and 0.8 s; then the next registry tells', async () => {
+    const sessionId = session()
+    const first = store.registry()
+    const times: number[] = []
+    const fail = () => {
+      times.push(performance.now())
+      throw new Error('always')
+    }
+    const { subscription, heard } = listen(first, sessionId, fail)
+    await first.spawn('true', { sessionId })
+    await eventually(() => heard.length === 5, 'it has failed five times')
+    const pauses = times.slice(1).map((time, at) => time - times[at]!)
+    for (const [at, least] of [100, 200, 400, 800].entries()) expect(pauses[at]).toBeGreaterThan(least - 5)
+    subscription.close()
+    const again = listen(first, sessionId)
+    first.detach()
+    const next = listen(store.registry(), sessionId)
+    await next.times(1)
+    expect(next.heard[0]?.attempt).toBe(6)
+    expect(again.heard).toEqual([])
+  })
+
   test('that fails on what it has accepted is not said to be told again', async () => {
     const sessionId = session()
     const node = await host(store)
@@ -229,6 +251,10 @@ describe('a callback of onCompletion', () => {
     expect(tasks.release([id])).toBe(1)
     await times(2)
     expect(heard[1]?.attempt).toBe(2)
+    for (let attempt = 3; attempt < 9; attempt++) {
+      expect(tasks.release([id])).toBe(1)
+      await times(attempt)
+    }
     expect(tasks.ack([id])).toBe(1)
     expect(tasks.ack([id])).toBe(0)
     expect(tasks.release([id])).toBe(0)
