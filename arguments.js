@@ -6,7 +6,7 @@
 
 const os = require('node:os')
 const path = require('node:path')
-const { isProxy } = require('node:util').types
+const { isPromise, isProxy } = require('node:util').types
 const { isMainThread } = require('node:worker_threads')
 const { failure } = require('./errors.js')
 
@@ -23,6 +23,7 @@ function shown(value) {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : String(value)
+  if (isPromise(value)) return 'a promise, which was not awaited'
   return isArray(value) ? 'an array' : 'an object'
 }
 

@@ -213,6 +213,15 @@ test('task ids of the wrong type are refused, strange ones are unknown', async (
   }
 })
 
+test('an id that nobody has awaited is said to be a promise', async () => {
+  const id = tasks.spawn('true')
+  const message = /takes the string that spawn resolved with; got a promise, which was not awaited$/
+  await expectMisuse('status', () => tasks.status(id as never), message)
+  await expectMisuse('wait', () => tasks.wait(id as never), message)
+  await expectMisuse('ack', () => tasks.ack([id] as never), message)
+  await id
+})
+
 test('ack and release take arrays only, without holes', async () => {
   // biome-ignore lint/suspicious/noSparseArray: that is what is refused
   for (const ids of [undefined, null, someTask, new Set([someTask]), { length: 0 }, [, someTask], gone]) {
