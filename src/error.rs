@@ -162,8 +162,8 @@ impl fmt::Display for Error {
             Error::ShellNotFound { shell, source } => write!(f, "the shell {shell} cannot be executed: {source}"),
             Error::TaskLimitExceeded { limit, running, starting } => {
                 let count = running.len();
-                write!(f, "this registry may run {limit} tasks (maxRunning); {starting} are starting, and {count} run")?;
-                f.write_str(if running.is_empty() { "" } else { ":" })?;
+                write!(f, "this registry may run {limit} tasks at once (maxRunning); starting: {starting}, running: {count}")?;
+                f.write_str(if running.is_empty() { "" } else { "," })?;
                 running.iter().try_for_each(|task| write!(f, " {task}"))
             }
             Error::SpawnFailed { task, what, source } => {
