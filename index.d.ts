@@ -361,9 +361,10 @@ export class TaskRegistry {
 
   /**
    * Calls back once per completion: the backlog first, then as tasks end, for each session in the order in which they
-   * ended. The asynchronous context (`AsyncLocalStorage`) is that of this call. A callback that throws or rejects gives the
-   * completion back. It is called again after 0.1, 0.2, 0.4 and 0.8 seconds; then the completion is left to `drain`, and to
-   * the next registry that subscribes. Each session has at most one subscription in a registry.
+   * ended, without waiting for the promise of the call before. The asynchronous context (`AsyncLocalStorage`) is that of this
+   * call. A callback that throws or rejects gives the completion back. It is called again after 0.1, 0.2, 0.4 and 0.8 seconds;
+   * then the completion is left to `drain`, and to the next registry that subscribes. Each session has at most one
+   * subscription in a registry.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   onCompletion(callback: CompletionCallback, options?: CompletionOptions): Subscription

@@ -138,6 +138,20 @@ describe('a callback of onCompletion', () => {
     await node.kill()
   })
 
+  test('is called without waiting for the promise of the call before, in the order of the ends', async () => {
+    const sessionId = session()
+    const ids: string[] = []
+    for (let n = 0; n < 3; n++) ids.push((await tasks.wait(await tasks.spawn('true', { sessionId }))).taskId)
+    let letGo = () => {}
+    const all = new Promise<void>((resolve) => (letGo = resolve))
+    const { heard, times } = listen(tasks, sessionId, () => all)
+    await times(3)
+    expect(heard.map(({ taskId }) => taskId)).toEqual(ids)
+    expect(ids.map((id) => tasks.status(id)?.completionDelivered)).toEqual([false, false, false])
+    letGo()
+    await eventually(() => ids.every((id) => tasks.status(id)?.completionDelivered), 'all are delivered')
+  })
+
   test('that fails is called again after 0.1, 0.2, 0.4 and 0.8 s; then the next registry tells', async () => {
     const sessionId = session()
     const first = store.registry()
