@@ -16,6 +16,7 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import type { OutliveError, SpawnOptions, TaskSnapshot } from 'outlive'
 import { patient, readyFifo, statOf } from './support/guests'
 import { host } from './support/host'
+import { listen } from './support/listen'
 import { atTheEnd, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -179,6 +180,24 @@ describe('a spawn that cannot work', () => {
       await few.shutdown()
     }
   })
+})
+
+test('at the limit a place is free once wait, kill or a completion has told an end', async () => {
+  const one = store.registry({ maxRunning: 1 })
+  const sessionId = 'places'
+  for (let turn = 0; turn < 20; turn++) {
+    await one.wait(await one.spawn(turn % 4 === 0 ? 'sleep 0.2 & true' : 'true', { sessionId }))
+    await one.kill(await one.spawn('sleep 1000', { sessionId }))
+  }
+  one.drain({ sessionId })
+  const started: string[] = []
+  const { times, subscription } = listen(one, sessionId, async () =>
+    started.push(await one.spawn('true', { sessionId })),
+  )
+  await one.spawn('true', { sessionId })
+  await times(20)
+  subscription.close()
+  expect(started.length).toBeGreaterThanOrEqual(19)
 })
 
 test('a working directory behind a link is what the kernel finds there', async () => {
