@@ -24,7 +24,7 @@ pub enum Error {
     },
     /// The shell is missing or may not be executed.
     ShellNotFound {
-        /// As it was asked for.
+        /// As it was asked for; a name with the directories in which it was looked for.
         shell: String,
         /// The system's reason.
         source: io::Error,

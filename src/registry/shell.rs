@@ -23,7 +23,10 @@ pub(super) fn resolve(asked: Option<&str>, search_path: &OsStr) -> Result<PathBu
         let why = "a shell is an absolute path or a name on PATH";
         return Err(not_found(asked)(io::Error::new(ErrorKind::InvalidInput, why)));
     }
-    find(asked, search_path).map_err(not_found(asked))
+    find(asked, search_path).map_err(|source| {
+        let looked_for = format!("{asked}, looked for on the command's PATH ({}),", search_path.to_string_lossy());
+        not_found(&looked_for)(source)
+    })
 }
 
 fn find(name: &str, search_path: &OsStr) -> io::Result<PathBuf> {
@@ -61,6 +64,8 @@ mod tests {
         assert_eq!(resolve(Some("/bin/sh"), "".as_ref()).unwrap(), Path::new("/bin/sh"));
         assert_eq!(resolve(Some("sh"), "relative:/nowhere:/bin".as_ref()).unwrap(), Path::new("/bin/sh"));
         assert_eq!(resolve(None, "".as_ref()).unwrap(), Path::new(FALLBACK));
+        let error = resolve(Some("zsh"), "/no/such:relative".as_ref()).unwrap_err().to_string();
+        assert!(error.contains("zsh, looked for on the command's PATH (/no/such:relative),"), "{error}");
         for missing in ["/no/such/shell", "no-such-shell", "./sh", "/bin", "/etc/passwd"] {
             let error = resolve(Some(missing), "/bin".as_ref()).unwrap_err();
             assert!(matches!(error, Error::ShellNotFound { .. }) && error.to_string().contains(missing), "{error}");
