@@ -348,6 +348,7 @@ export class TaskRegistry {
 
   /**
    * Waits for the end of a task and resolves with its snapshot; with the snapshot as it stands when `timeoutMs` passes.
+   * A subscription is told of the end all the same.
    * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`; an
    * `AbortError` when `signal` is aborted
    */

@@ -13,8 +13,9 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Completion, TaskSnapshot } from 'outlive'
 import { gate } from './support/guests'
-import { atTheEnd, temporaryStore, within } from './support/store'
+import { atTheEnd, eventually, temporaryStore, within } from './support/store'
 
 const ROOT = join(__dirname, '../..')
 
@@ -80,6 +81,21 @@ test('the loop of docs/api.md reads each line as it comes, and ends with the tas
     if (line.includes('listening on')) go.open()
   }
   expect(seen).toEqual(['starting', '', 'listening on 80', 'end'])
+})
+
+test('the foreground call of docs/api.md returns an end or has it told, and never both', async () => {
+  const tasks = temporaryStore().registry({ maxRunning: 100 })
+  const code = sample('docs/api.md', 'wait').replace('10_000', '30')
+  const told: string[] = []
+  const tell = ({ taskId }: Completion): void => void told.push(taskId)
+  const make = new Function('tasks', 'sessionId', 'tell', `${code}; return run`)
+  const run: (command: string) => Promise<TaskSnapshot> = make(tasks, 'chat', tell)
+  // They end before the call looks, while it waits, at about the moment at which it turns, and after that.
+  const times = Array.from({ length: 80 }, (_, n) => `sleep 0.0${String(n).padStart(2, '0')}`)
+  const seen = await Promise.all([...times, ...Array(10).fill('true')].map(run))
+  const returned = seen.filter(({ finishedAt }) => finishedAt !== null).map(({ taskId }) => taskId)
+  await eventually(() => tasks.list().every((task) => task.completionDelivered), 'all are told')
+  expect([...returned, ...told].sort()).toEqual(seen.map(({ taskId }) => taskId).sort())
 })
 
 test('the tests of examples/jest pass where outlive is installed, and leave nothing behind', async () => {
