@@ -10,13 +10,14 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::errno::unless_exhausted;
-use super::{check, errno, files};
+use super::{check, files};
 
 /// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
 const QUIET_PASSES: u32 = 4;
@@ -27,6 +28,36 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What was left behind. Held to ask or to add, never while a process is looked at.
 static STUCK: Mutex<Vec<Weak<Reading>>> = Mutex::new(Vec::new());
+/// How many of those have gone on since.
+static FREED: AtomicUsize = AtomicUsize::new(0);
+
+/// What has come of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// Nothing is left.
+    All,
+    /// There are new ones all the time, and some may live.
+    NewOnes,
+    /// Nobody can look into some now, and they may be among those that are looked for.
+    HeldUp(HeldUp),
+}
+
+/// What holds up a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldUp {
+    freed: usize,
+}
+
+impl HeldUp {
+    fn now() -> HeldUp {
+        HeldUp { freed: FREED.load(Ordering::SeqCst) }
+    }
+
+    /// Whether another look would find no more: nobody has gone on, and who waits so starts no new ones.
+    pub fn is_so(self) -> bool {
+        self == HeldUp::now()
+    }
+}
 
 /// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
 pub fn count(mark: &str) -> u32 {
@@ -36,19 +67,19 @@ pub fn count(mark: &str) -> u32 {
 }
 
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
-/// False when there are new ones all the time, and an error when not everything could be looked at, for want of descriptors or memory
-/// or because nobody can look into it now: then some may live.
-pub fn kill_all(marks: &HashSet<String>) -> io::Result<bool> {
+/// An error when descriptors or memory are wanting to look everywhere: then some may live.
+pub fn kill_all(marks: &HashSet<String>) -> io::Result<Swept> {
     let marks = Arc::new(marks.clone());
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();
     let mut quiet = 0;
     let mut passes = 0;
     let mut is_all = true;
+    let held_up = HeldUp::now();
     let began = Instant::now();
     while quiet < QUIET_PASSES {
         if quiet == 0 && passes > 1 && began.elapsed() > SLICE {
-            return Ok(false);
+            return Ok(Swept::NewOnes);
         }
         passes += 1;
         quiet += 1;
@@ -61,7 +92,7 @@ pub fn kill_all(marks: &HashSet<String>) -> io::Result<bool> {
         }
         thread::yield_now();
     }
-    if is_all { Ok(true) } else { Err(errno::error(libc::EBUSY)) }
+    Ok(if is_all { Swept::All } else { Swept::HeldUp(held_up) })
 }
 
 /// What is asked about each process.
@@ -99,6 +130,14 @@ impl Reading {
             progress.found.extend(is_one.then_some(pid));
         }
         Ok(())
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.progress().is_left_behind {
+            FREED.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -198,4 +237,35 @@ fn kill(process: &Path, marks: &HashSet<String>) -> io::Result<bool> {
     // SAFETY: a plain system call on a descriptor that we own; a null siginfo is allowed.
     let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, held.as_raw_fd(), libc::SIGKILL, no_info, 0) };
     Ok(check(sent as libc::c_int).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static GATE: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn a_sweep_is_held_up_until_one_goes_on_that_nobody_could_look_into() {
+        // P12
+        let stuck_at_us: Look = |pid, _| {
+            drop((pid == std::process::id()).then(|| GATE.lock()));
+            Ok(false)
+        };
+        let closed = GATE.lock().unwrap();
+        let held_up = loop {
+            let held_up = HeldUp::now();
+            let (_, is_all) = pass(&Arc::default(), stuck_at_us).unwrap();
+            assert!(!is_all);
+            // Another thread may have been left behind only because it had no processor.
+            if held_up.is_so() {
+                break held_up;
+            }
+        };
+        drop(closed);
+        while held_up.is_so() {
+            thread::yield_now();
+        }
+        assert!(!stuck().contains(&std::process::id()));
+    }
 }

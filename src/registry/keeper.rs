@@ -12,6 +12,7 @@ use super::cleanup::Cleaning;
 use super::cwd::{Directories, Opened};
 use super::news::News;
 use super::spawn::{Asking, Spawn, Spawning};
+use super::sweep::Unswept;
 use super::wait::{Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
@@ -85,7 +86,7 @@ pub(super) enum Timer {
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool },
-    SweepFurther { tasks: Vec<TaskId> },
+    SweepFurther,
     Review { session: SessionId },
     CleanFurther(Cleaning),
 }
@@ -121,6 +122,7 @@ pub(super) struct Keeper {
     pub(super) news: News,
     /// Tasks whose supervisors have vanished.
     pub(super) to_sweep: Vec<TaskId>,
+    pub(super) unswept: Unswept,
     /// Task directories that could not be read; a later release may. Each once, however often it is asked for.
     pub(super) unreadable: HashMap<SessionId, BTreeSet<String>>,
     /// The request that is being worked on, for whom a panic must not be silence.
@@ -144,6 +146,7 @@ impl Keeper {
             borrowed: None,
             news: News::default(),
             to_sweep: Vec::new(),
+            unswept: Unswept::default(),
             unreadable: HashMap::new(),
             current: None,
         }
@@ -324,7 +327,7 @@ impl Handler for Keeper {
                 self.looking_again.remove(&(task.clone(), hung_up));
                 self.refresh(ear, &task, hung_up);
             }
-            Timer::SweepFurther { tasks } => self.sweep(ear, tasks),
+            Timer::SweepFurther => self.sweep_further(ear),
             Timer::Review { session } => self.review(ear, &session),
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);

@@ -5,32 +5,55 @@ use std::time::Duration;
 
 use super::keeper::{Ear, Keeper, TRY_AGAIN_AFTER, Timer};
 use super::snapshot::mark;
-use crate::platform::{failpoint, marked};
+use crate::platform::failpoint;
+use crate::platform::marked::{self, HeldUp, Swept};
+use crate::reactor::TimerKey;
 use crate::task::TaskId;
 
 /// When to go on with a sweep that finds new processes all the time.
 const SWEEP_FURTHER_AFTER: Duration = Duration::from_millis(200);
 
+/// What the last sweep could not end.
+#[derive(Default)]
+pub(super) struct Unswept {
+    tasks: Vec<TaskId>,
+    held_up: Option<HeldUp>,
+    timer: Option<TimerKey>,
+}
+
 impl Keeper {
     /// Ends what is left of all tasks that are known to be lost by now.
     pub(super) fn sweep_lost(&mut self, ear: &mut Ear) {
-        let tasks = std::mem::take(&mut self.to_sweep);
-        if !tasks.is_empty() {
-            self.sweep(ear, tasks);
+        if !self.to_sweep.is_empty() {
+            self.sweep(ear);
+        }
+    }
+
+    /// The pause is over.
+    pub(super) fn sweep_further(&mut self, ear: &mut Ear) {
+        if self.unswept.held_up.is_some_and(HeldUp::is_so) {
+            // It may be so for days.
+            self.unswept.timer = ear.after(TRY_AGAIN_AFTER, Timer::SweepFurther);
+        } else {
+            self.sweep(ear);
         }
     }
 
     /// Again if not everything could be looked at, or new ones come.
-    pub(super) fn sweep(&mut self, ear: &mut Ear, tasks: Vec<TaskId>) {
+    fn sweep(&mut self, ear: &mut Ear) {
+        let Unswept { mut tasks, timer, .. } = std::mem::take(&mut self.unswept);
+        timer.into_iter().for_each(|timer| ear.cancel(timer));
+        tasks.append(&mut self.to_sweep);
         drop(failpoint::pass("host.before_sweep"));
-        let pause = match marked::kill_all(&tasks.iter().map(mark).collect()) {
-            Ok(true) => None,
+        let (pause, held_up) = match marked::kill_all(&tasks.iter().map(mark).collect()) {
+            Ok(Swept::All) => (None, None),
             // Others have their turn first, and most of the processor.
-            Ok(false) => Some(SWEEP_FURTHER_AFTER),
-            Err(_) => Some(TRY_AGAIN_AFTER),
+            Ok(Swept::NewOnes) => (Some(SWEEP_FURTHER_AFTER), None),
+            Ok(Swept::HeldUp(why)) => (Some(TRY_AGAIN_AFTER), Some(why)),
+            Err(_) => (Some(TRY_AGAIN_AFTER), None),
         };
         if let Some(pause) = pause {
-            ear.after(pause, Timer::SweepFurther { tasks });
+            self.unswept = Unswept { tasks, held_up, timer: ear.after(pause, Timer::SweepFurther) };
         }
         drop(failpoint::pass("host.after_sweep"));
     }
