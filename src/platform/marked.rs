@@ -107,6 +107,8 @@ struct Reading {
 
 #[derive(Default)]
 struct Progress {
+    /// The reader's directory in `/proc`.
+    thread: PathBuf,
     done: usize,
     /// Those of whom the answer was yes.
     found: Vec<u32>,
@@ -120,6 +122,7 @@ impl Reading {
     }
 
     fn run(&self, marks: &HashSet<String>, look: Look) -> io::Result<()> {
+        self.progress().thread = fs::canonicalize("/proc/thread-self").unwrap_or_default();
         for &pid in &self.pids {
             let is_one = look(pid, marks)?;
             let mut progress = self.progress();
@@ -174,13 +177,20 @@ fn run_apart(reading: &Arc<Reading>, marks: &Arc<HashSet<String>>, look: Look) -
             Err(RecvTimeoutError::Timeout) => {}
         }
         let mut progress = reading.progress();
-        if seen.replace(progress.done) == Some(progress.done) && progress.done < reading.pids.len() {
+        let is_still = seen.replace(progress.done) == Some(progress.done) && progress.done < reading.pids.len();
+        if is_still && !is_runnable(&progress.thread) {
             progress.is_left_behind = true;
             drop(progress);
             STUCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(Arc::downgrade(reading));
             return Ok(false);
         }
     }
+}
+
+/// Whether a thread wants nothing but a processor.
+fn is_runnable(thread: &Path) -> bool {
+    let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R'))
 }
 
 /// The processes that threads are stuck at. One that goes on ends, and its process is looked at again.
