@@ -9,6 +9,12 @@ use crate::platform::clock;
 use crate::store::TaskDir;
 use crate::task::StderrMode;
 
+/// The end of a file, and what is gone of its middle.
+struct Tail {
+    bytes: Vec<u8>,
+    dropped: (u64, u64),
+}
+
 /// Counts and tails of both streams. A file that somebody has removed or put something else in the place of is as good as empty, and
 /// does not hide the other one.
 pub fn preview(dir: &TaskDir, mode: StderrMode, request: PreviewRequest) -> Result<Captured> {
@@ -28,7 +34,7 @@ pub fn preview(dir: &TaskDir, mode: StderrMode, request: PreviewRequest) -> Resu
     let mut texts = [const { String::new() }; 2];
     for ((capture, share), text) in [(stdout, for_stdout), (stderr, for_stderr)].into_iter().zip(&mut texts) {
         let Some(mut capture) = capture.filter(|capture| capture.len() > 0) else { continue };
-        let mut bytes = if share > 0 { capture.tail(share).map_err(failed)? } else { Vec::new() };
+        let Tail { mut bytes, dropped: (from, to) } = capture.tail(share).map_err(failed)?;
         if !request.complete {
             bytes.truncate(bytes.len() - unfinished(&bytes));
         }
@@ -37,7 +43,6 @@ pub fn preview(dir: &TaskDir, mode: StderrMode, request: PreviewRequest) -> Resu
             Stream::Stderr => captured.stderr_bytes = capture.len(),
         }
         captured.truncated |= (bytes.len() as u64) < capture.len();
-        let (from, to) = capture.dropped();
         captured.dropped_bytes += to - from;
         *text = String::from_utf8_lossy(&bytes).into_owned();
         captured.last_output_at = captured.last_output_at.max(capture.about.modified().ok().map(clock::to_unix_ms));
@@ -71,14 +76,17 @@ fn keep_end(text: &mut String, room: usize) -> bool {
 
 impl Capture<'_> {
     /// The last bytes, `budget` at the most, from a character's start and from a line's where one is near.
-    fn tail(&mut self, budget: u64) -> io::Result<Vec<u8>> {
+    fn tail(&mut self, budget: u64) -> io::Result<Tail> {
         /// Nobody writes so fast that it is all gone each time; and nobody is made to wait for it.
         const TRIES: usize = 5;
         for _ in 1..TRIES {
-            let bytes = self.tail_as_opened(budget)?;
+            let tail = self.tail_as_opened(budget)?;
+            if budget == 0 || !tail.bytes.is_empty() {
+                return Ok(tail);
+            }
             let about = self.file.metadata()?;
-            if !bytes.is_empty() || about.len() <= self.len() {
-                return Ok(bytes);
+            if about.len() <= self.len() {
+                return Ok(tail);
             }
             // All of it was dropped while it was read, and more was written.
             self.about = about;
@@ -86,18 +94,16 @@ impl Capture<'_> {
         self.tail_as_opened(budget)
     }
 
-    fn tail_as_opened(&self, budget: u64) -> io::Result<Vec<u8>> {
+    fn tail_as_opened(&self, budget: u64) -> io::Result<Tail> {
         // Read first, then ask what was dropped: the record is written before the bytes go.
         let begin = self.len().saturating_sub(budget);
         let mut bytes = self.read(begin, self.len())?;
-        let begin_kept = match self.dropped() {
-            (from, to) if from < to => to.max(begin),
-            _ => begin,
-        };
+        let dropped = self.dropped();
+        let begin_kept = if dropped.0 < dropped.1 { dropped.1.max(begin) } else { begin };
         bytes.drain(..((begin_kept - begin) as usize).min(bytes.len()));
         let skip = if begin_kept == 0 { 0 } else { whole_start(&bytes) };
         bytes.drain(..skip);
-        Ok(bytes)
+        Ok(Tail { bytes, dropped })
     }
 }
 
@@ -173,7 +179,7 @@ mod tests {
         fs::write(file, [&[0; 2000][..], b"the end"].concat()).unwrap();
         let dropped = Dropped { stdout: (100, 2000), stderr: (0, 0) };
         fs::write(record, dropped.write(&mut [0; MAX_RECORD])).unwrap();
-        assert_eq!(capture.tail(100).unwrap(), b"the end");
+        assert_eq!(capture.tail(100).unwrap().bytes, b"the end");
         assert_eq!(capture.len(), 2007);
     }
 }
