@@ -11,8 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -103,6 +102,8 @@ struct Reading {
     pids: Vec<u32>,
     /// Held to note or to ask how far it is, never while one is looked at.
     progress: Mutex<Progress>,
+    /// All were looked at, or one could not be.
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -114,6 +115,7 @@ struct Progress {
     found: Vec<u32>,
     /// Nobody waits for the next answer any more.
     is_left_behind: bool,
+    outcome: Option<io::Result<()>>,
 }
 
 impl Reading {
@@ -150,7 +152,7 @@ fn pass(marks: &Arc<HashSet<String>>, look: Look) -> io::Result<(Vec<u32>, bool)
     let (left_out, mut pids): (Vec<u32>, Vec<u32>) = pids()?.partition(|pid| stuck.contains(pid));
     let (mut found, mut is_all) = (Vec::new(), left_out.is_empty());
     while !pids.is_empty() {
-        let reading = Arc::new(Reading { pids, progress: Mutex::default() });
+        let reading = Arc::new(Reading { pids, progress: Mutex::default(), ended: Condvar::new() });
         let is_done = run_apart(&reading, marks, look)?;
         let mut progress = reading.progress();
         found.append(&mut progress.found);
@@ -162,29 +164,33 @@ fn pass(marks: &Arc<HashSet<String>>, look: Look) -> io::Result<(Vec<u32>, bool)
 
 /// On a thread of its own. False when that is stuck at a process, and was left behind there.
 fn run_apart(reading: &Arc<Reading>, marks: &Arc<HashSet<String>>, look: Look) -> io::Result<bool> {
-    let (tell, told) = mpsc::sync_channel(1);
     let (its_own, asked) = (Arc::clone(reading), Arc::clone(marks));
-    let run = move || drop(tell.send(its_own.run(&asked, look)));
+    let run = move || {
+        let outcome = its_own.run(&asked, look);
+        its_own.progress().outcome = Some(outcome);
+        its_own.ended.notify_one();
+    };
     if thread::Builder::new().name("outlive-look".to_owned()).spawn(run).is_err() {
         // Out of threads, and who has taken them may be just whom we look for: then it has to be here.
         return reading.run(marks, look).map(|()| true);
     }
     let mut seen = None;
+    let mut progress = reading.progress();
     loop {
-        match told.recv_timeout(PATIENCE) {
-            Ok(outcome) => return outcome.map(|()| true),
-            Err(RecvTimeoutError::Disconnected) => return Err(ErrorKind::BrokenPipe.into()),
-            Err(RecvTimeoutError::Timeout) => {}
+        if let Some(outcome) = progress.outcome.take() {
+            return outcome.map(|()| true);
         }
-        let mut progress = reading.progress();
-        let is_still = seen.replace(progress.done) == Some(progress.done) && progress.done < reading.pids.len();
-        if is_still && !is_runnable(&progress.thread) {
-            progress.is_left_behind = true;
-            drop(progress);
-            STUCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(Arc::downgrade(reading));
-            return Ok(false);
+        let waited = reading.ended.wait_timeout(progress, PATIENCE);
+        let (now, pause) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        progress = now;
+        if pause.timed_out() && seen.replace(progress.done) == Some(progress.done) && !is_runnable(&progress.thread) {
+            break;
         }
     }
+    progress.is_left_behind = true;
+    drop(progress);
+    STUCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(Arc::downgrade(reading));
+    Ok(false)
 }
 
 /// Whether a thread wants nothing but a processor.
