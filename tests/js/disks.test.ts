@@ -265,6 +265,7 @@ test('a host whose store was removed makes it anew for the next task, and tells 
     await shared.tasks.spawn('exit 3')
   }, dir)
   expect(await node.heard()).toMatchObject({ exitCode: 3 })
+  await node.call(() => {}) // by then it has written down that it has told
   rmSync(dirname(dir), { recursive: true })
   for (const sessionId of ['default', 'another']) {
     const taskId = await node.call(({ shared }, sessionId) => shared.tasks.spawn('exit 4', { sessionId }), sessionId)
