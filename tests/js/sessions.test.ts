@@ -102,6 +102,7 @@ test('a subscription to every session is the only one of its registry, and owns 
   const told: string[] = []
   const subscription = all.onCompletion(({ taskId }) => void told.push(taskId))
   expect(() => all.onCompletion(() => {}, { sessionId: 'own' })).toThrow(/there is one for every session/)
+  all.drain() // when this returns, the subscription has what it owns
   const { heard, times } = listen(other, 'default')
   const id = await other.spawn('true')
   await other.wait(id)
