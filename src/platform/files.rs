@@ -34,14 +34,16 @@ pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 
 /// Makes a file that was not there, 0600 whatever the umask, for writing.
 pub fn create(path: &Path) -> io::Result<File> {
-    let file = owned(open_raw(path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o600)?);
-    set_mode(&file, &file.metadata()?)?;
-    Ok(file)
+    create_for(path, libc::O_WRONLY)
 }
 
 /// Makes a file that was not there, for appending: two writers never overwrite each other.
 pub fn create_to_append(path: &Path) -> io::Result<File> {
-    let file = owned(open_raw(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_EXCL, 0o600)?);
+    create_for(path, libc::O_WRONLY | libc::O_APPEND)
+}
+
+fn create_for(path: &Path, access: libc::c_int) -> io::Result<File> {
+    let file = owned(open_raw(path, access | libc::O_CREAT | libc::O_EXCL, 0o600)?);
     set_mode(&file, &file.metadata()?)?;
     Ok(file)
 }

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::errno::unless_exhausted;
-use super::{check, files};
+use super::{check, files, tree};
 
 /// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
 const QUIET_PASSES: u32 = 4;
@@ -61,14 +61,14 @@ impl HeldUp {
 /// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
 pub fn count(mark: &str) -> u32 {
     let marks = Arc::new(HashSet::from([mark.to_owned()]));
-    let carries: Look = |pid, marks| Ok(carries(&in_proc(pid), marks).unwrap_or(false));
-    pass(&marks, carries).map_or(0, |(found, _)| found.len() as u32)
+    let look: Look = |pid, marks| Ok(carries(&in_proc(pid), marks).unwrap_or(false));
+    pass(&marks, look).map_or(0, |(found, _)| found.len() as u32)
 }
 
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
 /// An error when descriptors or memory are wanting to look everywhere: then some may live.
-pub fn kill_all(marks: &HashSet<String>) -> io::Result<Swept> {
-    let marks = Arc::new(marks.clone());
+pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {
+    let marks = Arc::new(marks);
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();
     let mut quiet = 0;
@@ -195,8 +195,7 @@ fn run_apart(reading: &Arc<Reading>, marks: &Arc<HashSet<String>>, look: Look) -
 
 /// Whether a thread wants nothing but a processor.
 fn is_runnable(thread: &Path) -> bool {
-    let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R'))
+    tree::stat(thread).is_some_and(|stat| stat.starts_with('R'))
 }
 
 /// The processes that threads are stuck at. One that goes on ends, and its process is looked at again.

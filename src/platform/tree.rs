@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::process;
 
 /// Live processes below `root`, which the kernel calls `name`, without `besides`. 0 where it does not tell.
@@ -43,12 +44,17 @@ fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// What the kernel says of a process or a thread, by its directory: its state and what comes behind that.
+pub(super) fn stat(directory: &Path) -> Option<String> {
+    let stat = fs::read(directory.join("stat")).ok()?;
+    // The name before it may hold anything, a closing bracket and half a character included.
+    String::from_utf8_lossy(&stat).rsplit_once(") ").map(|(_, rest)| rest.to_owned())
+}
+
 /// A process whose first thread has ended while others go on shows as a zombie too, and is none.
 fn is_zombie(pid: u32) -> bool {
-    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { return true };
-    // The name before it may hold anything, a closing bracket and half a character included.
-    let stat = String::from_utf8_lossy(&stat);
-    let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    let Some(stat) = stat(Path::new(&format!("/proc/{pid}"))) else { return true };
+    let mut fields = stat.split(' ');
     match fields.next() {
         // The number of threads stands 17 fields behind the state.
         Some("Z") => fields.nth(16).is_none_or(|threads| matches!(threads, "0" | "1")),

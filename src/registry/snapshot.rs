@@ -140,14 +140,11 @@ impl Shared {
 
 /// Live processes besides the leader, as the kernel counts them now.
 pub(super) fn descendants(entry: &Entry) -> u32 {
+    let below = |supervisor, besides| tree::count_below(supervisor, names::SUPERVISOR_COMM, besides);
     match &entry.task.state {
         State::Starting | State::Ended(_, Tree::Empty) => 0,
-        State::Running(run) | State::Stopping(run) => {
-            tree::count_below(run.supervisor_pid, names::SUPERVISOR_COMM, Some(run.pid))
-        }
-        State::Ended(_, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => {
-            tree::count_below(*supervisor, names::SUPERVISOR_COMM, None)
-        }
+        State::Running(run) | State::Stopping(run) => below(run.supervisor_pid, Some(run.pid)),
+        State::Ended(_, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => below(*supervisor, None),
         State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&mark(&entry.asked.task)),
     }
 }

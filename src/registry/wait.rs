@@ -106,9 +106,13 @@ impl Keeper {
             match entry {
                 Some(entry) => self.answer(request, &entry),
                 // Another host has removed it since.
-                None => self.shared.outbox.fail(request, &Error::TaskNotFound { task: task.to_string(), session: None }),
+                None => self.turn_away(request, &task),
             }
         }
+    }
+
+    fn turn_away(&self, request: Request, id: &TaskId) {
+        self.shared.outbox.fail(request, &Error::TaskNotFound { task: id.to_string(), session: None });
     }
 
     /// Nothing will ever be heard of this task.
@@ -117,8 +121,7 @@ impl Keeper {
             match waiter {
                 Waiter::Task { request, task, patience, .. } if task == *id => {
                     patience.into_iter().for_each(|timer| ear.cancel(timer));
-                    let error = Error::TaskNotFound { task: id.to_string(), session: None };
-                    self.shared.outbox.fail(request, &error);
+                    self.turn_away(request, id);
                 }
                 Waiter::Tasks { request, mut open, done } => {
                     open.retain(|task| task != id);

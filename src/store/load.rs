@@ -66,12 +66,10 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
         return Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, why));
     }
     // LXC and systemd-nspawn give each container a boot id of its own, and no supervisor outlives its boot.
-    let this_boot = match record.is_of_this_boot(&store.here) {
-        true => true,
-        false => match is_inhabited(&dir) {
-            Ok(lives) => lives,
-            Err(error) => return Loaded::Unreadable(error),
-        },
+    let this_boot = if record.is_of_this_boot(&store.here) { Ok(true) } else { is_inhabited(&dir) };
+    let this_boot = match this_boot {
+        Ok(this_boot) => this_boot,
+        Err(error) => return Loaded::Unreadable(error),
     };
     let asked = Box::new(record.into_asked(session.clone(), id.clone()));
     let replayed = replay(&dir, &asked, this_boot, watch);

@@ -193,6 +193,23 @@ fn an_output_that_was_cut_off_in_its_hole_shows_no_zeroes() {
     check_content(&path, (MIB / 2, 2 * MIB));
 }
 
+/// Starts a task that says when it has written, is cut up to `end`, and changes its output once it may; its supervisor is stopped
+/// meanwhile, and sees only what has come of it. The task is over when this returns.
+fn change_behind_its_back(asked: Asked, end: u64) -> Task {
+    let mut task = asked.start();
+    task.line();
+    let is_cut = |task: &Task| task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1] == end);
+    eventually("the middle is gone", || is_cut(&task));
+    task.signal_supervisor(libc::SIGSTOP);
+    eventually("the supervisor is stopped", || task.status("State").contains("T (stopped)"));
+    task.go();
+    task.line();
+    task.signal_supervisor(libc::SIGCONT);
+    task.kill(libc::SIGTERM, 60_000);
+    task.gone();
+    task
+}
+
 #[test]
 fn an_output_that_was_cut_off_in_its_hole_and_written_on_shows_no_zeroes() {
     // O1
@@ -201,18 +218,8 @@ fn an_output_that_was_cut_off_in_its_hole_and_written_on_shows_no_zeroes() {
          yes {LINE} | head -c 11200; echo x >ready; exec sleep 1000"
     ));
     asked.settings.max_output_bytes = 65536;
-    let mut task = asked.start();
-    task.line();
-    let is_cut = |task: &Task| task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1] == 266_240);
-    eventually("the middle is gone", || is_cut(&task));
     // So that it looks when both has happened.
-    task.signal_supervisor(libc::SIGSTOP);
-    eventually("the supervisor is stopped", || task.status("State").contains("T (stopped)"));
-    task.go();
-    task.line();
-    task.signal_supervisor(libc::SIGCONT);
-    task.kill(libc::SIGTERM, 60_000);
-    task.gone();
+    let task = change_behind_its_back(asked, 266_240);
     assert_eq!(dropped(&task, "stdout"), (32_768, 150_000));
     check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, 150_000));
 }
@@ -225,18 +232,8 @@ fn an_output_that_starts_over_within_its_limit_loses_nothing() {
          echo x >ready; exec sleep 1000"
     ));
     asked.settings.max_output_bytes = 65536;
-    let mut task = asked.start();
-    task.line();
-    let is_cut = |task: &Task| task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1] == 40_960);
-    eventually("the middle is gone", || is_cut(&task));
     // So that it never sees a file that is shorter than its hole.
-    task.signal_supervisor(libc::SIGSTOP);
-    eventually("the supervisor is stopped", || task.status("State").contains("T (stopped)"));
-    task.go();
-    task.line();
-    task.signal_supervisor(libc::SIGCONT);
-    task.kill(libc::SIGTERM, 60_000);
-    task.gone();
+    let task = change_behind_its_back(asked, 40_960);
     assert_eq!(dropped(&task, "stdout"), (0, 0));
     check_content(&task.directory.join(names::STDOUT.as_str()), (0, 0));
 }
