@@ -65,6 +65,11 @@ pub fn count(mark: &str) -> u32 {
     pass(&marks, look).map_or(0, |(found, _)| found.len() as u32)
 }
 
+/// Whether a process of that number lives that carries `mark`, and that the kernel calls `name`.
+pub fn is_there(pid: u32, name: &[u8], mark: &str) -> io::Result<bool> {
+    Ok(tree::is_called(pid, name) && carries(&in_proc(pid), &HashSet::from([mark.to_owned()]))?)
+}
+
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
 /// An error when descriptors or memory are wanting to look everywhere: then some may live.
 pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {

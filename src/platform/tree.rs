@@ -31,7 +31,7 @@ fn is_proc_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == process::id().to_string().as_str())
 }
 
-fn is_called(pid: u32, name: &[u8]) -> bool {
+pub(super) fn is_called(pid: u32, name: &[u8]) -> bool {
     fs::read(format!("/proc/{pid}/comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
 }
 

@@ -145,13 +145,8 @@ pub(super) fn descendants(entry: &Entry) -> u32 {
         State::Starting | State::Ended(_, Tree::Empty) => 0,
         State::Running(run) | State::Stopping(run) => below(run.supervisor_pid, Some(run.pid)),
         State::Ended(_, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => below(*supervisor, None),
-        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&mark(&entry.asked.task)),
+        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&entry.asked.task.mark()),
     }
-}
-
-/// What everything that a task starts carries in its environment.
-pub(super) fn mark(task: &TaskId) -> String {
-    format!("{}={task}", names::TASK_ID_VARIABLE)
 }
 
 /// Milliseconds since the task was asked for, by the clock that does not step.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::keeper::{Ear, Keeper, TRY_AGAIN_AFTER, Timer};
-use super::snapshot::mark;
 use crate::platform::failpoint;
 use crate::platform::marked::{self, HeldUp, Swept};
 use crate::reactor::TimerKey;
@@ -45,7 +44,7 @@ impl Keeper {
         timer.into_iter().for_each(|timer| ear.cancel(timer));
         tasks.append(&mut self.to_sweep);
         drop(failpoint::pass("host.before_sweep"));
-        let (pause, held_up) = match marked::kill_all(tasks.iter().map(mark).collect()) {
+        let (pause, held_up) = match marked::kill_all(tasks.iter().map(TaskId::mark).collect()) {
             Ok(Swept::All) => (None, None),
             // Others have their turn first, and most of the processor.
             Ok(Swept::NewOnes) => (Some(SWEEP_FURTHER_AFTER), None),
@@ -62,7 +61,7 @@ impl Keeper {
     pub(super) fn sweep_once(&mut self) {
         let tasks = std::mem::take(&mut self.to_sweep);
         if !tasks.is_empty() {
-            drop(marked::kill_all(tasks.iter().map(mark).collect()));
+            drop(marked::kill_all(tasks.iter().map(TaskId::mark).collect()));
         }
     }
 }

@@ -8,7 +8,7 @@ use outlive_protocol::names;
 use super::look::{ending_without_record, newer};
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
-use crate::platform::{clock, fifo, files};
+use crate::platform::{clock, fifo, files, marked};
 use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
 
 /// What a task's directory holds.
@@ -106,6 +106,13 @@ fn replay(
     if !seen.empty {
         // What was written before the supervisor went, or before we watched.
         seen = look(dir, this_boot)?;
+    }
+    let supervisor = seen.started.filter(|_| !seen.empty && this_boot && !lives).map(|run| run.supervisor_pid);
+    if let Some(pid) = supervisor
+        && marked::is_there(pid, names::SUPERVISOR_COMM, &asked.task.mark())?
+    {
+        let why = "its supervisor lives and is out of reach: this is a copy, or is not to be written to";
+        return Err(io::Error::new(ErrorKind::ResourceBusy, why));
     }
     let is_over = seen.ended.is_some();
     if !lives && !is_over && seen.started.is_none() && is_answered_for(dir)? {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use outlive_protocol::names;
 use serde::{Serialize, Serializer};
 
 const PREFIX: &str = "bash-";
@@ -26,6 +27,11 @@ impl TaskId {
     /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What everything that the task starts carries in its environment.
+    pub fn mark(&self) -> String {
+        format!("{}={self}", names::TASK_ID_VARIABLE)
     }
 }
 

@@ -1,11 +1,11 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Completion } from 'outlive'
 import { gate, obedient, readyFifo, stop } from './support/guests'
 import { type Host, host } from './support/host'
-import { eventually, temporaryStore } from './support/store'
+import { eventually, registryAt, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 const tasks = store.registry()
@@ -252,4 +252,25 @@ test('a host whose task was told and removed by another before it could look doe
   const error = 'its files were removed; how the command ended is unknown'
   expect(await waited).toMatchObject({ status: 'lost', exitCode: null, error })
   await second.kill()
+})
+
+test('a copy of the store, looked at while its tasks run, leaves them to those who have the store itself', async () => {
+  const copy = join(temporaryStore().dir, 'copy')
+  const [node] = await hosts(1)
+  const sessionId = session()
+  const ready = readyFifo(store)
+  const on = gate(store)
+  const running = await spawnIn(node, sessionId, `echo > ${ready.path}; read _ < ${on.path}; exit 7`)
+  const left = await spawnIn(node, sessionId, `{ echo > ${ready.path}; read _ < ${on.path}; } & exit 6`)
+  await Promise.all([ready.line(), ready.line()])
+  await node.call(({ tasks }, id) => tasks.wait(id), left)
+  execFileSync('cp', ['-a', store.dir, copy])
+  const elsewhere = registryAt(copy)
+  const { unreadable } = await elsewhere.replay(sessionId)
+  expect(unreadable.map((path) => basename(path)).sort()).toEqual([running, left].sort())
+  expect(elsewhere.list({ sessionId })).toEqual([])
+  await expect(elsewhere.kill(running, { sessionId })).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
+  expect(tasks.status(left, { sessionId })).toMatchObject({ status: 'failed', descendants: 1 })
+  on.open(2)
+  expect(await tasks.wait(running, { sessionId })).toMatchObject({ status: 'failed', exitCode: 7 })
 })
