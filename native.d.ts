@@ -32,8 +32,8 @@ export declare class NativeRegistry {
   begin(taskId: string, lease: number, settles: boolean): boolean
   /** Gives back a completion that was handed out under `lease` and never told. */
   giveBack(taskId: string, lease: number): void
-  /** A callback is done with a completion: it is delivered for good. */
-  takeDelivery(taskId: string): void
+  /** A callback is done with a completion that was handed out under `lease`: it is delivered for good. */
+  takeDelivery(taskId: string, lease: number): void
   /** A callback has failed on a completion. What becomes of it: `givenBack`, `givenUp` or `notHeld`. */
   refuse(taskId: string, lease: number): string
   /** Takes and delivers what is pending. */

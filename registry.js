@@ -356,7 +356,7 @@ class TaskRegistry {
     if (entry === undefined) return this.#giveBack(event)
     // Accepted or given back by its id on its way here.
     if (!this.#addon.begin(taskId, lease, entry.auto)) return
-    const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId))
+    const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId, lease))
     const failed = (error) => {
       let outcome = 'givenBack'
       this.#settle(entry, taskId, (addon) => {

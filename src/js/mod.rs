@@ -147,11 +147,11 @@ impl NativeRegistry {
         thrown(self.registry.give_back(&task, lease))
     }
 
-    /// A callback is done with a completion: it is delivered for good.
+    /// A callback is done with a completion that was handed out under `lease`: it is delivered for good.
     #[napi(catch_unwind)]
-    pub fn take_delivery(&self, task_id: String) -> Result<()> {
+    pub fn take_delivery(&self, task_id: String, lease: u32) -> Result<()> {
         let Ok(task) = task_id.parse::<TaskId>() else { return Ok(()) };
-        thrown(self.registry.take_delivery(&task))
+        thrown(self.registry.take_delivery(&task, lease))
     }
 
     /// A callback has failed on a completion. What becomes of it: `givenBack`, `givenUp` or `notHeld`.

@@ -221,9 +221,9 @@ impl Registry {
         self.settled(&entry)
     }
 
-    /// A callback has taken a completion: it is on disk when this returns.
-    pub fn take_delivery(&self, task: &TaskId) -> Result<()> {
-        let Some(entry) = self.shared.lock().find(task, None) else { return Ok(()) };
+    /// A callback has taken a completion: it is on disk when this returns. One that was given back meanwhile is whose it is now.
+    pub fn take_delivery(&self, task: &TaskId, lease: u32) -> Result<()> {
+        let Some(entry) = self.shared.lock().held(task, lease).cloned() else { return Ok(()) };
         let accepted = self.shared.accept(&entry);
         // Also when the disk refuses: this host has told it, and shall not hold it for ever.
         self.shared.lock().apply(task, Event::Accepted);

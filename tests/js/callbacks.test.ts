@@ -276,6 +276,31 @@ describe('a callback of onCompletion', () => {
     subscription.close()
   })
 
+  test('that has given back its completion does not take it when it returns', async () => {
+    // N5
+    const sessionId = session()
+    let finish = (): void => {}
+    const first = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    const second = new Promise<void>(() => {})
+    const { times, heard, subscription } = listen(tasks, sessionId, ({ attempt }) => (attempt === 1 ? first : second))
+    const id = await tasks.spawn('true', { sessionId })
+    await times(1)
+    expect(tasks.release([id])).toBe(1)
+    await times(2)
+    finish()
+    await first
+    // Behind what the first call's end has set off.
+    await new Promise(setImmediate)
+    expect(tasks.status(id)?.completionDelivered).toBe(false)
+    expect(tasks.release([id])).toBe(1)
+    await times(3)
+    expect(heard[2]?.attempt).toBe(3)
+    expect(tasks.ack([id])).toBe(1)
+    subscription.close()
+  })
+
   test('may use and end everything from inside', async () => {
     const sessionId = session()
     const own = store.registry()
