@@ -331,15 +331,19 @@ class TaskRegistry {
     setImmediate(() => this.#deliver())
   }
 
-  /** In slices: a backlog of thousands must not stop the host's event loop. */
+  /**
+   * In slices: a backlog of thousands must not stop the host's event loop. An answer ends one, for what comes behind it is
+   * not to be told before the code that waits for the answer has run.
+   */
   #deliver() {
     const pause = performance.now() + SLICE_MS
     try {
+      let event
       do {
-        const event = this.#deliveries.shift()
+        event = this.#deliveries.shift()
         if (event?.type === 'settled') this.#settleRequest(event)
         else if (event !== undefined) this.#tell(event)
-      } while (this.#deliveries.length > 0 && performance.now() < pause)
+      } while (event?.type !== 'settled' && this.#deliveries.length > 0 && performance.now() < pause)
     } finally {
       this.#delivering = this.#deliveries.length > 0
       if (this.#delivering) setImmediate(() => this.#deliver())

@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import { TaskRegistry } from 'outlive'
 import { isAlive, patient, readyFifo, stubborn } from './support/guests'
 import { host } from './support/host'
-import { eventually, rejectionOf, temporaryStore, within } from './support/store'
+import { blockUntil, eventually, rejectionOf, temporaryStore, within } from './support/store'
 
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 100 })
@@ -213,6 +213,24 @@ describe('the end of a registry', () => {
     expect(snapshots.every(({ status }) => status === 'killed')).toBe(true)
     expect(told.sort()).toEqual([...ids].sort())
     await expectClosed(registry)
+  })
+
+  test('during a shutdown too a callback runs after the code that waits for the same spawn', async () => {
+    // N5
+    const sessionId = session()
+    const registry = store.registry()
+    const known = new Set<string>()
+    const told: boolean[] = []
+    registry.onCompletion(({ taskId }) => told.push(known.has(taskId)), { sessionId })
+    await registry.replay(sessionId)
+    // One whose directory has not been looked at yet comes too late for a shutdown in the same turn.
+    await registry.wait(await registry.spawn('true'))
+    const spawned = registry.spawn('true', { sessionId }).then((id) => known.add(id))
+    const ended = registry.shutdown()
+    // Both wait for us when we go on.
+    blockUntil(() => registry.list({ sessionId }).some(({ finishedAt }) => finishedAt !== null))
+    await Promise.all([spawned, ended])
+    expect(told).toEqual([true])
   })
 
   test('a shutdown that is asked for again can only become faster', async () => {
