@@ -220,7 +220,7 @@ export interface TaskSnapshot {
   /** Bytes that the output limit removed. */
   droppedBytes: number
   lastOutputAt: number | null
-  /** Live processes of the task besides the shell; also after its end. */
+  /** Live processes of the task besides the shell; also after its end. Of hundreds, those that are counted in 4 ms. */
   descendants: number
   /** After the end. */
   maxRssBytes: number | null

@@ -2,24 +2,36 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::iter;
+use std::path::{Path, PathBuf};
 use std::process;
 
-/// Live processes below `root`, which the kernel calls `name`, without `besides`. 0 where it does not tell.
+use super::clock;
+
+/// How long is counted: whoever asks may be standing still for it.
+const PATIENCE_NS: u64 = 4_000_000;
+
+/// Live processes below `root`, which the kernel calls `name`, without `besides`. 0 where it does not tell; of hundreds it may be those
+/// that there was time for.
 pub fn count_below(root: u32, name: &[u8], besides: Option<u32>) -> u32 {
     if !is_proc_ours() || !is_called(root, name) {
         // There this number belongs to another process: `/proc` is another pid namespace's, or `root` lives in another container.
         return 0;
     }
+    let until = clock::thread_ns() + PATIENCE_NS;
+    let is_time_left = || clock::thread_ns() < until;
     let mut seen = HashSet::from([root]);
-    let mut open = vec![root];
+    let mut open = vec![(root, 1)];
     let mut count = 0;
-    while let Some(parent) = open.pop() {
-        for child in children(parent) {
+    while let Some((parent, threads)) = open.pop() {
+        for child in threads_of(parent, threads).take_while(|_| is_time_left()).flat_map(|thread| children(&thread)) {
             // A process that moves while we look may be met twice.
-            if seen.insert(child) {
-                count += u32::from(Some(child) != besides && !is_zombie(child));
-                open.push(child);
+            if is_time_left()
+                && seen.insert(child)
+                && let Some(threads) = live_threads(child)
+            {
+                count += u32::from(Some(child) != besides);
+                open.push((child, threads));
             }
         }
     }
@@ -35,13 +47,19 @@ pub(super) fn is_called(pid: u32, name: &[u8]) -> bool {
     fs::read(format!("/proc/{pid}/comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
 }
 
+/// The directories of a process's threads. Of one that has only the first, that one's is known.
+fn threads_of(pid: u32, count: u32) -> Box<dyn Iterator<Item = PathBuf>> {
+    let all = PathBuf::from(format!("/proc/{pid}/task"));
+    if count == 1 {
+        return Box::new(iter::once(all.join(pid.to_string())));
+    }
+    Box::new(fs::read_dir(all).into_iter().flatten().filter_map(|thread| Some(thread.ok()?.path())))
+}
+
 /// Each thread has a list of the children that it started.
-fn children(parent: u32) -> Vec<u32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
-    threads
-        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
+fn children(thread: &Path) -> Vec<u32> {
+    let list = fs::read_to_string(thread.join("children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// What the kernel says of a process or a thread, by its directory: its state and what comes behind that.
@@ -51,13 +69,17 @@ pub(super) fn stat(directory: &Path) -> Option<String> {
     String::from_utf8_lossy(&stat).rsplit_once(") ").map(|(_, rest)| rest.to_owned())
 }
 
-/// A process whose first thread has ended while others go on shows as a zombie too, and is none.
-fn is_zombie(pid: u32) -> bool {
-    let Some(stat) = stat(Path::new(&format!("/proc/{pid}"))) else { return true };
+/// How many threads a process has; `None` for a zombie. One whose first thread has ended while others go on shows as a zombie too, and
+/// is none.
+fn live_threads(pid: u32) -> Option<u32> {
+    let stat = stat(Path::new(&format!("/proc/{pid}")))?;
     let mut fields = stat.split(' ');
-    match fields.next() {
-        // The number of threads stands 17 fields behind the state.
-        Some("Z") => fields.nth(16).is_none_or(|threads| matches!(threads, "0" | "1")),
-        state => matches!(state, None | Some("" | "X")),
+    let state = fields.next()?;
+    // The number of threads stands 17 fields behind the state.
+    let threads = fields.nth(16)?.parse().ok()?;
+    match state {
+        "X" => None,
+        "Z" if threads < 2 => None,
+        _ => Some(threads),
     }
 }

@@ -52,6 +52,14 @@ impl Keeper {
         Ok(())
     }
 
+    /// The tasks of a session that the disk has and the ledger has not.
+    pub(super) fn unread(&self, session: &SessionId) -> Result<Vec<TaskId>> {
+        let mut on_disk = store::session_tasks(&self.shared.store, session)?;
+        let ledger = self.shared.lock();
+        on_disk.retain(|task| !ledger.knows(task));
+        Ok(on_disk)
+    }
+
     /// Finds tasks that are new on disk, and forgets those whose files are gone.
     pub(super) fn rescan(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
         let on_disk: HashSet<TaskId> = store::session_tasks(&self.shared.store, session)?.into_iter().collect();
@@ -109,7 +117,7 @@ impl Keeper {
     }
 
     /// A live task is never replaced. Returns what must follow; an error when descriptors or memory are wanting to find out.
-    fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<Vec<Effect>> {
+    pub(super) fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<Vec<Effect>> {
         if self.shared.lock().knows(id) {
             return Ok(Vec::new());
         }

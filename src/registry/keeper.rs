@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::cleanup::Cleaning;
 use super::cwd::{Directories, Opened};
 use super::news::News;
+use super::replay::Replaying;
 use super::spawn::{Asking, Spawn, Spawning};
 use super::sweep::Unswept;
 use super::wait::{Until, Waiter};
@@ -89,6 +90,7 @@ pub(super) enum Timer {
     SweepFurther,
     Review { session: SessionId },
     CleanFurther(Cleaning),
+    ReplayFurther(Replaying),
 }
 
 /// What a watched descriptor is.
@@ -279,10 +281,7 @@ impl Keeper {
             }
             Job::Review { session } => self.review(ear, &session),
             Job::Subscribed { session } => self.on_subscribed(ear, session),
-            Job::Replay { request, session } => {
-                let replayed = self.replay(ear, &session);
-                self.shared.outbox.answer(request, replayed);
-            }
+            Job::Replay { request, session } => self.begin_replay(ear, request, session),
             Job::Cleanup { request, older_than_ms, undelivered_older_than_ms } => {
                 self.cleanup(ear, request, older_than_ms, undelivered_older_than_ms);
             }
@@ -332,6 +331,11 @@ impl Handler for Keeper {
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);
                 self.clean_further(ear, cleaning);
+                self.current = None;
+            }
+            Timer::ReplayFurther(replaying) => {
+                self.current = Some(replaying.request);
+                self.replay_further(ear, replaying);
                 self.current = None;
             }
             Timer::TellAgain { task } => {
