@@ -105,9 +105,12 @@ function absolute(code, name, given) {
   }
 }
 
+/** The longest path that the kernel takes. */
+const PATH = { min: 1, max: 4095 }
+
 /** A kind: the path of a directory; `code` is of the error when it cannot be made absolute. */
 const directory = (code) => (name, value) =>
-  absolute(code, name, text(name, value, 'the path of a directory', { min: 1 }))
+  absolute(code, name, text(name, value, 'the path of a directory, up to 4095 bytes', PATH))
 
 // ---- Options objects
 
@@ -248,7 +251,8 @@ function metadata(name, value) {
   if (json === undefined) throw misuse(`${name} takes a value that JSON can hold; got ${shown(value)}`)
   bounded(name, Buffer.byteLength(json), 'JSON up to 65536 bytes', 65536)
   // stringify escapes exactly the surrogates that have no partner.
-  if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(json)) throw misuse(`${name} takes strings in whole characters`)
+  if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(json))
+    throw misuse(`${name} takes strings in whole characters; got half of one`)
   return json
 }
 
@@ -312,7 +316,7 @@ const schemas = {
     env: overrides,
     timeoutMs: kinds.deadline,
     graceMs: kinds.milliseconds,
-    shell: (name, value) => text(name, value, 'an absolute path or a name on PATH', { min: 1 }),
+    shell: (name, value) => text(name, value, 'an absolute path or a name on PATH, up to 4095 bytes', PATH),
     stderr: (name, value) => oneOf(name, value, ['separate', 'merge']),
     maxOutputBytes: (name, value) => whole(name, value, 'a whole number of bytes, 0 for no limit', 0),
     cleanup: (name, value) => oneOf(name, value, ['keep', 'kill']),

@@ -7,7 +7,7 @@
  *
  * - `INVALID_ARGUMENT`: misuse; the error is a `TypeError` that names the option, what it takes and what it got
  * - `CWD_NOT_FOUND`, `SHELL_NOT_FOUND`: the directory or the shell is missing or cannot be used
- * - `TASK_LIMIT_EXCEEDED`: `maxRunning` tasks run already; the message names them
+ * - `TASK_LIMIT_EXCEEDED`: `maxRunning` tasks run already; the message names those that are known by then
  * - `TASK_NOT_FOUND`: no such task, or another session's
  * - `SPAWN_FAILED`: the system refused a process, a file or memory; the reason is in `cause`
  * - `STORAGE_FAILED`: the storage directory cannot be used; the reason is in `cause`
@@ -37,9 +37,9 @@ export interface OutliveError extends Error {
 
 /**
  * How a task stands. `completed`: exit code 0. `failed`: another code, a signal nobody here sent, or no start.
- * `killing`: this registry has asked for its end; others see `running` until then. `killed`: `kill`, `shutdown` or the
- * output limit ended it. `timed_out`: the deadline did. `lost`: its supervisor
- * vanished, so the outcome is unknown.
+ * `killing`: a moment after this registry has asked for its end; others see `running` until it comes. `killed`: `kill`,
+ * `shutdown` or the output limit ended it. `timed_out`: the deadline did. `lost`: its supervisor vanished, so the outcome is
+ * unknown.
  */
 export type TaskStatus = 'starting' | 'running' | 'killing' | 'completed' | 'failed' | 'killed' | 'timed_out' | 'lost'
 
@@ -99,9 +99,12 @@ export interface SpawnOptions {
   cleanup?: 'keep' | 'kill' | undefined
   /** `false`: the completion is never pushed or drained; `status` and `wait` still tell. Default `true`. */
   notify?: boolean | undefined
-  /** For people: comes back in snapshots and completions. Up to 64 KiB. */
+  /** For people: comes back in snapshots and completions. Up to 64 KiB, in whole characters: half an emoji is none. */
   description?: string | undefined
-  /** For programs: any value, as `JSON.stringify` writes it, up to 64 KiB; comes back in snapshots and completions. */
+  /**
+   * For programs: any value, as `JSON.stringify` writes it, up to 64 KiB and in whole characters; comes back in snapshots and
+   * completions.
+   */
   metadata?: unknown
 }
 
@@ -203,7 +206,9 @@ export interface TaskSnapshot {
   /** Of the shell while it runs. For show, never for signalling. */
   pid: number | null
   startedAt: number
+  /** Of a `lost` task the last that was heard of it: its last output, or its start. */
   finishedAt: number | null
+  /** So far, or from `startedAt` to the end. */
   durationMs: number
   /** `null`: no deadline. */
   timeoutMs: number | null
@@ -371,41 +376,45 @@ export class TaskRegistry {
   onCompletion(callback: CompletionCallback, options?: CompletionOptions): Subscription
 
   /**
-   * Takes the pending completions and delivers them. Not those that a callback is holding.
+   * Takes the pending completions and delivers them. Not those that a callback is holding, nor those of a session that another
+   * host has a subscription to. A host that is killed in the middle of it has had what it took; who must not lose that takes
+   * `pending`, does its work, and then `ack`.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   drain(options?: SessionOptions): Completion[]
 
   /**
-   * Shows the pending completions and leaves them pending. Not those that a callback is holding.
+   * Shows the pending completions and leaves them pending. Not those that a callback of this registry is holding.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   pending(options?: SessionOptions): Completion[]
 
   /**
-   * Delivers completions for good, and returns how many of them were not delivered before.
+   * Delivers completions for good, and returns how many of them were not delivered before. Ids of sessions that are not
+   * attached count as unknown: after a restart, `replay` first.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   ack(taskIds: readonly string[]): number
 
   /**
-   * Gives completions back that a callback was holding, and returns how many.
+   * Gives completions back that a callback was holding, and returns how many. They are told again at once, under `'auto'` too.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   release(taskIds: readonly string[]): number
 
   /**
    * Attaches a session (default `'default'`) ahead of time: reads its tasks back from disk and says what was found.
-   * Any call that names a session attaches it too. Twice is fine; a live task is never replaced.
+   * Any call that names a session attaches it too. Twice is fine; a live task is never replaced. What tasks have left running
+   * whose supervisors have vanished is ended.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   replay(sessionId?: string): Promise<ReplayReport>
 
   /**
-   * Removes finished tasks with their files and resolves with their number. Never one that runs, has live descendants,
-   * or whose completion is undelivered and younger than `undeliveredOlderThanMs`. Of what ended since the machine was
-   * started, no time counts in which it was suspended. What cannot be removed stays; it rejects when that is all there was
-   * to remove.
+   * Removes finished tasks of the attached sessions with their files, and resolves with their number. Never one that runs,
+   * has live descendants, or whose completion is undelivered and younger than `undeliveredOlderThanMs`. Of what ended since
+   * the machine was started, no time counts in which it was suspended. What cannot be removed stays; it rejects when that is
+   * all there was to remove.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   cleanup(options?: CleanupOptions): Promise<number>
@@ -419,7 +428,8 @@ export class TaskRegistry {
 
   /**
    * Ends every running task of this registry, in parallel, resolves with their snapshots, then closes the registry. Those
-   * are the tasks of its attached sessions that it has seen, also if another host started them. Until it resolves everything
+   * are the tasks of its attached sessions that it has seen, also if another host started them. What a command has left
+   * running that had ended before goes on: `kill` ends that, or `cleanup: 'kill'`. Until it resolves everything
    * but `spawn` works: callbacks can `ack`, `kill` can hurry a task that ignores its end.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */

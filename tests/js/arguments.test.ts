@@ -63,16 +63,16 @@ const notFlag = ['true', 1, 0, null, {}]
 /** For every option of every method, values that it must refuse. */
 const refused: Record<string, Record<string, unknown[]>> = {
   TaskRegistry: {
-    storageDir: [...notPlainText, ''],
+    storageDir: [...notPlainText, '', 'x'.repeat(4096)],
     maxRunning: [...notMilliseconds, 0, 2 ** 31],
   },
   spawn: {
     sessionId: notSession,
-    cwd: [...notPlainText, ''],
+    cwd: [...notPlainText, '', 'x'.repeat(4096)],
     env: [null, 5, 'A=1', ['A=1'], new Map([['A', '1']]), true],
     timeoutMs: notMilliseconds,
     graceMs: notMilliseconds,
-    shell: [...notPlainText, ''],
+    shell: [...notPlainText, '', 'x'.repeat(4096)],
     stderr: ['Merge', 'both', null, true, 1],
     maxOutputBytes: notBytes,
     cleanup: ['none', null, true],
