@@ -23,6 +23,8 @@ impl Name {
 
 /// The session's id, byte for byte; read back to tell a session from another with the same key. Host.
 pub const SESSION: Name = Name(c"session");
+/// The same, from a task's directory.
+pub const SESSION_FROM_TASK: Name = Name(c"../session");
 /// A FIFO: its lock says who delivers, its hang-up that the owner died, a byte in it that there is a new task. Host.
 pub const OWNER: Name = Name(c"owner");
 

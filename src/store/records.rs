@@ -145,6 +145,11 @@ impl TaskRecord {
         line
     }
 
+    /// The session that it names.
+    pub(super) fn session(&self) -> SessionId {
+        SessionId::new(&self.session_id)
+    }
+
     /// Whether the record stands where its names say it should.
     pub(super) fn is_of(&self, session: &SessionId, task: &TaskId) -> bool {
         self.task_id == task.as_str() && self.session_id == session.as_str()

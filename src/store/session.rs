@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use outlive_protocol::names;
 
 use super::Store;
+use super::records::{Record, TaskRecord, read};
 use crate::error::{Error, Result};
 use crate::platform::{clock, failpoint, fifo, files, lock};
 use crate::task::{SessionId, TaskId};
@@ -34,7 +35,15 @@ pub fn open_session(store: &Store, session: &SessionId) -> Result<bool> {
             Ok(true)
         }
         Ok(_) => Err(Error::storage("use", path)(io::Error::new(ErrorKind::InvalidData, "it names another session"))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // No host makes a task before the name is there, but a power cut can take it.
+            let has_tasks = !session_tasks(store, session)?.is_empty();
+            if has_tasks {
+                // The same.
+                drop(write_id(&dir, session));
+            }
+            Ok(has_tasks)
+        }
         Err(error) => Err(Error::storage("read", path)(error)),
     }
 }
@@ -60,7 +69,7 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
     write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION.as_str())))
 }
 
-/// A power cut leaves a file that the disk has not had yet empty, cut off or zeroed.
+/// A power cut leaves a file that the disk has not had yet empty, cut off or zeroed, if it leaves it.
 fn is_torn(found: &[u8], session: &SessionId) -> bool {
     session.as_str().as_bytes().starts_with(found) || found.iter().all(|byte| *byte == 0)
 }
@@ -107,22 +116,40 @@ pub fn sessions(store: &Store) -> Result<Vec<SessionId>> {
 
 fn session_of(store: &Store, dir: &Path) -> Option<SessionId> {
     files::check_directory(dir).ok()?;
-    let id = files::read_bounded(&dir.join(names::SESSION.as_str()), MAX_SESSION_BYTES).ok()?;
-    let session = SessionId::new(std::str::from_utf8(&id).ok()?);
+    let name = match files::read_bounded(&dir.join(names::SESSION.as_str()), MAX_SESSION_BYTES) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        read => read.ok()?,
+    };
     // A copy of a session under another name is nobody's session.
-    (store.session_dir(&session) == dir).then_some(session)
+    let is_here = |session: &SessionId| store.session_dir(session) == dir;
+    let session = std::str::from_utf8(&name).ok().map(SessionId::new).filter(is_here);
+    session.or_else(|| {
+        // What a power cut has taken each of its tasks has too.
+        let is_its = |session: &SessionId| is_torn(&name, session) && is_here(session);
+        tasks_in(dir).ok()?.iter().filter_map(|task| session_of_task(&dir.join(task.as_str()))).find(is_its)
+    })
+}
+
+fn session_of_task(dir: &Path) -> Option<SessionId> {
+    files::check_directory(dir).ok()?;
+    match read::<TaskRecord>(&dir.join(names::TASK.as_str())) {
+        Record::Complete(record) => Some(record.session()),
+        _ => None,
+    }
 }
 
 /// The ids of the tasks that the session's directory holds, in no order. All of them: who is not named counts as removed.
 pub fn session_tasks(store: &Store, session: &SessionId) -> Result<Vec<TaskId>> {
     let dir = store.session_dir(session);
-    let names =
-        fs::read_dir(&dir).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>());
-    match names {
-        Ok(names) => Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect()),
+    match tasks_in(&dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(Error::storage("list", dir)(error)),
+        tasks => tasks.map_err(Error::storage("list", dir)),
     }
+}
+
+fn tasks_in(dir: &Path) -> io::Result<Vec<TaskId>> {
+    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
 /// A host's hold on a session's `owner`.

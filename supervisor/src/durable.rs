@@ -1,5 +1,6 @@
 //! What a power cut must not take. What a process has written survives the end of every process, but the disk has it up to half
-//! a minute later: until then a file is there and empty.
+//! a minute later: until then a file is there and empty, or its name is not there either. A journal takes along every name that is
+//! older than what it is asked for; the log of Btrfs has what it is asked for, and the directories above that.
 //!
 //! As long as something of the task lives an order can come, and nobody waits for the disk: what is written is only sent on its
 //! way. The journal's next write takes it along, another task's or the one that the file system makes every few seconds. When
@@ -15,7 +16,7 @@ use crate::sys::files::{self, File};
 use crate::sys::{Result, ignore, process};
 
 /// Without these nobody knows whose end `ended.json` tells.
-const ASKED: [&CStr; 2] = [names::TASK.as_c_str(), names::COMMAND.as_c_str()];
+const ASKED: [&CStr; 3] = [names::TASK.as_c_str(), names::COMMAND.as_c_str(), names::SESSION_FROM_TASK.as_c_str()];
 
 const NS_PER_MS: u64 = 1_000_000;
 /// How old a command is when what was asked is sent off. At once it would delay what the command and its host do first, and most
@@ -28,7 +29,10 @@ const BEAT_NS: u64 = 25 * NS_PER_MS;
 
 /// What was asked.
 pub(crate) fn send_asked() {
-    send(&asked());
+    for file in asked().iter().flatten() {
+        // If it fails, the kernel does the same later.
+        ignore(files::start_writing(file.number()));
+    }
 }
 
 /// How the command ended, while others of the task live.
@@ -44,24 +48,22 @@ pub(crate) fn sync_all() {
     let beat = now.saturating_add(AFTER_NS).next_multiple_of(BEAT_NS);
     process::pause(beat.saturating_sub(now));
     let asked = asked();
-    // All of it before any of it is waited for: the disk writes its journal once.
-    send(&asked);
-    send_end();
-    // A disk that refuses has refused more than this, and nobody is left to be told.
-    ignore(files::sync(fds::ENDED));
-    for file in asked.iter().flatten() {
-        ignore(files::sync(file.number()));
-    }
+    let each = |step: fn(i32) -> Result<()>| {
+        for file in asked.iter().flatten().map(File::number).chain([fds::ENDED]) {
+            // A disk that refuses has refused more than this, and nobody is left to be told.
+            ignore(step(file));
+        }
+    };
+    // All of it before any of it is waited for, the contents before the journal, and of that first the part which is the latest: the
+    // host has just made names in the directory. So the disk writes its journal once.
+    each(files::start_writing);
+    each(files::finish_writing);
+    // And the names of the capture files are there, whatever the disk has of their contents.
+    ignore(files::sync(fds::TASK_DIR));
+    each(files::sync);
     ignore(failpoint::pass("supervisor.after_sync"));
 }
 
 fn asked() -> [Result<File>; ASKED.len()] {
     ASKED.map(|name| File::open(fds::TASK_DIR, name))
-}
-
-fn send(files: &[Result<File>]) {
-    for file in files.iter().flatten() {
-        // If it fails, the kernel does the same later.
-        ignore(files::start_writing(file.number()));
-    }
 }

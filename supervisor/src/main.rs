@@ -1,6 +1,6 @@
 //! The night watch: one small process that stays with one task until the last of its processes is gone. It starts the
 //! command, waits, ends the whole tree when asked or when the time is over, keeps the output within its limit, and writes
-//! how it ended. It never writes to a terminal, opens no path outside its task and `/proc`, and signals nothing but its own
+//! how it ended. It never writes to a terminal, opens no path outside its session and `/proc`, and signals nothing but its own
 //! unreaped children and the groups that they hold.
 //!
 //! * `leader`: the command's first process.

@@ -1,21 +1,21 @@
-// R18: what a power cut leaves of a store. The disk is a real ext4 that from one moment on writes nothing more; what it had
+// R18: what a power cut leaves of a store. The disk is a real one that from one moment on writes nothing more; what it had
 // written by then is mounted anew, in another boot of a machine with another name: a workspace in a cloud that goes on elsewhere.
 import { randomUUID } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Completion } from 'outlive'
-import { cutPower, disk, powerOn, testOn } from './support/disk'
+import { cutPower, type DiskKind, disk, powerOn, testOn } from './support/disk'
 import { patient, processesOf, readyFifo, statOf, treeOf } from './support/guests'
 import { type Host, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
-const withPower = testOn(store, ['ext4'], 'power cuts')
+const withPower = testOn(store, ['ext4', 'btrfs'], 'power cuts')
 const sessionId = 'before and after'
 
 /** A store on a disk of its own. */
-function storeOn(kind: 'ext4', name: string) {
-  const dir = disk(store, name, kind, { megabytes: 64, inodes: 8000 })
+function storeOn(kind: DiskKind, name: string) {
+  const dir = disk(store, `${name}-${kind}`, kind, { megabytes: 128, inodes: 8000 })
   return { dir, store: { ...store, dir: join(dir, 'store') } }
 }
 
@@ -69,7 +69,9 @@ withPower('on %s: what had ended is told as it ended, and what ran is lost', asy
   const ids = [running, ...ended]
   const next = await cut(on, node)
   const found = await next.call(({ tasks }, sessionId) => tasks.replay(sessionId), sessionId)
-  expect(found).toEqual({ running: 0, finished: 3, lost: 1, pending: 4, unreadable: [] })
+  // Of a task that runs a btrfs has nothing before its next commit, each half a minute.
+  const lost = kind === 'btrfs' ? 0 : 1
+  expect(found).toEqual({ running: 0, finished: 3, lost, pending: 3 + lost, unreadable: [] })
   const told: Completion[] = await next.call(({ tasks }, sessionId) => tasks.drain({ sessionId }), sessionId)
   const ends = [
     { status: 'lost', cause: 'reboot', exitCode: null },
@@ -78,6 +80,7 @@ withPower('on %s: what had ended is told as it ended, and what ran is lost', asy
     { status: 'completed', cause: 'exit', exitCode: 0 },
   ]
   for (const [at, taskId] of ids.entries()) {
+    if (taskId === running && lost === 0) continue
     const asked = { taskId, command: commands[at], description: 'before the cut', metadata: { kept: commands[at] } }
     expect(told.filter((completion) => completion.taskId === taskId)).toMatchObject([{ ...asked, ...ends[at] }])
   }

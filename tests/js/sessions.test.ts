@@ -1,5 +1,15 @@
 // `sessions` reads the names of a store's sessions, and touches none of them.
-import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { gate } from './support/guests'
@@ -42,6 +52,39 @@ test('a session is known from its first task on, and after its last was removed'
   tasks.drain()
   await tasks.cleanup({ olderThanMs: 0 })
   expect(tasks.sessions()).toContain('brief')
+})
+
+test('a session that a power cut has left without its name is found by its tasks, and gets it back', async () => {
+  // R18
+  for (const left of [undefined, '', 'lon']) {
+    const store = temporaryStore()
+    const first = await host(store)
+    const taskId = await first.call(async ({ tasks }) => {
+      const id = await tasks.spawn('exit 7', { sessionId: 'long ago' })
+      await tasks.wait(id)
+      return id
+    })
+    await first.kill()
+    const dir = dirname(store.taskDir(taskId)!)
+    for (const name of ['session', 'owner']) rmSync(join(dir, name))
+    if (left !== undefined) writeFileSync(join(dir, 'session'), left)
+    cpSync(join(dir, taskId), join(store.dir, '0'.repeat(32), taskId), {
+      recursive: true,
+      filter: (path) => !/control|events/.test(path),
+    })
+    const tasks = store.registry()
+    const before = everything(store.dir)
+    expect(tasks.sessions()).toEqual(['long ago'])
+    expect(everything(store.dir)).toEqual(before)
+    const of = { sessionId: 'long ago' }
+    expect(tasks.list(of)).toMatchObject([{ taskId, exitCode: 7 }])
+    expect(readFileSync(join(dir, 'session'), 'utf8')).toBe('long ago')
+    expect(await tasks.replay('long ago')).toMatchObject({ finished: 1, pending: 1, unreadable: [] })
+    expect(tasks.drain(of)).toMatchObject([{ taskId, exitCode: 7 }])
+    const id = await tasks.spawn('exit 8', of)
+    expect(await tasks.wait(id, of)).toMatchObject({ exitCode: 8 })
+    tasks.detach()
+  }
 })
 
 test('what is damaged, planted or no session at all is passed over', async () => {

@@ -122,8 +122,18 @@ pub(crate) fn sync(file: i32) -> Result<()> {
 /// What the kernel holds of the file's data is on its way to the disk afterwards; nobody has waited for it.
 pub(crate) fn start_writing(file: i32) -> Result<()> {
     const WRITE: usize = 2;
+    write_out(file, WRITE)
+}
+
+/// The file's data is on the disk afterwards. What is needed to find it need not be.
+pub(crate) fn finish_writing(file: i32) -> Result<()> {
+    const WRITE_AND_WAIT: usize = 7;
+    write_out(file, WRITE_AND_WAIT)
+}
+
+fn write_out(file: i32, how: usize) -> Result<()> {
     const ALL: usize = 0;
-    plain(number::SYNC_FILE_RANGE, [number(file), 0, ALL, WRITE]).map(drop)
+    plain(number::SYNC_FILE_RANGE, [number(file), 0, ALL, how]).map(drop)
 }
 
 /// Gives a file of the directory a second name.

@@ -3,13 +3,18 @@
  * some containers, is told which tests were skipped for that.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, closeSync, mkdirSync, openSync, truncateSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, truncateSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { killProcessesOf } from './guests'
 import { everythingIn, type TemporaryStore } from './store'
 import { atTheEnd, eventually } from './waiting'
 
-type DiskKind = 'tmpfs' | 'ext4'
+export type DiskKind = 'tmpfs' | 'ext4' | 'btrfs'
+
+interface DiskSize {
+  megabytes: number
+  inodes: number
+}
 
 const MEGABYTE = 1 << 20
 
@@ -17,10 +22,13 @@ const MEGABYTE = 1 << 20
 export function testOn<Kind extends DiskKind>(store: TemporaryStore, wanted: Kind[], tests: string) {
   const kinds = wanted.filter((kind) => {
     const probe = join(store.dir, `probe-${kind}-${tests}`)
-    const mounted = tryToMount(probe, kind, { megabytes: 8, inodes: 200 })
-    if (mounted) execFileSync('umount', [probe])
-    else
-      console.warn(`SKIPPED on ${kind}: ${tests}, which take the right to mount; ext4 also a loop device and mkfs.ext4`)
+    // mkfs.btrfs makes none that is smaller.
+    const mounted = tryToMount(probe, kind, { megabytes: 128, inodes: 200 })
+    if (mounted) execFileSync('umount', stackOf(probe))
+    else {
+      const also = kind === 'tmpfs' ? '' : `; this one also loop devices and mkfs.${kind}`
+      console.warn(`SKIPPED on ${kind}: ${tests}, which take the right to mount${also}`)
+    }
     return mounted
   })
   return kinds.length > 0 ? test.each(kinds) : test.skip.each(wanted)
@@ -31,11 +39,11 @@ export function disk(
   store: TemporaryStore,
   name: string,
   kind: DiskKind,
-  size = { megabytes: 8, inodes: 200 },
+  size: DiskSize = { megabytes: 8, inodes: 200 },
 ): string {
   const dir = join(store.dir, name)
   if (!tryToMount(dir, kind, size)) throw new Error(`no ${kind} can be mounted on ${dir}`)
-  unmountAtTheEnd(dir)
+  for (const disk of stackOf(dir).reverse()) unmountAtTheEnd(disk)
   return dir
 }
 
@@ -52,27 +60,29 @@ export function mount(...args: string[]): void {
 export function cutPower(store: TemporaryStore, dir: string): void {
   const cut = join(store.dir, 'cut')
   execFileSync('cc', ['-O1', '-Wall', '-Werror', '-o', cut, join(__dirname, 'cut.c')])
-  execFileSync(cut, [dir])
+  execFileSync(cut, stackOf(dir).slice(-1))
 }
 
 /**
- * Mounts an ext4 whose power was cut anew, from what had reached it, as soon as those that were killed have let go of it. A mount
+ * Mounts a disk whose power was cut anew, from what had reached it, as soon as those that were killed have let go of it. A mount
  * namespace that another test has made in the meantime holds the disk as well, and until it ends `mount` would find the old one.
  */
 export async function powerOn(dir: string): Promise<void> {
-  await eventually(() => spawnSync('umount', [dir]).status === 0, 'nobody uses the disk any more')
-  const held = () => execFileSync('losetup', ['--associated', imageOf(dir)], { encoding: 'utf8' })
-  await eventually(() => held() === '', 'no mount namespace holds the disk any more', 60_000)
-  execFileSync('mount', ['-o', 'loop', imageOf(dir), dir])
+  const stack = stackOf(dir)
+  for (const disk of stack) {
+    await eventually(() => spawnSync('umount', [disk]).status === 0, 'nobody uses the disk any more')
+    const held = () => execFileSync('losetup', ['--associated', imageOf(disk)], { encoding: 'utf8' })
+    await eventually(() => held() === '', 'no mount namespace holds the disk any more', 60_000)
+  }
+  for (const disk of stack.reverse()) execFileSync('mount', ['-o', 'loop', imageOf(disk), disk])
 }
 
-const imageOf = (dir: string): string => `${dir}.image`
+/** A btrfs lies on an ext4 of its own, whose power is cut in place of its: it has no call for that. */
+const belowOf = (dir: string): string => `${dir}.below`
+const stackOf = (dir: string): string[] => [dir, belowOf(dir)].filter((disk) => existsSync(disk))
+const imageOf = (dir: string): string => (existsSync(belowOf(dir)) ? join(belowOf(dir), 'image') : `${dir}.image`)
 
-function tryToMount(
-  dir: string,
-  kind: DiskKind,
-  { megabytes, inodes }: { megabytes: number; inodes: number },
-): boolean {
+function tryToMount(dir: string, kind: DiskKind, { megabytes, inodes }: DiskSize): boolean {
   mkdirSync(dir, { mode: 0o700 })
   const succeeds = (program: string, ...args: string[]) => spawnSync(program, args).status === 0
   if (kind === 'tmpfs') {
@@ -86,12 +96,18 @@ function tryToMount(
       dir,
     )
   }
-  closeSync(openSync(imageOf(dir), 'w'))
-  truncateSync(imageOf(dir), megabytes * MEGABYTE)
-  const made = succeeds('mkfs.ext4', '-q', '-F', '-N', `${inodes}`, '-m', '0', imageOf(dir))
-  if (!made || !succeeds('mount', '-o', 'loop', imageOf(dir), dir)) return false
-  chmodSync(dir, 0o700)
-  return true
+  if (kind === 'btrfs' && !tryToMount(belowOf(dir), 'ext4', { megabytes: 2 * megabytes, inodes })) return false
+  const image = imageOf(dir)
+  closeSync(openSync(image, 'w'))
+  truncateSync(image, megabytes * MEGABYTE)
+  const forExt4 = kind === 'ext4' ? ['-F', '-N', `${inodes}`, '-m', '0'] : []
+  // What is left to btrfs reaches the disk every half minute, and a test that takes as long would not see what was left to it.
+  const patience = kind === 'btrfs' ? ',commit=300' : ''
+  const mounted =
+    succeeds(`mkfs.${kind}`, '-q', ...forExt4, image) && succeeds('mount', '-o', `loop${patience}`, image, dir)
+  if (mounted) chmodSync(dir, 0o700)
+  else if (kind === 'btrfs') execFileSync('umount', [belowOf(dir)])
+  return mounted
 }
 
 function unmountAtTheEnd(dir: string): void {
