@@ -40,7 +40,7 @@ pub enum Cause {
     OutputLimit,
     /// It never ran.
     SpawnError,
-    /// Its supervisor was killed.
+    /// Its supervisor is gone, and has left no record.
     SupervisorLost,
     /// The machine went down while it ran.
     Reboot,

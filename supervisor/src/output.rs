@@ -172,11 +172,6 @@ fn time_to_write(bytes: u64) -> u64 {
     (bytes / BYTES_PER_NANOSECOND).clamp(SHORTEST_NS, LONGEST_NS)
 }
 
-/// Of something that there may be more of later.
-fn is_shortage(errno: Errno) -> bool {
-    matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::ENFILE)
-}
-
 impl Output {
     /// The files behind the descriptors that the command writes to.
     pub(crate) fn new(limit: u64) -> Output {
@@ -267,7 +262,7 @@ impl Output {
         self.measure();
         match self.write_record().or_else(|errno| self.unless_empty(errno)).and_then(|()| self.trim()) {
             // There will be room again; and a disk that is full grows no file either.
-            Err(errno) if !is_shortage(errno) => {
+            Err(errno) if !errno.is_shortage() => {
                 self.most = Some(self.total().saturating_add(self.limit));
                 self.due = 0;
                 Err(errno)
@@ -327,7 +322,7 @@ impl Output {
     /// it may be written when they are gone.
     fn unless_empty(&self, errno: Errno) -> Result<()> {
         let is_empty = matches!(self.record, Record::File(_)) && self.recorded.is_none();
-        if is_shortage(errno) && is_empty { Ok(()) } else { Err(errno) }
+        if errno.is_shortage() && is_empty { Ok(()) } else { Err(errno) }
     }
 
     /// What is dropped, if the file does not say so already. Without any there is no file.

@@ -19,11 +19,13 @@ use crate::output::{NEVER, Output, Overflow};
 use crate::proc;
 use crate::sys::files::{self, File};
 use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM, TIME_IS_OVER};
-use crate::sys::{Result, ignore};
+use crate::sys::{Errno, Result, ignore};
 use crate::tree;
 
 const CLOSED: &CStr = names::CLOSED.as_c_str();
 const NS_PER_MS: u64 = 1_000_000;
+/// How often to try to write a record for which there was no room.
+const WRITE_AGAIN_NS: u64 = 1000 * NS_PER_MS;
 
 /// One task, from its command's exec until its tree is empty.
 pub(crate) struct Watch<'a> {
@@ -39,6 +41,10 @@ pub(crate) struct Watch<'a> {
     alarm: u64,
     /// When what was asked is sent to the disk; [`NEVER`] when it has been.
     send_at: u64,
+    /// How the leader has ended, while the disk has no room for it, and when that is tried again.
+    unwritten: Option<(Ended, u64)>,
+    /// Until when there may be room again: who has asked for the end waits for ours. [`NEVER`] when nobody has.
+    room_until: u64,
     stage: Stage,
 }
 
@@ -46,7 +52,7 @@ pub(crate) struct Watch<'a> {
 enum Stage {
     /// The leader runs.
     Running,
-    /// The leader's end is recorded, and others live.
+    /// The leader's end is known, and others live.
     Lingering { counted: bool },
     /// Nobody is left. `counted`: the record of the leader's end told of others.
     Empty { counted: bool },
@@ -70,6 +76,8 @@ impl<'a> Watch<'a> {
             deadline,
             alarm: NEVER,
             send_at,
+            unwritten: None,
+            room_until: NEVER,
             stage: Stage::Running,
         }
     }
@@ -80,7 +88,11 @@ impl<'a> Watch<'a> {
             let now = process::monotonic_ns();
             self.run_due(now);
             if let Stage::Empty { counted } = self.stage {
-                return self.leave(counted);
+                if self.unwritten.is_none() || now >= self.room_until {
+                    return self.leave(counted);
+                }
+                // Nobody is left to be told or killed.
+                self.ending = None;
             }
             self.sleep(now);
         }
@@ -105,12 +117,27 @@ impl<'a> Watch<'a> {
             self.send_at = NEVER;
             durable::send_asked();
         }
+        if now >= self.write_at()
+            && let Some((ended, _)) = self.unwritten.take()
+        {
+            self.tell_end(ended, now);
+        }
         if now >= self.output.due() {
             match self.output.check(now) {
                 Ok(()) => {}
                 Err(Overflow::Begun) => self.end_tree(Cause::OutputLimit, SIGTERM, self.settings.grace_ms),
                 Err(Overflow::WentOn) => self.end_tree(Cause::OutputLimit, SIGTERM, 0),
             }
+        }
+    }
+
+    /// When to try again to write how the leader has ended.
+    fn write_at(&self) -> u64 {
+        match &self.unwritten {
+            None => NEVER,
+            // The last time.
+            Some((_, again_at)) if matches!(self.stage, Stage::Empty { .. }) => self.room_until.min(*again_at),
+            Some((_, again_at)) => *again_at,
         }
     }
 
@@ -121,7 +148,7 @@ impl<'a> Watch<'a> {
             self.alarm = promised;
             process::alarm(if promised == NEVER { NEVER } else { promised.saturating_sub(now) });
         }
-        let due = promised.min(tell_at).min(self.send_at).min(self.output.due());
+        let due = promised.min(tell_at).min(self.send_at).min(self.write_at()).min(self.output.due());
         let time = if due == NEVER { NEVER } else { due.saturating_sub(now) };
         let [signals, orders] = process::sleep([self.signals.number(), fds::CONTROL], time);
         if signals {
@@ -221,15 +248,7 @@ impl<'a> Watch<'a> {
             cpu_ms: exit.cpu_ms,
             descendants,
         };
-        // The space is reserved. If it fails nevertheless, the host sees the hang-up without a record.
-        ignore(
-            failpoint::pass("supervisor.before_publish")
-                .and_then(|()| files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD]))),
-        );
-        ignore(failpoint::pass("supervisor.after_publish"));
-        announce();
-        process::give_way();
-        ignore(failpoint::pass("supervisor.after_end_told"));
+        self.tell_end(ended, now);
         self.deadline = NEVER;
         let counted = descendants > 0;
         self.stage = if alive { Stage::Lingering { counted } } else { Stage::Empty { counted } };
@@ -243,6 +262,22 @@ impl<'a> Watch<'a> {
             // They may live for days.
             durable::send_end();
         }
+    }
+
+    /// Nobody else knows how the leader ended, and a full disk passes: without room for the record we stay.
+    fn tell_end(&mut self, ended: Ended, now: u64) {
+        // The space is reserved. But not every file system can do that, and where a snapshot holds what was reserved it takes more.
+        let written = failpoint::pass("supervisor.before_publish")
+            .and_then(|()| files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));
+        if written.is_err_and(Errno::is_shortage) {
+            self.unwritten = Some((ended, now.saturating_add(WRITE_AGAIN_NS)));
+            return;
+        }
+        // If it failed for another reason, the host sees the hang-up without a record.
+        ignore(failpoint::pass("supervisor.after_publish"));
+        announce();
+        process::give_way();
+        ignore(failpoint::pass("supervisor.after_end_told"));
     }
 
     /// Ours only if a signal of ours did it, and reached the leader: one that it was killed by, or one that it had an answer to.
@@ -271,13 +306,16 @@ impl<'a> Watch<'a> {
         if running && process::has_ended(self.leader.pid).unwrap_or(true) {
             self.reap();
         }
+        let now = process::monotonic_ns();
+        let grace = if signal == SIGKILL { 0 } else { grace_ms.saturating_mul(NS_PER_MS) };
+        if matches!(cause, Cause::Kill) {
+            self.room_until = self.room_until.min(now.saturating_add(grace));
+        }
         // The deadline is the leader's. It came in time after all, and whom it has left behind nobody wants to end.
         let in_time = matches!(cause, Cause::Timeout) && self.stage != Stage::Running;
         if in_time || matches!(self.stage, Stage::Empty { .. }) {
             return;
         }
-        let now = process::monotonic_ns();
-        let grace = if signal == SIGKILL { 0 } else { grace_ms.saturating_mul(NS_PER_MS) };
         let ending = self.ending.get_or_insert_with(|| Ending::new(cause, self.leader.pid));
         ending.force_at = ending.force_at.min(now.saturating_add(grace));
         if ending.forced || ending.force_at <= now {

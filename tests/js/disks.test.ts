@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { disk, mount, testOn } from './support/disk'
-import { gate, killProcessesOf, obedient, patient, readyFifo, stop } from './support/guests'
+import { gate, killProcessesOf, obedient, patient, readyFifo, statOf, stop } from './support/guests'
 import { host } from './support/host'
 import { atTheEnd, eventually, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
@@ -131,6 +131,30 @@ withDisk('on a full %s, how a task ended is recorded whole', async (kind) => {
     expect(JSON.parse(record)).toMatchObject({ version: 1 })
   }
   for (const free of frees.reverse()) free()
+})
+
+onExt4('on an %s without reservations, how a task ended is told when the disk is full no more', async (kind) => {
+  // R17
+  const dir = disk(store, `unreserved-${kind}`, kind, { megabytes: 8, inodes: 200, features: '^extent,^64bit' })
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const tasks = registryAt(dir)
+  const ids = []
+  for (const end of ['exit 5', 'sleep 1000 & exit 6']) {
+    ids.push(await tasks.spawn(obedient(ready, wait, end)))
+    await ready.line()
+  }
+  const free = fillBytes(dir)
+  wait.open(2)
+  for (const id of ids) {
+    const { pid } = tasks.status(id)!
+    await eventually(() => statOf(pid!) === undefined, 'its supervisor has seen its end')
+    expect(tasks.status(id)).toMatchObject({ status: 'running' })
+  }
+  free()
+  expect(await tasks.wait(ids[0]!)).toMatchObject({ status: 'failed', exitCode: 5 })
+  expect(await tasks.wait(ids[1]!)).toMatchObject({ status: 'failed', exitCode: 6 })
+  expect(await tasks.kill(ids[1]!)).toMatchObject({ status: 'failed', exitCode: 6 })
+  tasks.detach()
 })
 
 withDisk('output over its limit that has filled a %s gives its middle back', async (kind) => {

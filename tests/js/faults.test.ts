@@ -78,6 +78,39 @@ test('what a supervisor cannot record is lost or known from its end, and never m
   expect(await end('sleep 1000 & exit 3', 'before_closed_json', 'ENOSPC')).toEqual({ end: 'failed exit 3', told: 1 })
 })
 
+test.each(['ENOSPC', 'EDQUOT'])(
+  'an end for whose record %s leaves no room is told when there is room again',
+  async (error) => {
+    // R17 R18
+    const store = temporaryStore()
+    const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
+    const plan = `supervisor.before_publish=2*error(${error})`
+    for (const command of ['exit 3', 'sleep 1000 & exit 3']) {
+      expect(await node.call(endOf, command, plan)).toEqual({ end: 'failed exit 3', told: 1 })
+    }
+  },
+)
+
+test('an end for which there is no room and that somebody asks for is not waited for longer than the grace', async () => {
+  // R17 P1
+  const store = temporaryStore()
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
+  const env = { OUTLIVE_FAILPOINTS: 'supervisor.before_publish=error(ENOSPC)' }
+  const ready = readyFifo(store)
+  for (const command of ['exit 3', `${patient(ready)} & exit 3`, patient(ready)]) {
+    const id = await node.call(({ tasks }, command, env) => tasks.spawn(command, { env }), command, env)
+    if (command === 'exit 3') await eventually(() => treeOf(id).length === 0, 'the command has ended')
+    else await ready.line()
+    expect(await node.call(({ tasks }, id) => tasks.status(id)?.status, id)).toBe('running')
+    expect(await node.call(({ tasks }, id) => tasks.kill(id, { graceMs: 500 }), id)).toMatchObject({
+      status: 'lost',
+      cause: 'supervisor_lost',
+      error: expect.stringMatching(/^its supervisor is gone and has left no record;/),
+    })
+    expect(processesOf(id)).toEqual([])
+  }
+})
+
 test.each(['ENOSPC', 'ENFILE'])(
   'output that cannot be cut for %s is cut later, and its command runs on',
   async (shortage) => {

@@ -42,6 +42,11 @@ impl Errno {
     pub(crate) const EDQUOT: Errno = Errno(122);
     /// A name is too long.
     pub(crate) const ENAMETOOLONG: Errno = Errno(36);
+
+    /// Of something that there may be more of later.
+    pub(crate) fn is_shortage(self) -> bool {
+        matches!(self, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::ENFILE)
+    }
 }
 
 /// What a system call gives.

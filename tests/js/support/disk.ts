@@ -14,6 +14,8 @@ export type DiskKind = 'tmpfs' | 'ext4' | 'btrfs'
 interface DiskSize {
   megabytes: number
   inodes: number
+  /** Of an ext4, in place of those that it has as a rule. */
+  features?: string
 }
 
 const MEGABYTE = 1 << 20
@@ -82,7 +84,7 @@ const belowOf = (dir: string): string => `${dir}.below`
 const stackOf = (dir: string): string[] => [dir, belowOf(dir)].filter((disk) => existsSync(disk))
 const imageOf = (dir: string): string => (existsSync(belowOf(dir)) ? join(belowOf(dir), 'image') : `${dir}.image`)
 
-function tryToMount(dir: string, kind: DiskKind, { megabytes, inodes }: DiskSize): boolean {
+function tryToMount(dir: string, kind: DiskKind, { megabytes, inodes, features }: DiskSize): boolean {
   mkdirSync(dir, { mode: 0o700 })
   const succeeds = (program: string, ...args: string[]) => spawnSync(program, args).status === 0
   if (kind === 'tmpfs') {
@@ -100,7 +102,7 @@ function tryToMount(dir: string, kind: DiskKind, { megabytes, inodes }: DiskSize
   const image = imageOf(dir)
   closeSync(openSync(image, 'w'))
   truncateSync(image, megabytes * MEGABYTE)
-  const forExt4 = kind === 'ext4' ? ['-F', '-N', `${inodes}`, '-m', '0'] : []
+  const forExt4 = kind === 'ext4' ? ['-F', '-N', `${inodes}`, '-m', '0', ...(features ? ['-O', features] : [])] : []
   // What is left to btrfs reaches the disk every half minute, and a test that takes as long would not see what was left to it.
   const patience = kind === 'btrfs' ? ',commit=300' : ''
   const mounted =
