@@ -256,7 +256,7 @@ test('a host whose task was told and removed by another before it could look doe
 
 test('a copy of the store, looked at while its tasks run, leaves them to those who have the store itself', async () => {
   const copy = join(temporaryStore().dir, 'copy')
-  const [node] = await hosts(1)
+  const [node] = (await hosts(1)) as [Host]
   const sessionId = session()
   const ready = readyFifo(store)
   const on = gate(store)
