@@ -5,7 +5,7 @@ import type { TaskSnapshot } from 'outlive'
 import { addonWithFailpoints, failpoints } from './support/failpoints'
 import { gate, patient, processesOf, readyFifo, statOf, stop, treeOf } from './support/guests'
 import { type HostScope, host } from './support/host'
-import { eventually, temporaryStore } from './support/store'
+import { eventually, temporaryStore, within } from './support/store'
 
 let addon: string
 
@@ -49,6 +49,152 @@ test('a spawn that is refused at any step rejects, leaves nothing behind, and th
     return tasks.drain().map((news) => [news.taskId === id, news.exitCode])
   })
   expect(told).toEqual([[true, 7]])
+})
+
+/**
+ * Steps of the calls that come after a start, each with the errors that it gets, what is done meanwhile in a host that starts with that,
+ * and what has to be seen. Only what the first errors let through is done again.
+ */
+const refusalsAfterTheStart: [what: string, plan: string, order: (scope: HostScope) => unknown, seen: unknown][] = [
+  [
+    'a drain rejects when it could accept nothing, else returns what it has accepted; the rest stays pending',
+    'host.before_delivered=1*error(EIO)->1*off->1*error(EIO)',
+    async ({ tasks }) => {
+      const ids: string[] = []
+      for (const command of ['exit 1', 'exit 2', 'exit 3']) {
+        ids.push(await tasks.spawn(command))
+        await tasks.wait(ids.at(-1)!)
+      }
+      const drain = () => {
+        try {
+          return tasks.drain().map(({ taskId }) => ids.indexOf(taskId))
+        } catch (error) {
+          const { code, cause } = error as NodeJS.ErrnoException
+          return [code, (cause as NodeJS.ErrnoException).code]
+        }
+      }
+      return [drain(), drain(), drain()]
+    },
+    [['STORAGE_FAILED', 'EIO'], [0], [1, 2]],
+  ],
+  [
+    'an ack says so and takes the others; what it could not take stays pending',
+    'host.before_delivered=1*error(EIO)',
+    async ({ tasks }) => {
+      const ids = [await tasks.spawn('true'), await tasks.spawn('true')]
+      for (const id of ids) await tasks.wait(id)
+      const pending = () => tasks.pending().map(({ taskId }) => ids.indexOf(taskId))
+      try {
+        return tasks.ack(ids)
+      } catch (error) {
+        return [(error as NodeJS.ErrnoException).code, pending(), tasks.ack(ids), pending()]
+      }
+    },
+    ['STORAGE_FAILED', [0], 1, []],
+  ],
+  [
+    'a callback that has taken its completion is not called again, and whoever is next is',
+    'host.before_delivered=2*error(EIO)',
+    async ({ outlive, tasks }) => {
+      const warnings: string[] = []
+      process.on('warning', ({ message }) => warnings.push(message))
+      const ids: string[] = []
+      const heard: (string | number)[][] = []
+      const listen = (registry: typeof tasks, who: string, count: number) =>
+        new Promise<() => void>((resolve) => {
+          const subscription = registry.onCompletion(({ taskId, attempt }) => {
+            heard.push([who, ids.indexOf(taskId), attempt])
+            if (heard.length === count) resolve(() => subscription.close())
+          })
+        })
+      const first = listen(tasks, 'first', 2)
+      for (const command of ['exit 1', 'exit 2']) {
+        ids.push(await tasks.spawn(command))
+        await tasks.wait(ids.at(-1)!)
+      }
+      const close = await first
+      const next = new outlive.TaskRegistry(JSON.parse(process.env.HOST_REGISTRY!))
+      const told = listen(next, 'next', 4)
+      // What holds the session until then is the subscription alone.
+      close()
+      await told
+      return [heard, warnings.map((warning) => warning.replace(ids[0]!, 'the first'))]
+    },
+    [
+      [
+        ['first', 0, 1],
+        ['first', 1, 1],
+        ['next', 0, 2],
+        ['next', 1, 2],
+      ],
+      ['the delivery of the first could not be recorded'],
+    ],
+  ],
+  [
+    'a callback is called although nobody could note that, and again when it fails',
+    'host.before_lease=error(EIO)',
+    async ({ tasks }) => {
+      const attempts: number[] = []
+      const told = new Promise<void>((resolve) => {
+        tasks.onCompletion(({ attempt }) => {
+          attempts.push(attempt)
+          if (attempts.length === 1) throw new Error('the first time')
+          resolve()
+        })
+      })
+      await tasks.wait(await tasks.spawn('exit 3'))
+      await told
+      return [attempts, tasks.drain()]
+    },
+    [[1, 1], []],
+  ],
+  [
+    'a kill rejects, and its task goes on as running',
+    'host.before_order=1*error(EIO)',
+    async ({ tasks }) => {
+      const id = await tasks.spawn('exec sleep 1000')
+      const code = await tasks.kill(id).then(
+        () => 'killed',
+        (error) => error.code,
+      )
+      return [code, tasks.status(id)?.status, (await tasks.kill(id)).status]
+    },
+    ['STORAGE_FAILED', 'running', 'killed'],
+  ],
+  [
+    'a shutdown ends the others, and says how that one stands',
+    'host.before_order=1*error(EIO)',
+    async ({ tasks }) => {
+      for (const command of ['exec sleep 1000', 'exec sleep 1001']) await tasks.spawn(command)
+      return (await tasks.shutdown()).map(({ status }) => status).sort()
+    },
+    ['killed', 'running'],
+  ],
+  [
+    'a cleanup removes the others, and rejects where it could remove none',
+    'host.before_remove=1*error(EIO)->2*off->1*error(EIO)',
+    async ({ tasks }) => {
+      for (let count = 0; count < 3; count++) await tasks.wait(await tasks.spawn('true', { notify: false }))
+      const cleanup = async () => [
+        await tasks.cleanup({ olderThanMs: 0 }).catch((error) => error.cause.code),
+        tasks.list().length,
+      ]
+      return [await cleanup(), await cleanup(), await cleanup()]
+    },
+    [
+      [2, 1],
+      ['EIO', 1],
+      [1, 0],
+    ],
+  ],
+]
+
+test.each(refusalsAfterTheStart)('where the disk refuses once, %s', async (_, plan, order, seen) => {
+  // R17
+  const store = temporaryStore()
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: plan } })
+  expect(await within(Promise.resolve(node.call(order)), plan)).toEqual(seen)
+  await node.kill()
 })
 
 test('a supervisor that is refused what it needs before the command runs says so, and the command never ran', async () => {
