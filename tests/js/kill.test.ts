@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { SpawnOptions } from 'outlive'
@@ -18,6 +19,12 @@ function script(...lines: string[]): string {
 
 function supervisorOf(pid: number): number {
   return statOf(pid)!.ppid
+}
+
+/** No such signal waits for the process any more. */
+function hasTaken(pid: number, signal: NodeJS.Signals): boolean {
+  const [, pending] = /^ShdPnd:\s+(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))!
+  return (BigInt(`0x${pending}`) & (1n << BigInt(constants.signals[signal] - 1))) === 0n
 }
 
 const byItself = { status: 'failed', cause: 'exit', exitCode: 3, signal: null }
@@ -104,6 +111,34 @@ describe('a kill ends the whole tree', () => {
     const patience = tasks.kill(task, { graceMs: 600_000 })
     await tasks.kill(task, { graceMs: 0 })
     await expect(within(patience, 'both are answered')).resolves.toMatchObject({ ...byUs, signal: 'SIGKILL' })
+  })
+
+  test('once asked with more patience, at the moment that was said first', async () => {
+    // P1
+    const ready = readyFifo(store)
+    const task = await tasks.spawn(stubborn(ready), { graceMs: 300 })
+    await ready.line()
+    const killed = tasks.kill(task)
+    const patience = tasks.kill(task, { graceMs: 600_000 })
+    for (const kill of [killed, patience]) {
+      expect(await within(kill, 'the first grace is over')).toMatchObject({ ...byUs, signal: 'SIGKILL' })
+    }
+  })
+
+  test('with each signal once, however often it is asked for, and with another one too', async () => {
+    const ready = readyFifo(store)
+    // Of two that are there at the same moment the shell answers SIGTERM first: its number is the lower one.
+    const traps = ['TERM', 'WINCH'].map((signal) => `trap 'echo ${signal} > ${ready.path}' ${signal}`).join('; ')
+    const task = await tasks.spawn(`${traps}; echo up > ${ready.path}; while :; do sleep 0.01; done`)
+    await ready.line()
+    const order = (signal: NodeJS.Signals) => tasks.kill(task, { signal, graceMs: 600_000 })
+    const killed = [order('SIGTERM')]
+    expect(await ready.line()).toBe('TERM')
+    killed.push(order('SIGTERM'), order('SIGWINCH'))
+    expect(await ready.line()).toBe('WINCH')
+    killed.push(tasks.kill(task, { graceMs: 0 }))
+    for (const kill of killed) expect(await within(kill, 'it is over')).toMatchObject({ ...byUs, signal: 'SIGKILL' })
+    expect(ready.untaken()).toEqual([])
   })
 
   const deep = (ready: string) =>
@@ -203,6 +238,20 @@ describe('a kill that comes when the command has ended by itself', () => {
     for (const status of ['failed', 'killed']) expect(statuses).toContain(status)
   })
 })
+
+test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+  '%s to a supervisor from somebody who is no supervisor above it moves nothing',
+  async (signal) => {
+    // P29
+    const [ready, start] = [readyFifo(store), gate(store)]
+    const task = await tasks.spawn(obedient(ready, start, 'exit 3'))
+    const supervisor = supervisorOf(Number(await ready.line()))
+    process.kill(supervisor, signal)
+    await eventually(() => hasTaken(supervisor, signal) && statOf(supervisor)!.state === 'S', 'it has taken the signal')
+    start.open()
+    expect(await within(tasks.wait(task), 'it ends by itself')).toMatchObject(byItself)
+  },
+)
 
 test('ten kills at once resolve with the same terminal snapshot', async () => {
   // P10

@@ -1,4 +1,6 @@
 import { getEventListeners } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { SpawnOptions, TaskSnapshot } from 'outlive'
 import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
@@ -205,6 +207,32 @@ describe('a wait that cannot be answered', () => {
     }
     letThrough()
     await tasks.wait(task)
+  })
+
+  test('is TASK_NOT_FOUND when the start of its task fails', async () => {
+    // D22
+    const [ready, fail] = [readyFifo(store), gate(store)]
+    const supervisor = join(store.dir, 'starts-nothing')
+    writeFileSync(supervisor, `#!/bin/sh\necho up > ${ready.path}\nread _ < ${fail.path}\n`, { mode: 0o755 })
+    const node = await host(store, { env: { OUTLIVE_SUPERVISOR: supervisor } })
+    const sessionId = 'starting'
+    const spawned = node.call(
+      ({ tasks }, sessionId) => tasks.spawn('true', { sessionId }).catch((error) => error.code),
+      sessionId,
+    )
+    await ready.line('its supervisor is there')
+    const waited = node.call(({ tasks, say }, sessionId) => {
+      const [{ taskId }] = tasks.list({ sessionId }) as [TaskSnapshot]
+      const waiting = tasks.wait(taskId).catch((error) => error.code)
+      tasks.list() // is answered behind it
+      say('waits')
+      return waiting
+    }, sessionId)
+    expect(await node.heard()).toBe('waits')
+    fail.open()
+    expect(await spawned).toBe('SPAWN_FAILED')
+    expect(await within(waited, 'the wait is answered')).toBe('TASK_NOT_FOUND')
+    await node.kill()
   })
 
   test('rejects with REGISTRY_CLOSED when the registry is detached, and the task goes on', async () => {
