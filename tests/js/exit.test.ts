@@ -93,6 +93,23 @@ test('N1 an aborted wait keeps nothing alive', async () => {
   expect(await within(node.exited, 'the host ends by itself')).toEqual({ code: 0, signal: null })
 })
 
+test('N1 a callback that is never done does not keep a process alive whose registry is detached', async () => {
+  const node = await host(store)
+  await node.call(async ({ tasks, say }) => {
+    const callback = () => {
+      say('called')
+      return new Promise(() => {})
+    }
+    tasks.onCompletion(callback, { sessionId: 'endless' })
+    await tasks.spawn('true', { sessionId: 'endless' })
+  })
+  expect(await node.heard()).toBe('called')
+  await node.call(({ tasks }) => tasks.detach())
+  node.leave()
+  // For 10 s other hosts are kept from its session.
+  expect(await within(node.exited, 'the host ends by itself', 8000)).toEqual({ code: 0, signal: null })
+})
+
 /** Uses the package as a plugin author's tests would. */
 const pluginTest = (file: number): string => `
   let subscription

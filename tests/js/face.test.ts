@@ -244,6 +244,28 @@ describe('the end of a registry', () => {
     await expectClosed(registry)
   })
 
+  test('detach while it shuts down rejects every shutdown, and nothing else', async () => {
+    const node = await host(store)
+    const ready = readyFifo(store)
+    const sessionId = session()
+    await node.call(({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId }), stubborn(ready), sessionId)
+    await ready.line()
+    const seen = await node.call(async ({ tasks }) => {
+      const escaped: unknown[] = []
+      process.on('unhandledRejection', (error) => escaped.push(error))
+      const both = [tasks.shutdown({ graceMs: 600_000 }), tasks.shutdown({ graceMs: 600_000 })]
+      tasks.detach()
+      const codes = both.map((ended) => ended.catch((error) => error.code))
+      const seen = await Promise.all(codes)
+      await new Promise(setImmediate) // by then nobody can take it any more
+      return [...seen, ...escaped.map(String)]
+    })
+    expect(seen).toEqual(['REGISTRY_CLOSED', 'REGISTRY_CLOSED'])
+    await node.kill()
+    await tasks.replay(sessionId)
+    for (const { taskId } of tasks.list({ sessionId })) await tasks.kill(taskId, { graceMs: 0 })
+  })
+
   test('dispose detaches', async () => {
     const registry = store.registry()
     registry[Symbol.dispose]()

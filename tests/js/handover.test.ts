@@ -21,7 +21,7 @@ const listenAndWait = (node: Host, sessionId: string, way: Way): Promise<void> =
           shared.settle = () => (way === 'reject' ? reject(new Error('no')) : resolve())
         })
       }
-      tasks.onCompletion(callback, { sessionId, ack: way === 'manual' ? 'manual' : 'auto' })
+      shared.subscription = tasks.onCompletion(callback, { sessionId, ack: way === 'manual' ? 'manual' : 'auto' })
     },
     sessionId,
     way,
@@ -63,9 +63,13 @@ describe('a registry that is detached while a callback is at work', () => {
   test('gives the completion to the next host when the callback fails: the second attempt', async () => {
     // D1 D5
     const { first, second, id, end } = await inCallback('reject')
+    await first.call(({ say }) => void process.on('warning', ({ message }) => say(message)))
     await detach(first)
     await settle(first)
     expect(await second.heard()).toMatchObject({ taskId: id, attempt: 2 })
+    // And its developer hears of that alone.
+    await first.call(() => new Promise(setImmediate))
+    expect(first.untaken()).toEqual([`the callback of onCompletion failed on ${id}, which is pending again`])
     await end()
   })
 
@@ -95,6 +99,21 @@ describe('a registry that is detached while a callback is at work', () => {
     await eventually(() => second.call(({ tasks }) => tasks.pending().length === 0), 'it is told')
     await end()
   })
+})
+
+test('what a callback is at work on when its subscription is closed is told by no other host, nor what came meanwhile', async () => {
+  // D15 D16
+  const { sessionId, first, second, id, end } = await inCallback('resolve')
+  await first.call(({ shared }) => shared.subscription.close())
+  const next = await spawnIn(first, sessionId)
+  await second.call(({ tasks }, next, sessionId) => tasks.wait(next, { sessionId }), next, sessionId)
+  // Callbacks run behind what waits for a promise of the same moment.
+  await second.call(() => new Promise(setImmediate))
+  expect(second.untaken()).toEqual([])
+  await settle(first)
+  expect(await second.heard()).toMatchObject({ taskId: next, attempt: 1 })
+  expect(tasks.status(id, { sessionId })?.completionDelivered).toBe(true)
+  await end()
 })
 
 test('of the completions that wait for a callback when their host is killed, only the one in it was told', async () => {
