@@ -1,8 +1,11 @@
 import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import {
   existsSync,
+  linkSync,
   lutimesSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -14,7 +17,7 @@ import type { TaskRegistry } from 'outlive'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo, stop } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
-import { rewrite } from './support/records'
+import { copy, makeFifos, original, rewrite } from './support/records'
 import { atTheEnd, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -129,6 +132,39 @@ test('cleanup leaves what nobody has heard of until it is older than the second 
   expect(tasks.drain({ sessionId })).toEqual([])
 })
 
+test('cleanup takes what was told after a day and the rest after a week, unless other limits are named', async () => {
+  // R6
+  const sessionId = 'limits'
+  const good = await original(store, sessionId)
+  const aged = (hours: number, isTold: boolean): string =>
+    copy(good, (dir) => {
+      // Of an earlier boot: what was recorded in this one cannot be older than it.
+      rewrite(dir, 'task.json', (task) => ({ ...task, bootId: randomUUID() }))
+      rewrite(dir, 'ended.json', (ended) => ({ ...ended, finishedAt: Date.now() - hours * hour }))
+      if (isTold) linkSync(join(dir, 'task.json'), join(dir, 'delivered'))
+    })
+  const [young, old] = [aged(23, true), aged(25, true)]
+  const [untold, forgotten] = [aged(7 * 24 - 1, false), aged(7 * 24 + 1, false)]
+  makeFifos(dirname(good), [young, old, untold, forgotten])
+  const tasks = store.registry()
+  await tasks.replay(sessionId)
+  expect(await tasks.cleanup()).toBe(2)
+  expect([old, forgotten].filter((id) => tasks.status(id) !== null)).toEqual([])
+  expect([young, untold].map((id) => tasks.status(id)?.status)).toEqual(['failed', 'failed'])
+})
+
+test('cleanup keeps what nobody has heard of at least as long as what was told', async () => {
+  // R6
+  const sessionId = 'no shorter'
+  const tasks = store.registry()
+  const id = await tasks.spawn('true', { sessionId })
+  await tasks.wait(id)
+  await gone(id)
+  expect(await tasks.cleanup({ olderThanMs: hour, undeliveredOlderThanMs: 0 })).toBe(0)
+  expect(tasks.pending({ sessionId })).toMatchObject([{ taskId: id }])
+  expect(await tasks.cleanup(everything)).toBe(1)
+})
+
 test('cleanup leaves a completion that a callback is holding', async () => {
   // R6
   const sessionId = 'held'
@@ -219,6 +255,20 @@ test('what a dead host left of a task that never was goes when it is an hour old
   expect(old.map((dir) => existsSync(dir))).toEqual([false, false])
   expect([...young, ahead, foreign].map((dir) => existsSync(dir))).toEqual([true, true, true, true])
   expect(tasks.status(good)).toMatchObject({ status: 'completed' })
+})
+
+test('what dead hosts have written aside goes with cleanup too', async () => {
+  // R6
+  const tasks = store.registry()
+  const session = dirname(store.taskDir(await finished(tasks, 'drafts'))!)
+  const copy = readdirSync(store.dir).find((name) => /^supervisor-[0-9a-f]+$/.test(name))!
+  const drafts = [join(session, 'session.1.1'), join(store.dir, `${copy}.1.1`)]
+  for (const draft of drafts) writeFileSync(draft, '')
+  await tasks.cleanup()
+  expect(drafts.map((draft) => existsSync(draft))).toEqual([true, true])
+  for (const draft of drafts) makeOld(draft)
+  await tasks.cleanup()
+  expect(drafts.map((draft) => existsSync(draft))).toEqual([false, false])
 })
 
 test('cleanup deletes nothing through a link that was planted in a task’s place', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { gate, obedient, readyFifo } from './support/guests'
 import { host } from './support/host'
+import { rewrite } from './support/records'
 import { atTheEnd, eventually, temporaryStore, within } from './support/store'
 
 const HOUR = 3600
@@ -85,6 +86,22 @@ describe('the wall clock of a host is stepped', () => {
     )
     expect(replayed.durationMs).toBe(ended.durationMs)
   })
+})
+
+test('tasks are listed in the order of their spawns, whatever the wall clock said', async () => {
+  // R12
+  const sessionId = 'listed'
+  const first = store.registry()
+  const ids: string[] = []
+  for (let count = 0; count < 3; count++) {
+    ids.push(await first.spawn('true', { sessionId }))
+    await first.wait(ids[count]!)
+  }
+  first.detach()
+  const ahead = Date.now() + HOUR * 1000
+  rewrite(store.taskDir(ids[0]!)!, 'task.json', (task) => ({ ...task, createdAt: ahead }))
+  const listed = store.registry().list({ sessionId })
+  expect(listed.map(({ taskId }) => ids.indexOf(taskId))).toEqual([0, 1, 2])
 })
 
 const adjust = built('adjust.c')

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import type { OutputChunk, OutputOptions } from 'outlive'
 import { gate, readyFifo } from './support/guests'
 import { temporaryStore } from './support/store'
@@ -164,6 +164,18 @@ test('offsets stay valid when the middle has been dropped', async () => {
     expect(whole.startsWith(head)).toBe(true)
     expect(whole.endsWith(tasks.output(id, { from: -1000 }).text)).toBe(true)
   }
+})
+
+test('the last output is what was written last, on either stream', async () => {
+  const id = await ended('echo out; echo err >&2')
+  const { stdoutPath = '', stderrPath } = tasks.status(id) ?? {}
+  const lastOutputAt = (stdout: number, stderr: number) => {
+    utimesSync(stdoutPath, stdout, stdout)
+    utimesSync(stderrPath ?? '', stderr, stderr)
+    return tasks.status(id)?.lastOutputAt
+  }
+  expect([lastOutputAt(1000, 2000), lastOutputAt(4000, 3000)]).toEqual([2_000_000, 4_000_000])
+  expect(tasks.status(await ended('true'))?.lastOutputAt).toBeNull()
 })
 
 test('a capture file that is gone, or no file any more, does not hide the other one', async () => {

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -39,6 +40,17 @@ test('records of a newer release stay byte for byte, and are reported', async ()
   await tasks.wait(next)
   expect([...(await replay(store, sessionId)).unreadable].sort()).toEqual([...ids].sort())
   expect(states()).toEqual(before)
+})
+
+test('what could not be read is not reported any more once it is gone', async () => {
+  // R9
+  const sessionId = 'taken away'
+  const good = await original(store, sessionId)
+  const newer = copy(good, (dir) => writeFileSync(join(dir, 'task.json'), '{"version":2}\n'))
+  const { tasks, unreadable } = await replay(store, sessionId)
+  expect([...unreadable]).toEqual([newer])
+  rmSync(store.taskDir(newer)!, { recursive: true })
+  expect(await tasks.replay(sessionId)).toMatchObject({ finished: 1, unreadable: [] })
 })
 
 const formats = join(__dirname, '..', 'formats')

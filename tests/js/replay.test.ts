@@ -1,7 +1,8 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gate, isAlive, obedient, processesOf, readyFifo } from './support/guests'
+import { gate, isAlive, killProcessesOf, obedient, patient, processesOf, readyFifo } from './support/guests'
 import { host } from './support/host'
+import { rewrite } from './support/records'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -62,6 +63,41 @@ test('replay counts what it finds, and an end stays as it was', async () => {
     expect(ids.slice(0, 2).map((id) => tasks.status(id))).toEqual(before)
     tasks.detach()
   }
+})
+
+test('a lost task that was told is not told again after a restart', async () => {
+  // D16
+  const sessionId = 'lost and told'
+  const first = store.registry()
+  const id = await first.spawn('kill -9 $PPID; sleep 1000', { sessionId })
+  expect(await first.wait(id)).toMatchObject({ status: 'lost' })
+  expect(first.drain({ sessionId })).toMatchObject([{ taskId: id }])
+  first.detach()
+  const next = store.registry()
+  expect(await next.replay(sessionId)).toEqual({ ...nothing, lost: 1 })
+  expect(next.drain({ sessionId })).toEqual([])
+})
+
+test('tasks that were lost while no host lived are told in the order of their last signs of life', async () => {
+  // D18
+  const sessionId = 'signs'
+  const first = store.registry()
+  const ready = readyFifo(store)
+  const ids: string[] = []
+  for (let count = 0; count < 5; count++) ids.push(await first.spawn(patient(ready), { sessionId }))
+  for (const _ of ids) await ready.line()
+  first.detach()
+  await killProcessesOf(ids)
+  const then = Date.now() - 10_000
+  const order = [3, 0, 4, 1, 2]
+  order.forEach((at, place) => {
+    const dir = store.taskDir(ids[at]!)!
+    rewrite(dir, 'started.json', (started) => ({ ...started, startedAt: then }))
+    const sign = (then + 20 * place) / 1000
+    for (const name of ['stdout', 'stderr']) utimesSync(join(dir, name), sign, sign)
+  })
+  const told = store.registry().drain({ sessionId })
+  expect(told.map(({ taskId }) => ids.indexOf(taskId))).toEqual(order)
 })
 
 /** Numbers that look random and are the same in every run: Marsaglia's xorshift. */
