@@ -1,5 +1,6 @@
 // N5
 import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import * as outlive from 'outlive'
 import { temporaryStore } from './support/store'
@@ -301,6 +302,30 @@ test('the smallest values that are allowed work', async () => {
   const id = await tasks.spawn('exec sleep 1000', { timeoutMs: 0, graceMs: 0, maxOutputBytes: 0, description: '' })
   expect(await tasks.wait(id, { timeoutMs: 0 })).toMatchObject({ status: 'running', timeoutMs: null, description: '' })
   expect(await tasks.kill(id, { graceMs: 0 })).toMatchObject({ status: 'killed' })
+})
+
+test('what nobody has said is what docs/api.md says', async () => {
+  const own = temporaryStore().registry()
+  const long = "head -c 100000 /dev/zero | tr '\\0' o"
+  const [completed, failed] = [await own.spawn(long), await own.spawn(`${long}; exit 1`)]
+  const snapshot = await own.wait(completed)
+  await own.wait(failed)
+  const record = JSON.parse(readFileSync(join(dirname(snapshot.stdoutPath), 'task.json'), 'utf8'))
+  const limits = { timeoutMs: 1_800_000, graceMs: 2000, maxOutputBytes: 104_857_600 }
+  expect(record).toMatchObject({ ...limits, sessionId: 'default', notify: true })
+  expect(snapshot).toMatchObject({ timeoutMs: 1_800_000, description: null, metadata: null })
+  const previews = [snapshot, own.status(completed)!, ...own.list()].map((task) => task.outputPreview.length)
+  expect(previews).toEqual([5120, 5120, 5120, 5120])
+  const told = new Map(own.pending().map(({ taskId, outputPreview }) => [taskId, outputPreview.length]))
+  expect([told.get(completed), told.get(failed)]).toEqual([300, 2048])
+  expect(own.output(completed)).toMatchObject({ from: 0, nextOffset: 65536 })
+  expect(await own.replay()).toMatchObject({ finished: 2, pending: 2 })
+  const spawns = Array.from({ length: 9 }, () => own.spawn('exec sleep 1000'))
+  const refused = (await Promise.allSettled(spawns)).flatMap((spawn) =>
+    spawn.status === 'rejected' ? spawn.reason.code : [],
+  )
+  expect(refused).toEqual(['TASK_LIMIT_EXCEEDED'])
+  await own.shutdown({ graceMs: 0 })
 })
 
 test('metadata comes back as JSON would have it, however deep', async () => {

@@ -1,11 +1,11 @@
 // The command line, run as people run it: real processes on a real store, with a real pty for what is coloured.
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { CLI, commandLine } from './support/cli'
-import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
+import { gate, isAlive, obedient, patient, processesOf, readyFifo } from './support/guests'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -39,8 +39,8 @@ describe('ls', () => {
     expect(rows[2]).toMatch(new RegExp(`^${late.taskId} +timed_out +124 .* sleep 1000$`))
     const json = JSON.parse((await outlive('ls', '--json', '--session', sessionId)).stdout)
     expect(json).toEqual(tasks.list({ sessionId }))
-    const some = await outlive('ls', '--json', '--session', sessionId, '--status', 'killed', '--status', 'lost')
-    expect(JSON.parse(some.stdout).map((task: TaskSnapshot) => task.taskId)).toEqual([killed.taskId])
+    const some = await outlive('ls', '--json', '--session', sessionId, '--status', 'killed', '--status', 'failed')
+    expect(JSON.parse(some.stdout).map((task: TaskSnapshot) => task.taskId)).toEqual([failed.taskId, killed.taskId])
     const twice = await outlive('ls', '--session', sessionId, '--status', 'failed', '--status', 'failed')
     expect(twice.stdout.match(/^bash-/gm)).toHaveLength(1)
   })
@@ -135,6 +135,15 @@ describe('show', () => {
     }
     const json = await outlive('show', '--json', taskId.slice(5))
     expect(JSON.parse(json.stdout)).toEqual(tasks.status(taskId))
+  })
+
+  test('lets nothing that a task wrote or was called steer the terminal', async () => {
+    const command = "printf '\\033]0;title\\007\\033[2Jx\\202\\n' # \u001b[8m\u2066"
+    const { taskId } = await ended(command, { sessionId: 'e\u001b[2Jvil', metadata: '\u202e' })
+    const { stdout } = await outlive('show', taskId)
+    for (const part of ['session', 'printf', 'metadata']) expect(stdout).toContain(part)
+    expect(stdout).toMatch(/^x/m)
+    expect(stdout).not.toMatch(/[\u0007\u001b\u0080-\u009f\u202e\u2066]/)
   })
 
   test('ends with 3 when no task, or more than one, is meant', async () => {
@@ -347,6 +356,44 @@ describe('gc', () => {
     await eventually(removed, 'the finished task is removed')
     expect(other.taskIds()).toEqual([running])
   })
+})
+
+test('a duration is what its unit says', () => {
+  const { parse } = require('../../cli/arguments.js')
+  const milliseconds = (text: string) => parse(['gc', '--older-than', text]).options.olderThanMs
+  expect(['7ms', '7s', '7m', '7h', '7d', '0'].map(milliseconds)).toEqual([7, 7000, 420_000, 25_200_000, 604_800_000, 0])
+})
+
+test('gc takes of the sessions that are named what was told, and the rest by a limit of its own', async () => {
+  const other = temporaryStore()
+  const registry = other.registry()
+  const sessionId = 'named'
+  const untold = await registry.spawn('true', { sessionId })
+  const silent = await registry.spawn('true', { sessionId: 'another', notify: false })
+  for (const id of [untold, silent]) {
+    await registry.wait(id)
+    await eventually(() => processesOf(id).length === 0, 'its supervisor is gone')
+  }
+  registry.detach()
+  const gc = async (...args: string[]) =>
+    (await outlive('gc', '--store', other.dir, '--session', sessionId, '--older-than', '0', ...args)).stdout
+  expect(await gc()).toBe('removed 0 tasks\n')
+  expect(await gc('--undelivered-older-than', '0s')).toBe('removed 1 task\n')
+  expect(other.taskIds()).toEqual([silent])
+})
+
+test.each(['ls', 'gc'])('%s says which tasks it cannot read', async (verb) => {
+  const other = temporaryStore()
+  const registry = other.registry()
+  const id = await registry.spawn('true')
+  await registry.wait(id)
+  registry.detach()
+  const newer = join(dirname(other.taskDir(id)!), 'bash-0123456789abcdef')
+  mkdirSync(newer)
+  writeFileSync(join(newer, 'task.json'), '{"version":99}\n')
+  const { code, stderr } = await outlive(verb, '--store', other.dir)
+  const why = 'written by a newer version, or damaged; left as it is'
+  expect({ code, stderr }).toEqual({ code: 0, stderr: `outlive: cannot read ${newer}: ${why}\n` })
 })
 
 test.each(['ls', 'logs'])('what %s cannot write, it says in a line', async (verb) => {
