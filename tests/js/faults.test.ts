@@ -190,7 +190,7 @@ const refusalsAfterTheStart: [what: string, plan: string, order: (scope: HostSco
 ]
 
 test.each(refusalsAfterTheStart)('where the disk refuses once, %s', async (_, plan, order, seen) => {
-  // R17
+  // D16 R17
   const store = temporaryStore()
   const node = await host(store, { env: { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: plan } })
   expect(await within(Promise.resolve(node.call(order)), plan)).toEqual(seen)

@@ -242,7 +242,6 @@ describe('a kill that comes when the command has ended by itself', () => {
 test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
   '%s to a supervisor from somebody who is no supervisor above it moves nothing',
   async (signal) => {
-    // P29
     const [ready, start] = [readyFifo(store), gate(store)]
     const task = await tasks.spawn(obedient(ready, start, 'exit 3'))
     const supervisor = supervisorOf(Number(await ready.line()))

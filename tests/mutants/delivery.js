@@ -62,6 +62,13 @@ module.exports = [
     test: jest('records', 'delivered'),
   },
   {
+    promise: 'D16: a drain returns what it has accepted, whatever the disk refuses then',
+    file: 'src/registry/delivery.rs',
+    find: '                Err(_) => break,\n',
+    replace: '                Err(error) => return Err(error),\n',
+    test: jest('faults', 'a drain rejects when it could accept nothing'),
+  },
+  {
     promise: 'D17: the completion is queued when kill resolves',
     file: 'src/registry/kill.rs',
     find: '        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });\n',
@@ -83,6 +90,13 @@ module.exports = [
     test: jest('delivery', 'are told in that order'),
   },
   {
+    promise: 'D18: what was lost while no host lived is told in the order of the last signs of life',
+    file: 'src/store/load.rs',
+    find: '            ending.order.at = clock::monotonic_ns_at(ending.finished_at);\n',
+    replace: '            ending.order.at = clock::monotonic_ns_at(u64::MAX);\n',
+    test: jest('replay', 'last signs of life'),
+  },
+  {
     promise: 'D19: an id that is on disk is not given again',
     file: 'src/store/create.rs',
     find: '            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}\n',
@@ -102,6 +116,13 @@ module.exports = [
     find: '        entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));\n',
     replace: '        drop(entry);\n',
     test: jest('refused', 'the spawn rejects, leaves nothing'),
+  },
+  {
+    promise: 'D22: who waits for a task whose spawn is rejected is answered',
+    file: 'src/registry/spawn.rs',
+    find: '        self.turn_away_waiters(ear, task);\n',
+    replace: '',
+    test: jest('wait', 'the start of its task fails'),
   },
   {
     promise: 'D24: a Jest environment that ends leaves its completions to the next',
