@@ -51,10 +51,7 @@ test('a spawn that is refused at any step rejects, leaves nothing behind, and th
   expect(told).toEqual([[true, 7]])
 })
 
-/**
- * Steps of the calls that come after a start, each with the errors that it gets, what is done meanwhile in a host that starts with that,
- * and what has to be seen. Only what the first errors let through is done again.
- */
+/** The steps after a start that can fail: what must hold, what the step gets, what a host does then, and what it has to see. */
 const refusalsAfterTheStart: [what: string, plan: string, order: (scope: HostScope) => unknown, seen: unknown][] = [
   [
     'a drain rejects when it could accept nothing, else returns what it has accepted; the rest stays pending',
@@ -189,7 +186,17 @@ const refusalsAfterTheStart: [what: string, plan: string, order: (scope: HostSco
   ],
 ]
 
-test.each(refusalsAfterTheStart)('where the disk refuses once, %s', async (_, plan, order, seen) => {
+test('each step after a start that can be refused is refused below', () => {
+  const points = failpoints('host')
+  const later = points
+    .slice(points.indexOf('host.before_spawn') + 1)
+    .filter((point) => point.startsWith('host.before_'))
+  const plans = refusalsAfterTheStart.map(([, plan]) => plan.slice(0, plan.indexOf('=')))
+  // At the others a host can only pause or die.
+  expect(later.filter((point) => !plans.includes(point))).toEqual(['host.before_start_told', 'host.before_sweep'])
+})
+
+test.each(refusalsAfterTheStart)('where the disk refuses, %s', async (_, plan, order, seen) => {
   // D16 R17
   const store = temporaryStore()
   const node = await host(store, { env: { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: plan } })
