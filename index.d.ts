@@ -429,8 +429,8 @@ export class TaskRegistry {
   /**
    * Ends every running task of this registry, in parallel, resolves with their snapshots, then closes the registry. Those
    * are the tasks of its attached sessions that it has seen, also if another host started them. What a command has left
-   * running that had ended before goes on: `kill` ends that, or `cleanup: 'kill'`. Until it resolves everything
-   * but `spawn` works: callbacks can `ack`, `kill` can hurry a task that ignores its end.
+   * running that had ended before goes on: `kill` ends that, or `cleanup: 'kill'`. Until it resolves everything but `spawn`
+   * works: callbacks can `ack`, `kill` can hurry a task that ignores its end. After a rejection it can be asked for again.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   shutdown(options?: ShutdownOptions): Promise<TaskSnapshot[]>

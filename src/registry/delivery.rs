@@ -76,15 +76,12 @@ pub enum Refusal {
 
 impl Shared {
     /// The news of an ended task, or `None` for one that has not ended. An error when descriptors or memory are wanting to read its
-    /// output: told without it, it would be told for good.
+    /// output or its command: told without, it would be told for good.
     fn completion(&self, entry: &Entry, attempt: u32) -> Result<Option<Completion>> {
         let Some(ending): Option<&Ending> = entry.task.ending() else { return Ok(None) };
         let status = ending.status();
         let budget = if status == Status::Completed { PREVIEW_BYTES_COMPLETED } else { PREVIEW_BYTES };
-        let captured = match preview(entry, budget) {
-            Err(error) if error.is_exhaustion() => return Err(error),
-            captured => captured.unwrap_or_default(),
-        };
+        let captured = preview(entry, budget)?;
         Ok(Some(Completion {
             kind: "bash_completed",
             task_id: entry.asked.task.clone(),
@@ -94,7 +91,7 @@ impl Shared {
             exit_code: ending.reported_exit_code(),
             signal: ending.signal.map(errno::signal_name),
             error: ending.error.clone(),
-            command: self.command(entry),
+            command: self.command(entry)?,
             description: entry.asked.description.clone(),
             metadata: entry.asked.metadata.clone(),
             output_preview: captured.preview,

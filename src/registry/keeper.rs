@@ -84,6 +84,7 @@ impl Job {
 /// What the reactor is asked to remember.
 pub(super) enum Timer {
     WaitIsOver { request: Request },
+    AnswerAgain { task: TaskId, reached: Until },
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool },
@@ -317,7 +318,8 @@ impl Handler for Keeper {
 
     fn on_due(&mut self, ear: &mut Ear, timer: Timer) {
         match timer {
-            Timer::WaitIsOver { request } => self.answer_as_it_stands(request),
+            Timer::WaitIsOver { request } => self.answer_as_it_stands(ear, request),
+            Timer::AnswerAgain { task, reached } => self.answer_waiters(ear, &task, reached),
             Timer::ListenAgain { session } => {
                 self.listening_again.remove(&session);
                 self.listen(ear, &session);

@@ -15,7 +15,12 @@ impl Registry {
     }
 }
 
-/// The ends of what a task wrote, `max_bytes` of them at the most.
+/// The ends of what a task wrote, `max_bytes` of them at the most; empty where the disk refuses them. An error when descriptors or
+/// memory are wanting to read them: then nothing is known of what it wrote.
 pub(super) fn preview(entry: &Entry, max_bytes: u64) -> Result<Captured> {
-    store::preview(&entry.dir, entry.asked.stderr, PreviewRequest { max_bytes, complete: entry.task.is_gone() })
+    let request = PreviewRequest { max_bytes, complete: entry.task.is_gone() };
+    match store::preview(&entry.dir, entry.asked.stderr, request) {
+        Err(error) if error.is_exhaustion() => Err(error),
+        captured => Ok(captured.unwrap_or_default()),
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::Registry;
 use super::keeper::{Ear, Job, Keeper, Request};
+use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use super::wait::Waiter;
 use crate::error::Result;
@@ -31,16 +32,24 @@ impl Keeper {
             let Some(entry) = self.shared.lock().find(&id, None) else { continue };
             if self.order_kill(ear, &entry, errno::TERMINATE, grace_ms).is_err() {
                 // The store is out of reach, and with it the task: its snapshot says how it stands.
-                self.give_up_on(request, &id, self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES));
+                self.give_up_on(request, &entry);
             }
         }
     }
 
-    /// An earlier shutdown, whose order was heard, waits on.
-    fn give_up_on(&mut self, request: Request, id: &TaskId, snapshot: TaskSnapshot) {
+    /// An earlier shutdown, whose order was heard, waits on. Where nobody can even say how the task stands, this one has failed, and may
+    /// be asked for again.
+    fn give_up_on(&mut self, request: Request, entry: &Entry) {
         let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
         let Waiter::Tasks { open, done, .. } = &mut self.waiters[place] else { return };
-        open.retain(|task| task != id);
+        let snapshot = match self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.waiters.swap_remove(place);
+                return self.shared.outbox.fail(request, &error);
+            }
+        };
+        open.retain(|task| *task != entry.asked.task);
         done.push(snapshot);
         if open.is_empty()
             && let Waiter::Tasks { done, .. } = self.waiters.swap_remove(place)

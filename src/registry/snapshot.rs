@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::Shared;
 use super::ledger::Entry;
 use super::output::preview;
+use crate::error::{Error, Result};
 use crate::platform::{clock, errno, marked, tree};
 use crate::store::{self, Stream};
 use crate::task::{Cause, Delivery, Ending, SessionId, State, Status, TaskId, Tree};
@@ -17,7 +18,7 @@ use outlive_protocol::names;
 pub const DEFAULT_PREVIEW_BYTES: u64 = 5120;
 
 /// A task as it stands.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSnapshot {
     /// The task's name.
@@ -79,10 +80,10 @@ pub struct TaskSnapshot {
 }
 
 impl Shared {
-    pub(super) fn snapshot(&self, entry: &Entry, preview_bytes: u64) -> TaskSnapshot {
+    /// The task as it stands. An error when descriptors or memory are wanting to read its output or its command.
+    pub(super) fn snapshot(&self, entry: &Entry, preview_bytes: u64) -> Result<TaskSnapshot> {
         let Entry { asked, dir, task, .. } = entry;
-        // Empty when it cannot be read now, for want of descriptors or because the disk refuses.
-        let captured = preview(entry, preview_bytes).unwrap_or_default();
+        let captured = preview(entry, preview_bytes)?;
         let ending = task.ending();
         let started_at = match &task.state {
             State::Starting => asked.created_at,
@@ -90,7 +91,7 @@ impl Shared {
             State::Ended(ending, _) => ending.started_at,
         };
         let path = |stream| dir.capture(stream, asked.stderr).map(|path| path.to_string_lossy().into_owned());
-        TaskSnapshot {
+        Ok(TaskSnapshot {
             task_id: asked.task.clone(),
             session_id: asked.session.clone(),
             status: task.status(),
@@ -98,7 +99,7 @@ impl Shared {
             exit_code: ending.and_then(Ending::reported_exit_code),
             signal: ending.and_then(|ending| ending.signal).map(errno::signal_name),
             error: ending.and_then(|ending| ending.error.clone()),
-            command: self.command(entry),
+            command: self.command(entry)?,
             cwd: asked.cwd.to_string_lossy().into_owned(),
             description: asked.description.clone(),
             metadata: asked.metadata.clone(),
@@ -122,19 +123,22 @@ impl Shared {
             max_rss_bytes: ending.and_then(|ending| ending.max_rss_bytes),
             cpu_ms: ending.and_then(|ending| ending.cpu_ms),
             completion_delivered: task.delivery == Delivery::Delivered || store::is_delivered(dir),
-        }
+        })
     }
 
-    /// The command's text, read from disk when a restarted host first needs it.
-    pub(super) fn command(&self, entry: &Entry) -> Arc<str> {
+    /// The command's text, read from disk when a restarted host first needs it; empty where the disk refuses. An error when descriptors
+    /// or memory are wanting to read it.
+    pub(super) fn command(&self, entry: &Entry) -> Result<Arc<str>> {
         if let Some(command) = &entry.command {
-            return Arc::clone(command);
+            return Ok(Arc::clone(command));
         }
-        // What cannot be read now is not kept: it may be for want of descriptors.
-        let Ok(text) = store::read_command(&entry.dir) else { return Arc::from("") };
+        let read = errno::unless_exhausted(store::read_command(&entry.dir));
+        let text = read.map_err(Error::storage("read the command of", entry.dir.path()))?;
+        // What cannot be read now is not kept.
+        let Some(text) = text else { return Ok(Arc::from("")) };
         let text = text.into();
         self.lock().keep_command(&entry.asked.task, &text);
-        text
+        Ok(text)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request, Timer};
+use super::keeper::{Ear, Job, Keeper, Request, TRY_AGAIN_AFTER, Timer};
 use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use crate::error::{Error, Result};
@@ -31,6 +31,13 @@ impl Waiter {
     pub(super) fn is_for(&self, number: Request) -> bool {
         match self {
             Waiter::Task { request, .. } | Waiter::Tasks { request, .. } => *request == number,
+        }
+    }
+
+    fn waits_for(&self, id: &TaskId, reached: Until) -> bool {
+        match self {
+            Waiter::Task { task, until, .. } => task == id && *until == reached,
+            Waiter::Tasks { open, .. } => reached == Until::Empty && open.contains(id),
         }
     }
 
@@ -98,16 +105,19 @@ impl Keeper {
         entry.filter(|entry| !entry.is_removed()).ok_or_else(unknown)
     }
 
-    /// Patience has run out: the answer is the task as it stands.
-    pub(super) fn answer_as_it_stands(&mut self, request: Request) {
+    /// Patience has run out: the answer is the task as it stands, as soon as there are descriptors to say so.
+    pub(super) fn answer_as_it_stands(&mut self, ear: &mut Ear, request: Request) {
         let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
-        if let Waiter::Task { task, .. } = self.waiters.swap_remove(place) {
-            let entry = self.shared.lock().find(&task, None);
-            match entry {
-                Some(entry) => self.answer(request, &entry),
-                // Another host has removed it since.
-                None => self.turn_away(request, &task),
+        let Waiter::Task { task, until, .. } = self.waiters.swap_remove(place) else { return };
+        let entry = self.shared.lock().find(&task, None);
+        match entry.map(|entry| self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES)) {
+            Some(Ok(snapshot)) => self.shared.outbox.answer(request, Ok(snapshot)),
+            Some(Err(_)) => {
+                let patience = ear.after(TRY_AGAIN_AFTER, Timer::WaitIsOver { request });
+                self.waiters.push(Waiter::Task { request, task, until, patience });
             }
+            // Another host has removed it since.
+            None => self.turn_away(request, &task),
         }
     }
 
@@ -137,34 +147,38 @@ impl Keeper {
     }
 
     pub(super) fn answer_waiters(&mut self, ear: &mut Ear, id: &TaskId, reached: Until) {
-        if self.waiters.is_empty() {
+        if !self.waiters.iter().any(|waiter| waiter.waits_for(id, reached)) {
             return;
         }
         // Another host may have removed it since.
         let Some(entry) = self.shared.lock().find(id, None) else { return self.turn_away_waiters(ear, id) };
-        let mut waiting = Vec::new();
-        for waiter in std::mem::take(&mut self.waiters) {
+        let Ok(snapshot) = self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES) else {
+            // Who has waited so long is not told less than all for want of descriptors.
+            ear.after(TRY_AGAIN_AFTER, Timer::AnswerAgain { task: id.clone(), reached });
+            return;
+        };
+        let told: Vec<Waiter> = self.waiters.extract_if(.., |waiter| waiter.waits_for(id, reached)).collect();
+        for waiter in told {
             match waiter {
-                Waiter::Task { request, task, until, patience } if task == *id && until == reached => {
+                Waiter::Task { request, patience, .. } => {
                     patience.into_iter().for_each(|timer| ear.cancel(timer));
-                    self.answer(request, &entry);
+                    self.shared.outbox.answer(request, Ok(&snapshot));
                 }
-                Waiter::Tasks { request, mut open, mut done } if reached == Until::Empty && open.contains(id) => {
+                Waiter::Tasks { request, mut open, mut done } => {
                     open.retain(|task| task != id);
-                    done.push(self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES));
+                    done.push(snapshot.clone());
                     if open.is_empty() {
                         self.shared.outbox.answer(request, Ok(done));
                     } else {
-                        waiting.push(Waiter::Tasks { request, open, done });
+                        self.waiters.push(Waiter::Tasks { request, open, done });
                     }
                 }
-                other => waiting.push(other),
             }
         }
-        self.waiters = waiting;
     }
 
+    /// Who asks now is told now, also that it cannot be said for want of descriptors.
     pub(super) fn answer(&self, request: Request, entry: &Entry) {
-        self.shared.outbox.answer(request, Ok(self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES)));
+        self.shared.outbox.answer(request, self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES));
     }
 }

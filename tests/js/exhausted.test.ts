@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
-import { gate, processesOf, readyFifo, stubborn } from './support/guests'
+import { gate, obedient, processesOf, readyFifo, stubborn } from './support/guests'
 import { type Host, type HostScope, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
@@ -39,6 +39,21 @@ async function hasHeard({ tasks }: HostScope): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, 1))
   }
+}
+
+/** Runs in a host: how each call fails. */
+async function failuresOf({ shared }: HostScope): Promise<string[]> {
+  const failures: string[] = []
+  for (const ask of shared.asks as (() => unknown)[]) {
+    try {
+      await ask()
+      failures.push('none')
+    } catch (error) {
+      const { code, cause } = error as NodeJS.ErrnoException
+      failures.push(`${code} ${(cause as NodeJS.ErrnoException | undefined)?.code}`)
+    }
+  }
+  return failures
 }
 
 const makeRoom = (node: Host) => node.call(({ shared }) => shared.makeRoom())
@@ -97,25 +112,16 @@ test('a task that cannot be read for want of descriptors is not unknown, and not
   const theirs = await other.spawn(`read _ < ${wait.path}; exit 6`, { sessionId })
   const ours = await node.call(({ tasks }, path) => tasks.spawn(`read _ < ${path}; exit 6`), wait.path)
   await node.call(takeAll)
-  const refused = await node.call(
-    async ({ tasks }, sessionId, theirs, ours, known) => {
-      const codeOf = async (ask: () => unknown) => {
-        try {
-          await ask()
-          return 'none'
-        } catch (error) {
-          const { code, cause } = error as NodeJS.ErrnoException
-          return `${code} ${(cause as NodeJS.ErrnoException | undefined)?.code}`
-        }
-      }
-      return [
-        await codeOf(() => tasks.status(theirs, { sessionId })),
-        await codeOf(() => tasks.kill(theirs, { sessionId })),
-        await codeOf(() => tasks.wait(theirs, { sessionId })),
-        await codeOf(() => tasks.kill(ours)),
-        await codeOf(() => tasks.spawn('true')),
-        tasks.status(ours)?.status,
-        tasks.status(known, { sessionId })?.status,
+  await node.call(
+    ({ tasks, shared }, sessionId, theirs, ours, known) => {
+      shared.asks = [
+        () => tasks.spawn('true'),
+        () => tasks.status(theirs, { sessionId }),
+        () => tasks.kill(theirs, { sessionId }),
+        () => tasks.wait(theirs, { sessionId }),
+        () => tasks.kill(ours),
+        () => tasks.status(ours),
+        () => tasks.status(known, { sessionId }),
       ]
     },
     sessionId,
@@ -123,7 +129,8 @@ test('a task that cannot be read for want of descriptors is not unknown, and not
     ours,
     known,
   )
-  expect(refused).toEqual([...Array(4).fill('STORAGE_FAILED EMFILE'), 'SPAWN_FAILED EMFILE', 'running', 'running'])
+  const refused = await node.call(failuresOf)
+  expect(refused).toEqual(['SPAWN_FAILED EMFILE', ...Array(6).fill('STORAGE_FAILED EMFILE')])
   await makeRoom(node)
   const { command } = (await node.call(
     ({ tasks }, id, sessionId) => tasks.status(id, { sessionId }),
@@ -140,6 +147,46 @@ test('a task that cannot be read for want of descriptors is not unknown, and not
   )
   expect(waited.map(({ exitCode }) => exitCode)).toEqual([6, 6])
   expect(JSON.parse(readFileSync(join(store.taskDir(theirs)!, 'ended.json'), 'utf8')).exitCode).toBe(6)
+  await node.kill()
+})
+
+test('what a task wrote is not taken for nothing: who asks is refused, and who waits has it once there is room', async () => {
+  // P32
+  const other = store.registry()
+  const sessionId = 'written'
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const over = await other.spawn('echo 3 tests failed; exit 1', { sessionId })
+  const runs = await other.spawn(`echo important; ${obedient(ready, wait, 'exit 1')}`, { sessionId })
+  await other.wait(over, { sessionId })
+  await ready.line()
+  const node = await host(store, { under })
+  await node.call(({ tasks }, sessionId) => tasks.replay(sessionId), sessionId)
+  // Enough to read a record with, and too few for both streams.
+  await node.call(takeAll, 1)
+  await node.call(
+    ({ tasks, shared }, sessionId, over, runs) => {
+      const waits = [tasks.wait(runs, { sessionId }), tasks.wait(runs, { sessionId, timeoutMs: 1 })]
+      shared.waited = Promise.all(waits)
+      const asks = [
+        () => tasks.status(over),
+        () => tasks.list({ sessionId }),
+        () => tasks.wait(over),
+        () => tasks.kill(over),
+      ]
+      shared.asks = asks
+    },
+    sessionId,
+    over,
+    runs,
+  )
+  expect(await node.call(failuresOf)).toEqual(Array(4).fill('STORAGE_FAILED EMFILE'))
+  wait.open()
+  await eventually(() => processesOf(runs).length === 0, 'it has ended')
+  await node.call(hasHeard)
+  await makeRoom(node)
+  const waited = await node.call(({ shared }) => shared.waited)
+  const whole = { outputPreview: 'important\n', stdoutBytes: 10, command: expect.stringContaining('echo important') }
+  expect(waited).toMatchObject([{ ...whole, status: 'failed', exitCode: 1 }, whole])
   await node.kill()
 })
 
@@ -181,6 +228,24 @@ test('a session of which a part can be read is not told as if that were all', as
   }, sessionId)
   expect(seen).toEqual(['STORAGE_FAILED EMFILE', 'STORAGE_FAILED'])
   wait.open(ids.length)
+  await node.kill()
+})
+
+test('a shutdown that can neither order an end nor say how things stand fails, and can be asked for again', async () => {
+  // P32
+  const node = await host(store, { under })
+  const ready = readyFifo(store)
+  const id = await node.call(({ tasks }, command) => tasks.spawn(command), stubborn(ready))
+  await ready.line()
+  await node.call(takeAll)
+  await node.call(({ tasks, shared }) => {
+    shared.asks = [() => tasks.shutdown({ graceMs: 0 })]
+  })
+  expect(await node.call(failuresOf)).toEqual(['STORAGE_FAILED EMFILE'])
+  await makeRoom(node)
+  expect(await node.call(({ tasks }) => tasks.shutdown({ graceMs: 0 }))).toMatchObject([
+    { taskId: id, status: 'killed' },
+  ])
   await node.kill()
 })
 
