@@ -51,6 +51,11 @@ pub fn is_too_big(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::E2BIG)
 }
 
+/// The system refused, and may not do so for ever: nothing is wrong with what was read.
+pub fn is_the_systems(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
+}
+
 /// A lack of processes, memory or descriptors: it says nothing about what was asked for, and passes.
 pub fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))

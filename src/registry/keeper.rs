@@ -28,6 +28,9 @@ pub type Request = f64;
 /// When to try again what failed for want of descriptors or memory, and anything else that no event announces.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How often a record is looked for that the system does not let us read, with pauses that double: for eight minutes. A mount may come back.
+const MAX_LOOKS: u32 = 10;
+
 /// How long one thing is gone on with before it is the turn of news and callers.
 pub(super) const SLICE: Duration = Duration::from_millis(2);
 
@@ -87,7 +90,7 @@ pub(super) enum Timer {
     AnswerAgain { task: TaskId, reached: Until },
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
-    LookAgain { task: TaskId, hung_up: bool },
+    LookAgain { task: TaskId, hung_up: bool, looks: u32 },
     SweepFurther,
     Review { session: SessionId },
     CleanFurther(Cleaning),
@@ -157,6 +160,10 @@ impl Keeper {
 
     /// Reads what a task's directory says now, and does what follows.
     pub(super) fn refresh(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
+        self.look(ear, id, hung_up, 1);
+    }
+
+    fn look(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool, looks: u32) {
         let Some(entry) = self.shared.lock().find(id, None) else { return };
         if entry.task.is_gone() {
             return;
@@ -164,9 +171,18 @@ impl Keeper {
         let news = match store::news(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up) {
             Ok(news) => news,
             // Neither a ring nor a hang-up comes a second time.
-            Err(error) if errno::is_exhaustion(&error) => return self.look_again_later(ear, id, hung_up),
+            Err(error) if errno::is_exhaustion(&error) => {
+                return self.look_again_later(ear, id, hung_up, looks, TRY_AGAIN_AFTER);
+            }
+            Err(error) if errno::is_the_systems(&error) && looks < MAX_LOOKS => {
+                return self.look_again_later(ear, id, hung_up, looks + 1, TRY_AGAIN_AFTER * 2u32.pow(looks - 1));
+            }
             // A record that cannot be read is no news.
-            Err(_) => return,
+            Err(_) if !hung_up => return,
+            // Left to a release that can.
+            Err(error) if store::is_newer(&error) => return self.announce_past(ear, id),
+            // Nobody is left who could write a better one.
+            Err(error) => vec![store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &error)],
         };
         if self.never_started(id, &entry.task.state, &news) {
             // Nobody removes a task that never ran but the host that answers for it.
@@ -175,7 +191,7 @@ impl Keeper {
         let is_lost = matches!(news[..], [Event::SupervisorGone(_)]);
         if is_lost && entry.task.state == State::Starting {
             match store::is_answered_for(&entry.dir) {
-                Err(_) => return self.look_again_later(ear, id, hung_up),
+                Err(_) => return self.look_again_later(ear, id, hung_up, looks, TRY_AGAIN_AFTER),
                 // The host that wanted to start it could not, and its caller knows, or will unless that host is killed too.
                 Ok(true) => {
                     self.forget(ear, id);
@@ -190,10 +206,10 @@ impl Keeper {
         }
     }
 
-    /// Out of descriptors or memory: what the disk has to say is not known, and the task as it was for so long.
-    fn look_again_later(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
+    /// What the disk has to say cannot be read now, and the task is as it was for so long.
+    fn look_again_later(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool, looks: u32, pause: Duration) {
         if self.looking_again.insert((id.clone(), hung_up)) {
-            ear.after(TRY_AGAIN_AFTER, Timer::LookAgain { task: id.clone(), hung_up });
+            ear.after(pause, Timer::LookAgain { task: id.clone(), hung_up, looks });
         }
     }
 
@@ -324,9 +340,9 @@ impl Handler for Keeper {
                 self.listening_again.remove(&session);
                 self.listen(ear, &session);
             }
-            Timer::LookAgain { task, hung_up } => {
+            Timer::LookAgain { task, hung_up, looks } => {
                 self.looking_again.remove(&(task.clone(), hung_up));
-                self.refresh(ear, &task, hung_up);
+                self.look(ear, &task, hung_up, looks);
             }
             Timer::SweepFurther => self.sweep_further(ear),
             Timer::Review { session } => self.review(ear, &session),

@@ -316,7 +316,8 @@ impl Keeper {
         }
     }
 
-    /// Before this host has looked, the command has run, and another host has told its end and removed it.
+    /// Before this host has looked, the command has run, and its end is not for this host to tell: another one has, and has removed it, or
+    /// the record is a later release's.
     pub(super) fn announce_past(&mut self, ear: &mut Ear, id: &TaskId) {
         // In this order: whoever is answered may ask for it in the next moment.
         self.forget(ear, id);

@@ -28,7 +28,8 @@ pub struct Look {
     pub empty: bool,
 }
 
-/// Reads the supervisor's records, as far as they are complete. An error when one of them is of a newer release, or is no record.
+/// Reads the supervisor's records, as far as they are complete. An error when one of them is of a newer release, is no record, or is out
+/// of reach.
 pub fn look(dir: &TaskDir, this_boot: bool) -> io::Result<Look> {
     let record: Option<EndedRecord> = complete(read(&dir.file(names::ENDED)))?;
     let ended = record.map(|record| record.into_ending(this_boot)).transpose()?;
@@ -140,25 +141,29 @@ fn why_unknown(dir: &TaskDir, ran: bool, this_boot: bool) -> (Cause, &'static st
 }
 
 /// What the disk says now of a task that this host knows, as events. That it `ran` is not forgotten when its files are gone. An
-/// error when the disk does not say, or could not be asked for want of descriptors or memory.
+/// error as [`look`] says.
 pub fn news(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hung_up: bool) -> io::Result<Vec<Event>> {
-    let gone = |started: Option<Run>, unread: Option<&io::Error>| {
-        Event::SupervisorGone(ending_without_record(dir, asked, started.or(ran), this_boot, unread))
-    };
-    let seen = match look(dir, this_boot) {
-        // Nobody is left who could write a better record, unless it is we who cannot read it now.
-        Err(error) if hung_up && !errno::is_exhaustion(&error) => return Ok(vec![gone(None, Some(&error))]),
-        seen => seen?,
-    };
+    let seen = look(dir, this_boot)?;
     let mut news = Vec::new();
     news.extend(seen.started.map(Event::Started));
     news.extend(seen.ended.map(Event::Ended));
     if seen.empty {
         news.push(Event::TreeEmpty);
     } else if hung_up {
-        news.push(gone(seen.started, None));
+        let started = seen.started.or(ran);
+        news.push(Event::SupervisorGone(ending_without_record(dir, asked, started, this_boot, None)));
     }
     Ok(news)
+}
+
+/// The supervisor is gone, and `why` its record cannot be read.
+pub fn gone_unread(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, why: &io::Error) -> Event {
+    Event::SupervisorGone(ending_without_record(dir, asked, ran, this_boot, Some(why)))
+}
+
+/// A later release wrote it, and that one can read it.
+pub fn is_newer(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported && !errno::is_the_systems(error)
 }
 
 fn modified(dir: &TaskDir, name: Name) -> Option<u64> {

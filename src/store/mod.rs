@@ -22,7 +22,7 @@ pub use delivery::{acknowledge, attempts, is_delivered, is_removed, note_attempt
 pub use executable::Executable;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load};
-pub use look::{Look, is_answered_for, is_inhabited, look, news, read_command, send_order};
+pub use look::{Look, gone_unread, is_answered_for, is_inhabited, is_newer, look, news, read_command, send_order};
 pub use output::{Captured, Chunk, PageRequest, PreviewRequest, Stream, page, preview};
 pub use records::Here;
 pub use remove::{remove, remove_debris, remove_executable_drafts, remove_session_drafts};

@@ -1,19 +1,22 @@
 import { execFileSync } from 'node:child_process'
 import {
   closeSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { disk, mount, testOn } from './support/disk'
-import { gate, killProcessesOf, obedient, patient, readyFifo, statOf, stop } from './support/guests'
+import { gate, killProcessesOf, obedient, patient, processesOf, readyFifo, statOf, stop } from './support/guests'
 import { host } from './support/host'
 import { atTheEnd, eventually, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
@@ -240,6 +243,53 @@ test('a record that is spoilt under a running task: the task is lost, and nobody
     exitCode: null,
     error: 'its record cannot be read (not a plain file); how the command ended is unknown',
   })
+})
+
+test('a record that is out of reach when its task ends is read as soon as it can be, and nobody is told of a lost task', async () => {
+  // R18
+  const tasks = registryAt(join(store.dir, 'out of reach'))
+  const told: unknown[] = []
+  tasks.onCompletion(({ status, exitCode }) => void told.push({ status, exitCode }))
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const id = await tasks.spawn(obedient(ready, wait, 'exit 7'))
+  await ready.line()
+  const record = join(dirname(tasks.status(id)!.stdoutPath), 'ended.json')
+  // ELOOP, as ESTALE or EIO from a mount that is gone for a while.
+  renameSync(record, `${record}.there`)
+  symlinkSync(record, record)
+  wait.open()
+  await eventually(() => processesOf(id).length === 0, 'it has ended')
+  // Without a supervisor a kill looks at the record, and the replay is behind it.
+  const killed = tasks.kill(id)
+  expect(await tasks.replay()).toMatchObject({ running: 1, lost: 0 })
+  renameSync(`${record}.there`, record)
+  const end = { status: 'failed', exitCode: 7 }
+  expect(await killed).toMatchObject(end)
+  await eventually(() => told.length > 0, 'it is told')
+  expect(told).toEqual([end])
+})
+
+test('how a task ended is left to the later release that recorded it', async () => {
+  // R9
+  const dir = join(store.dir, 'later')
+  const tasks = registryAt(dir)
+  const told: string[] = []
+  tasks.onCompletion(({ taskId }) => void told.push(taskId))
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const id = await tasks.spawn(obedient(ready, wait))
+  await ready.line()
+  const task = dirname(tasks.status(id)!.stdoutPath)
+  unlinkSync(join(task, 'ended.json'))
+  writeFileSync(join(task, 'ended.json'), '{"version":2}\n', { mode: 0o600 })
+  const waited = rejectionOf(tasks.wait(id))
+  wait.open()
+  expect(await waited).toMatchObject({ code: 'TASK_NOT_FOUND' })
+  for (const registry of [tasks, registryAt(dir)]) {
+    expect(await registry.replay()).toMatchObject({ running: 0, lost: 0, pending: 0, unreadable: [task] })
+    expect(registry.status(id)).toBeNull()
+  }
+  expect(told).toEqual([])
+  expect(existsSync(join(task, 'delivered'))).toBe(false)
 })
 
 /** A host with two tasks that run: the first exits with 5 when `wait` lets it, the second stays. */
