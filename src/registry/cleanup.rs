@@ -79,10 +79,14 @@ impl Keeper {
 
     fn remove_if_over(&self, task: &TaskId, cleaning: &mut Cleaning) {
         let Some(entry) = self.shared.lock().find(task, None) else { return };
+        let Some(ending) = entry.task.ending().filter(|_| is_over(&entry)) else { return };
         let told = matches!(entry.task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(&entry.dir);
         let Cleaning { asked_at, older_than_ms, undelivered_older_than_ms, .. } = *cleaning;
         let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
-        if !is_removable(&entry, asked_at, limit) {
+        // Of an end that has no record nobody can have heard before a host knew of it.
+        let has_record = ending.error.is_none();
+        let known_since = if told || has_record { 0 } else { store::known_since(&entry.dir, asked_at) };
+        if !is_older(ending, known_since, asked_at, limit) {
             return;
         }
         match store::remove(&entry.dir) {
@@ -107,13 +111,15 @@ impl Keeper {
     }
 }
 
-fn is_removable(entry: &Entry, now: u64, older_than_ms: u64) -> bool {
-    let Some(ending) = entry.task.ending() else { return false };
+/// A supervisor that is still there when all is gone only syncs, and does not miss its directory.
+fn is_over(entry: &Entry) -> bool {
+    entry.task.is_gone() && entry.task.delivery != Delivery::Leased
+}
+
+fn is_older(ending: &Ending, known_since: u64, now: u64, than_ms: u64) -> bool {
     // A clock that stands before the end says nothing about its age, and one that was set forward since makes it older than it is.
-    let by_clock = now.checked_sub(ending.finished_at);
-    let is_old = by_clock.is_some_and(|age| age.min(longest_age(ending)) >= older_than_ms);
-    // A supervisor that is still there when all is gone only syncs, and does not miss its directory.
-    is_old && entry.task.is_gone() && entry.task.delivery != Delivery::Leased
+    let by_clock = now.checked_sub(ending.finished_at.max(known_since));
+    by_clock.is_some_and(|age| age.min(longest_age(ending)) >= than_ms)
 }
 
 /// What no wall clock can make longer: the time since the end by the clock that nobody sets, and that stands still while the machine

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::time::{Duration, UNIX_EPOCH};
 
 use outlive_protocol::names;
 
 use super::TaskDir;
 use crate::error::{Error, Result};
-use crate::platform::{failpoint, files};
+use crate::platform::{clock, failpoint, files};
 
 /// Whether the completion was accepted, by whichever host.
 pub fn is_delivered(dir: &TaskDir) -> bool {
@@ -20,6 +21,22 @@ pub fn is_delivered(dir: &TaskDir) -> bool {
 pub fn is_removed(dir: &TaskDir) -> bool {
     let session = dir.path().with_file_name(names::SESSION.as_str());
     files::is_missing(&dir.task()) && !files::is_missing(&session)
+}
+
+/// Since when a host has known of an end without a record, in Unix milliseconds: `now` for the first that asks. That is kept as the time of
+/// the file that waits for the record, which was made before `task.json`. Neither the last output nor the start of the machine says when
+/// the task ended.
+pub fn known_since(dir: &TaskDir, now: u64) -> u64 {
+    let known = files::open_to_read(&dir.file(names::ENDED)).and_then(|(ended, about)| {
+        let noted = about.modified()?;
+        if noted > fs::symlink_metadata(dir.task())?.modified()? {
+            return Ok(clock::to_unix_ms(noted));
+        }
+        ended.set_modified(UNIX_EPOCH + Duration::from_millis(now))?;
+        Ok(now)
+    });
+    // What cannot be noted is not known for long.
+    known.unwrap_or(now)
 }
 
 /// Accepts the completion for good. `false` when it was accepted before.

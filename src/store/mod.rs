@@ -18,7 +18,7 @@ mod scratch;
 mod session;
 
 pub use create::{Created, Launch, Promise, Started, create, open_cwd};
-pub use delivery::{acknowledge, attempts, is_delivered, is_removed, note_attempt, prepare_attempt};
+pub use delivery::{acknowledge, attempts, is_delivered, is_removed, known_since, note_attempt, prepare_attempt};
 pub use executable::Executable;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load};

@@ -197,6 +197,41 @@ test('cleanup leaves the news of a task that was silent for long and has just be
   expect(tasks.drain({ sessionId })).toMatchObject([{ taskId: id, status: 'lost' }])
 })
 
+test.each(['its supervisor', 'the machine'])(
+  'cleanup leaves the news of a task that was silent for long and went with %s before any host saw it',
+  async (what) => {
+    // R6
+    const sessionId = `silent until ${what} went`
+    const node = await host(store)
+    const spawn = ({ tasks }: HostScope, sessionId: string) => tasks.spawn('sleep 600', { sessionId, timeoutMs: 0 })
+    const id = await node.call(spawn, sessionId)
+    await eventually(() => existsSync(file(id, 'started.json')), 'it runs')
+    await node.kill()
+    const { supervisorPid } = JSON.parse(readFileSync(file(id, 'started.json'), 'utf8'))
+    process.kill(supervisorPid, 'SIGKILL')
+    await gone(id)
+    const daysAgo = (days: number) => Date.now() - days * 24 * hour
+    const dated = (name: string, days: number) => utimesSync(file(id, name), daysAgo(days) / 1000, daysAgo(days) / 1000)
+    const bootId = what === 'the machine' ? { bootId: '11111111-2222-3333-4444-555555555555' } : {}
+    const dir = store.taskDir(id)!
+    rewrite(dir, 'started.json', (started) => ({ ...started, startedAt: daysAgo(9) }))
+    rewrite(dir, 'task.json', (task) => ({ ...task, createdAt: daysAgo(9), ...bootId }))
+    for (const name of ['ended.json', 'stdout', 'stderr', 'task.json', 'started.json']) dated(name, 9)
+    // Less than the machine has been running, for what ended since then cannot be older than that.
+    const minute = { olderThanMs: 60_000, undeliveredOlderThanMs: 60_000 }
+    const [tasks, next] = [store.registry(), store.registry()]
+    for (const registry of [tasks, next]) {
+      expect(await registry.replay(sessionId)).toMatchObject({ lost: 1, pending: 1 })
+      expect(await registry.cleanup(minute)).toBe(0)
+    }
+    expect(tasks.pending({ sessionId })).toMatchObject([{ taskId: id, status: 'lost' }])
+    dated('ended.json', 8)
+    expect(await next.cleanup({ undeliveredOlderThanMs: 8.5 * 24 * hour })).toBe(0)
+    expect(await next.cleanup(minute)).toBe(1)
+    expect(tasks.drain({ sessionId })).toEqual([])
+  },
+)
+
 test('cleanup goes on past a task that it cannot delete, and says why where it could delete none', async () => {
   // R6
   const sessionId = 'immovable'
