@@ -52,7 +52,7 @@ impl Keeper {
             let ledger = self.shared.lock();
             sessions.iter().flat_map(|session| ledger.of_session(session)).map(|entry| entry.asked.task.clone()).collect()
         };
-        store::remove_executable_drafts(&self.shared.store);
+        store::remove_old_executables(&self.shared.store);
         let asked_at = clock::unix_ms();
         let cleaning =
             Cleaning { request, asked_at, older_than_ms, undelivered_older_than_ms, tasks, sessions, removed: 0, failed: None };

@@ -2,7 +2,7 @@
 //! Tried in this order: `OUTLIVE_SUPERVISOR`, a private copy in the store, memory. Memory is not first because
 //! security monitors report what is executed from there.
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -18,6 +18,8 @@ use crate::task::TaskId;
 
 const CONTENT: &[u8] = include_bytes!(env!("OUTLIVE_SUPERVISOR_BIN"));
 const HASH: &str = env!("OUTLIVE_SUPERVISOR_HASH");
+/// What the name of a copy begins with; the hash of its content follows.
+const PREFIX: &str = "supervisor-";
 const OVERRIDE: &str = "OUTLIVE_SUPERVISOR";
 
 /// Where the supervisor is executed from, found out at the first start.
@@ -45,7 +47,7 @@ type Start<'a> = dyn Fn(&CStr) -> io::Result<process::Child> + 'a;
 impl Executable {
     /// To be called on the thread that changes the environment, Node's main thread: another would read it while it changes.
     pub(super) fn new(root: &Path) -> Executable {
-        let copy = root.join(format!("supervisor-{HASH}"));
+        let copy = root.join(format!("{PREFIX}{HASH}"));
         Executable { copy, elsewhere: std::env::var_os(OVERRIDE), found: Mutex::new(None) }
     }
 
@@ -128,18 +130,34 @@ impl Executable {
         Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, checked, _memory: None })
     }
 
-    /// Copies that are written and have not been renamed into place.
+    /// Copies, of whichever release, that are written and have not been renamed into place.
     pub(super) fn drafts(&self) -> Vec<PathBuf> {
-        let (Some(root), Some(name)) = (self.copy.parent(), self.copy.file_name().and_then(OsStr::to_str)) else {
-            return Vec::new();
-        };
-        files::starting_with(root, &format!("{name}."))
+        self.called(|rest| rest.starts_with('.'))
+    }
+
+    /// The copies of other releases. A host that misses its own writes it anew.
+    pub(super) fn of_others(&self) -> Vec<PathBuf> {
+        let mut copies = self.called(str::is_empty);
+        copies.retain(|path| *path != self.copy);
+        copies
+    }
+
+    /// What stands beside the copy under a name such as its own, as `is_it` says of what follows the hash.
+    fn called(&self, is_it: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+        let mut paths = self.copy.parent().map_or_else(Vec::new, |root| files::starting_with(root, PREFIX));
+        paths.retain(|path| behind_hash(path).is_some_and(&is_it));
+        paths
     }
 
     fn stamp(&self) -> Option<Stamp> {
         let now = fs::symlink_metadata(&self.copy).ok()?;
         Some((now.dev(), now.ino(), now.mode(), now.ctime(), now.ctime_nsec()))
     }
+}
+
+fn behind_hash(path: &Path) -> Option<&str> {
+    let (hash, rest) = path.file_name()?.to_str()?.strip_prefix(PREFIX)?.split_at_checked(HASH.len())?;
+    hash.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(rest)
 }
 
 fn from_memory() -> io::Result<Found> {

@@ -25,5 +25,5 @@ pub use load::{Loaded, load};
 pub use look::{Look, gone_unread, is_answered_for, is_inhabited, is_newer, look, news, read_command, send_order};
 pub use output::{Captured, Chunk, PageRequest, PreviewRequest, Stream, page, preview};
 pub use records::Here;
-pub use remove::{remove, remove_debris, remove_executable_drafts, remove_session_drafts};
+pub use remove::{remove, remove_debris, remove_old_executables, remove_session_drafts};
 pub use session::{OwnerBell, open_session, session_tasks, sessions};

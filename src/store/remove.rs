@@ -13,6 +13,8 @@ use crate::task::{SessionId, TaskId};
 
 /// How old a directory without a task must be before it is taken for the remains of a host that died.
 const DEBRIS_AGE: Duration = Duration::from_secs(3600);
+/// How old another release's executable must be. When it was last used is not known, and to write it anew costs a millisecond.
+const COPY_AGE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Removes a task's directory. `task.json` goes first: whatever stops the rest, half a task is none.
 pub fn remove(dir: &TaskDir) -> io::Result<()> {
@@ -39,7 +41,7 @@ pub fn remove(dir: &TaskDir) -> io::Result<()> {
 /// Removes what a host left that died between making a directory and publishing its task.
 pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
     let dir = store.task_dir(session, id);
-    if is_old(dir.path()) && !is_task(&dir) && !is_inhabited(&dir).unwrap_or(true) {
+    if is_older(dir.path(), DEBRIS_AGE) && !is_task(&dir) && !is_inhabited(&dir).unwrap_or(true) {
         // It stays for the next time if it cannot go now, and is in nobody's way.
         drop(remove(&dir));
     }
@@ -47,18 +49,19 @@ pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
 
 /// Removes what hosts left in a session that died between writing a file aside and renaming it into place.
 pub fn remove_session_drafts(store: &Store, session: &SessionId) {
-    remove_old(session::drafts(store, session));
+    remove_old(session::drafts(store, session), DEBRIS_AGE);
 }
 
-/// The same, in the storage directory itself: all sessions lie there.
-pub fn remove_executable_drafts(store: &Store) {
-    remove_old(store.executable.drafts());
+/// The same, in the storage directory itself, where all sessions lie; and what other releases have left there to be executed.
+pub fn remove_old_executables(store: &Store) {
+    remove_old(store.executable.drafts(), DEBRIS_AGE);
+    remove_old(store.executable.of_others(), COPY_AGE);
 }
 
-fn remove_old(drafts: Vec<PathBuf>) {
-    for draft in drafts.iter().filter(|draft| is_old(draft)) {
+fn remove_old(files: Vec<PathBuf>, age: Duration) {
+    for file in files.iter().filter(|file| is_older(file, age)) {
         // The same: the next time.
-        drop(fs::remove_file(draft));
+        drop(fs::remove_file(file));
     }
 }
 
@@ -72,9 +75,9 @@ fn is_task(dir: &TaskDir) -> bool {
     }
 }
 
-fn is_old(path: &Path) -> bool {
+fn is_older(path: &Path, than: Duration) -> bool {
     let age = |moment: SystemTime| SystemTime::now().duration_since(moment).unwrap_or_default();
-    fs::symlink_metadata(path).and_then(|about| about.modified()).is_ok_and(|at| age(at) > DEBRIS_AGE)
+    fs::symlink_metadata(path).and_then(|about| about.modified()).is_ok_and(|at| age(at) > than)
 }
 
 #[cfg(test)]
@@ -97,7 +100,11 @@ mod tests {
     }
 
     fn make_old(path: &Path) {
-        File::open(path).unwrap().set_modified(SystemTime::now() - 2 * DEBRIS_AGE).unwrap();
+        date_back(path, 2 * DEBRIS_AGE);
+    }
+
+    fn date_back(path: &Path, age: Duration) {
+        File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
     }
 
     #[test]
@@ -134,10 +141,11 @@ mod tests {
         let drafts = [
             store.session_dir(&session).join("session.1.1"),
             scratch.path().join(concat!("supervisor-", env!("OUTLIVE_SUPERVISOR_HASH"), ".1.1")),
+            scratch.path().join("supervisor-0123456789abcdef.1.1"),
         ];
         let remove_drafts = || {
             remove_session_drafts(&store, &session);
-            remove_executable_drafts(&store);
+            remove_old_executables(&store);
         };
         for draft in &drafts {
             fs::write(draft, "").unwrap();
@@ -148,5 +156,25 @@ mod tests {
             assert!(!draft.exists());
         }
         assert!(store.session_dir(&session).join(names::SESSION.as_str()).exists());
+    }
+
+    #[test]
+    fn the_executable_of_another_release_goes_when_it_is_very_old() {
+        let (scratch, store, ..) = unfinished();
+        let [ours, theirs, foreign] = [
+            concat!("supervisor-", env!("OUTLIVE_SUPERVISOR_HASH")),
+            "supervisor-0123456789abcdef",
+            "supervisor-of-something-else",
+        ]
+        .map(|name| scratch.path().join(name));
+        for path in [&ours, &theirs, &foreign] {
+            fs::write(path, "").unwrap();
+            make_old(path);
+        }
+        remove_old_executables(&store);
+        assert!(theirs.exists(), "that release may be in use");
+        [&ours, &theirs, &foreign].iter().for_each(|path| date_back(path, COPY_AGE + DEBRIS_AGE));
+        remove_old_executables(&store);
+        assert_eq!([ours.exists(), theirs.exists(), foreign.exists()], [true, false, true]);
     }
 }
