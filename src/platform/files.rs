@@ -8,8 +8,10 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::check;
+use super::{check, clock};
 
 /// Opens a plain file for reading. Neither a link nor a FIFO with no writer can lead it astray or stop it.
 pub fn open_to_read(path: &Path) -> io::Result<(File, Metadata)> {
@@ -30,6 +32,14 @@ pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
     }
     Ok(content)
+}
+
+/// Where a file is written that is renamed into place: a name that no other draft has, also of another registry of this process.
+pub fn draft_beside(path: &Path) -> PathBuf {
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.{}.{}", process::id(), clock::monotonic_ns(), DRAFTS.fetch_add(1, Ordering::Relaxed)));
+    draft.into()
 }
 
 /// Makes a file that was not there, 0600 whatever the umask, for writing.
@@ -242,5 +252,16 @@ mod tests {
     fn what_lives_on_no_disk_of_its_own_is_not_local() {
         assert!(is_local(&std::env::temp_dir()).unwrap());
         assert!(!is_local(Path::new("/proc")).unwrap());
+    }
+
+    #[test]
+    fn no_two_drafts_have_one_name() {
+        const EACH: usize = 20_000;
+        let name_them = || (0..EACH).map(|_| draft_beside(Path::new("session"))).collect::<Vec<_>>();
+        let names: Vec<PathBuf> = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(name_them));
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(names.iter().collect::<std::collections::HashSet<_>>().len(), 4 * EACH);
     }
 }

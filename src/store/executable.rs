@@ -115,9 +115,7 @@ impl Executable {
             && files::read_bounded(&self.copy, CONTENT.len()).is_ok_and(|content| content == CONTENT)
             && files::may_execute(&self.copy).is_ok();
         if !is_ours {
-            let mut draft = self.copy.clone().into_os_string();
-            draft.push(format!(".{}.{}", std::process::id(), crate::platform::clock::monotonic_ns()));
-            let draft = PathBuf::from(draft);
+            let draft = files::draft_beside(&self.copy);
             write_executable(&draft)
                 .and_then(|()| failpoint::pass("host.before_executable_rename"))
                 .and_then(|()| fs::rename(&draft, &self.copy))

@@ -9,7 +9,7 @@ use super::look::{ending_without_record, newer};
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
 use crate::platform::{clock, fifo, files, marked};
-use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
+use crate::task::{Asked, Effect, Event, Run, SessionId, Task, TaskId};
 
 /// What a task's directory holds.
 pub enum Loaded {
@@ -107,12 +107,8 @@ fn replay(
         // What was written before the supervisor went, or before we watched.
         seen = look(dir, this_boot)?;
     }
-    let supervisor = seen.started.filter(|_| !seen.empty && this_boot && !lives).map(|run| run.supervisor_pid);
-    if let Some(pid) = supervisor
-        && marked::is_there(pid, names::SUPERVISOR_COMM, &asked.task.mark())?
-    {
-        let why = "its supervisor lives and is out of reach: this is a copy, or is not to be written to";
-        return Err(io::Error::new(ErrorKind::ResourceBusy, why));
+    if !seen.empty && this_boot && !lives {
+        check_gone(asked, seen.started)?;
     }
     let is_over = seen.ended.is_some();
     if !lives && !is_over && seen.started.is_none() && is_answered_for(dir)? {
@@ -139,6 +135,17 @@ fn replay(
         events = None;
     }
     Ok(Some((task, events, effects)))
+}
+
+/// An error when the supervisor of a task lives that cannot be reached: whoever looks has a copy of the store, or may not write to it.
+fn check_gone(asked: &Asked, started: Option<Run>) -> io::Result<()> {
+    match started {
+        Some(run) if marked::is_there(run.supervisor_pid, names::SUPERVISOR_COMM, &asked.task.mark())? => {
+            let why = "its supervisor lives and is out of reach: this is a copy, or is not to be written to";
+            Err(io::Error::new(ErrorKind::ResourceBusy, why))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

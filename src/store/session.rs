@@ -14,7 +14,7 @@ use outlive_protocol::names;
 use super::Store;
 use super::records::{Record, TaskRecord, read};
 use crate::error::{Error, Result};
-use crate::platform::{clock, failpoint, fifo, files, lock};
+use crate::platform::{failpoint, fifo, files, lock};
 use crate::task::{SessionId, TaskId};
 
 const MAX_SESSION_BYTES: usize = 1024;
@@ -77,7 +77,7 @@ fn is_torn(found: &[u8], session: &SessionId) -> bool {
 /// Written aside and renamed: another host reads it whole or not at all. The first task of it that ends takes it along to the
 /// disk.
 fn write_id(dir: &Path, session: &SessionId) -> io::Result<()> {
-    let draft = dir.join(format!("{}.{}.{}", names::SESSION.as_str(), std::process::id(), clock::monotonic_ns()));
+    let draft = files::draft_beside(&dir.join(names::SESSION.as_str()));
     failpoint::pass("host.before_session_draft")?;
     let renamed = files::create(&draft)
         .and_then(|mut file| {
