@@ -51,9 +51,9 @@ pub fn is_too_big(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::E2BIG)
 }
 
-/// The system refused, and may not do so for ever: nothing is wrong with what was read. A link in its place is.
+/// The system refused, and may not do so for ever: nothing is wrong with what was read.
 pub fn is_the_systems(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|number| number != libc::ELOOP)
+    error.raw_os_error().is_some()
 }
 
 /// A lack of processes, memory or descriptors: it says nothing about what was asked for, and passes.
