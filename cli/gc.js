@@ -5,8 +5,8 @@ const { say, sayJson } = require('./terminal.js')
 
 async function run(tasks, { olderThanMs, undeliveredOlderThanMs, json }) {
   const removed = await tasks.cleanup({ olderThanMs, undeliveredOlderThanMs })
-  if (json) sayJson({ removed })
-  else say(`removed ${removed} ${removed === 1 ? 'task' : 'tasks'}`)
+  if (json) return sayJson({ removed })
+  return say(`removed ${removed} ${removed === 1 ? 'task' : 'tasks'}`)
 }
 
 module.exports = { run }

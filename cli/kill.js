@@ -10,7 +10,7 @@ async function run(tasks, { sessions, signal, graceMs, json }, typed) {
   if (before.finishedAt !== null) complain(`the task had ended before${leftBehind(before)}`)
   if (json) return sayJson(task)
   const outcome = task.signal ?? (task.exitCode === null ? '' : `exit code ${task.exitCode}`)
-  say(`${task.taskId} ${paintStatus(task.status)}${outcome && ` (${outcome})`}`)
+  return say(`${task.taskId} ${paintStatus(task.status)}${outcome && ` (${outcome})`}`)
 }
 
 function leftBehind({ descendants }) {

@@ -27,7 +27,7 @@ function run(tasks, { sessions, status, json }) {
     ...(withSession ? ['SESSION'] : []),
     'COMMAND',
   ]
-  say(
+  return say(
     table(
       head,
       found.map((task) => row(task, withSession)),

@@ -22,14 +22,14 @@ const EXIT = { done: 0, failed: 1, misuse: 2, noSuchTask: 3, notCompleted: 4 }
 
 /** Runs one command line and resolves with its exit code. */
 async function main(argv) {
-  // `outlive logs … | head` closes the pipe early: that is an end like any other.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', gone)
+  // Who writes a result hears himself of its failure, and a remark that nobody reads must not keep a verb from its work.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   try {
     const order = parse(argv)
-    if (order.verb === 'help') return say(usage(order.about)) ?? EXIT.done
-    if (order.verb === 'version') return say(require('../package.json').version) ?? EXIT.done
-    return EXIT[await run(order)]
+    return EXIT[(await act(order)) ?? 'done']
   } catch (error) {
+    // `outlive logs … | head` closes the pipe early: that is an end like any other.
+    if (error.code === 'EPIPE') return EXIT.done
     complain(error.message)
     return EXIT[error.exit ?? exitOf(error.code)]
   }
@@ -39,12 +39,6 @@ async function main(argv) {
 function exitOf(code) {
   if (code === 'INVALID_ARGUMENT') return 'misuse'
   return code === 'TASK_NOT_FOUND' ? 'noSuchTask' : 'failed'
-}
-
-function gone(error) {
-  if (error.code === 'EPIPE') process.exit(EXIT.done)
-  complain(`cannot write: ${error.message}`)
-  process.exit(EXIT.failed)
 }
 
 /** A store that nothing was started in yet. */
@@ -66,13 +60,20 @@ function open(store) {
   return NOTHING
 }
 
-/** Opens the store, attaches the sessions and runs the verb; a name of an exit code comes back. */
+/** Does what was asked; where that is not `done`, the name of an exit code comes back. */
+function act(order) {
+  if (order.verb === 'help') return say(usage(order.about))
+  if (order.verb === 'version') return say(require('../package.json').version)
+  return run(order)
+}
+
+/** Opens the store, attaches the sessions and runs the verb. */
 async function run({ verb, id, options }) {
   const tasks = open(options.store)
   try {
     const sessions = options.sessions ?? tasks.sessions()
     for (const session of sessions) warn(await tasks.replay(session))
-    return (await verbs[verb]().run(tasks, { ...options, sessions }, id)) ?? 'done'
+    return await verbs[verb]().run(tasks, { ...options, sessions }, id)
   } finally {
     tasks.detach()
   }

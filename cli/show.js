@@ -11,10 +11,12 @@ function run(tasks, { sessions, json }, typed) {
   if (json) return sayJson(task)
   const facts = factsOf(task).filter(([, value]) => value !== null && value !== undefined)
   const width = Math.max(...facts.map(([name]) => name.length))
-  for (const [name, value] of facts) say(`${paint('bold', name.padEnd(width))}  ${value}`)
-  if (task.outputPreview === '') return
-  say(`\n${paint('bold', task.outputTruncated ? 'output (the end of it)' : 'output')}`)
-  say(harmless(task.outputPreview).replace(/\n$/, ''))
+  const lines = facts.map(([name, value]) => `${paint('bold', name.padEnd(width))}  ${value}`)
+  if (task.outputPreview !== '') {
+    lines.push(`\n${paint('bold', task.outputTruncated ? 'output (the end of it)' : 'output')}`)
+    lines.push(harmless(task.outputPreview).replace(/\n$/, ''))
+  }
+  return say(lines.join('\n'))
 }
 
 function factsOf(task) {

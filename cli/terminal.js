@@ -2,7 +2,6 @@
 // What people see: colours where somebody looks, plain text everywhere else, and nothing that a task wrote or was called
 // can steer the terminal from a table.
 
-const { once } = require('node:events')
 const { stripVTControlCharacters } = require('node:util')
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, blue: 34, magenta: 35, cyan: 36 }
@@ -32,20 +31,26 @@ function paintStatus(status, text = status) {
   return paint(STATUS_COLOURS[status] ?? 'bold', text)
 }
 
+/** Writes a part of the result and resolves when it is out: what a slow reader has not taken shall not pile up in memory. */
+function write(stream, bytes) {
+  return new Promise((resolve, reject) => {
+    stream.write(bytes, (error) => (error ? reject(unwritten(error)) : resolve()))
+  })
+}
+
+function unwritten({ code, message }) {
+  return Object.assign(new Error(`cannot write: ${message}`), { code })
+}
+
 function say(line) {
-  process.stdout.write(`${line}\n`)
+  return write(process.stdout, `${line}\n`)
 }
 
 function sayJson(value) {
-  say(JSON.stringify(value))
+  return say(JSON.stringify(value))
 }
 
-/** Writes, and returns when there is room for more: what a slow reader has not taken yet shall not pile up in memory. */
-async function write(stream, bytes) {
-  if (!stream.write(bytes)) await once(stream, 'drain')
-}
-
-/** A remark about the result, which is not part of it. */
+/** A remark about the result, which is not part of it: nothing depends on whether it is read. */
 function complain(message) {
   process.stderr.write(`outlive: ${message}\n`)
 }

@@ -1,7 +1,8 @@
 // The command line, run as people run it: real processes on a real store, with a real pty for what is coloured.
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { CLI, commandLine } from './support/cli'
@@ -403,6 +404,43 @@ test.each(['ls', 'logs'])('what %s cannot write, it says in a line', async (verb
   expect({ code, stderr }).toEqual({
     code: 1,
     stderr: expect.stringMatching(/^outlive: cannot write: ENOSPC[^\n]*\n$/),
+  })
+})
+
+describe('where nobody reads stderr', () => {
+  const other = temporaryStore()
+  const registry = other.registry()
+
+  /** Runs it when the reader of its stderr has gone. */
+  async function unread(...args: string[]): Promise<{ code: number | null; stdout: string }> {
+    const wait = gate(other)
+    const shell = ['sh', '-c', `read _ < ${wait.path} && exec "$@"`, 'sh']
+    const { child, ended } = start([...args, '--store', other.dir], shell)
+    await once(child.stderr!.destroy(), 'close')
+    wait.open()
+    const { code, stdout } = await ended
+    return { code, stdout }
+  }
+
+  test('what was asked is done all the same, whatever there was to be remarked', async () => {
+    const damaged = await registry.spawn('true', { sessionId: 'damaged' })
+    await registry.wait(damaged)
+    for (const name of readdirSync(other.taskDir(damaged)!)) writeFileSync(join(other.taskDir(damaged)!, name), 'xx{')
+    const taskId = await registry.spawn('exec sleep 1000', { sessionId: 'running' })
+    expect((await outlive('ls', '--store', other.dir)).stderr).toContain('cannot read')
+    expect((await unread('ls')).stdout).toMatch(new RegExp(`^${taskId} +running`, 'm'))
+    const killed = `${taskId} killed (SIGTERM)\n`
+    expect(await unread('kill', taskId)).toEqual({ code: 0, stdout: killed })
+    expect(await unread('kill', taskId)).toEqual({ code: 0, stdout: killed }) // "the task had ended before"
+    expect(await unread('show', 'bash-0000000000000000')).toEqual({ code: 3, stdout: '' })
+    expect(await unread('lst')).toEqual({ code: 2, stdout: '' })
+  })
+
+  test('logs of what a task wrote there ends as quietly as on stdout', async () => {
+    const taskId = await registry.spawn('echo err >&2; exit 3')
+    await registry.wait(taskId)
+    expect(await unread('logs', '-f', taskId)).toEqual({ code: 0, stdout: '' })
+    expect(await unread('logs', '-f', '--stream', 'stdout', taskId)).toEqual({ code: 4, stdout: '' })
   })
 })
 
