@@ -1,5 +1,14 @@
 // Times are Unix milliseconds, durations milliseconds, sizes bytes, unless a comment says otherwise.
-/// <reference lib="esnext.disposable" />
+
+declare global {
+  // As @types/node declares them: the library that has them is not known to TypeScript before 5.2.
+  interface SymbolConstructor {
+    readonly dispose: unique symbol
+  }
+  interface Disposable {
+    [Symbol.dispose](): void
+  }
+}
 
 /**
  * What can go wrong, as the stable `code` of the error. How a *task* ends is never an error: that is its
@@ -30,8 +39,9 @@ export type ErrorCode =
   | 'INTERNAL'
 
 /** Every error of this package. The system's own error, with its own `code` such as `ENOENT`, stands in `cause`. */
-export interface OutliveError extends Error {
+export type OutliveError = Error & {
   code: ErrorCode
+  // Not by `extends`: the `Error` of TypeScript 4.7 and older has it as an `Error`.
   cause?: unknown
 }
 

@@ -40,6 +40,10 @@ bench-rust:
 runtimes:
     node tests/conformance/run.js node@18 node@20 node@22 node@24 node@26 bun@1.3.14 bun deno
 
+# A plugin compiles with the oldest TypeScript and with later ones, which come from npm, into ~/.cache.
+types *versions:
+    node tests/types/run.js {{versions}}
+
 # A plugin bundled by each bundler runs in an empty folder; the bundlers come from npm, into ~/.cache.
 bundlers *names:
     node tests/bundlers/run.js {{names}}
