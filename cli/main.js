@@ -4,7 +4,7 @@
 // It looks on from outside: it never subscribes and never drains, so a plugin's completions stay the plugin's. Results go
 // to stdout, everything said about them to stderr. One table below says what each exit code means.
 
-const { existsSync } = require('node:fs')
+const { statSync } = require('node:fs')
 const { defaultStorageDir } = require('../arguments.js')
 const { parse, usage } = require('./arguments.js')
 const { complain, say } = require('./terminal.js')
@@ -50,9 +50,19 @@ const NOTHING = {
   detach: () => {},
 }
 
+/** Not what may not be looked at: the registry says of that what keeps us from it. */
+function isMissing(path) {
+  try {
+    statSync(path)
+    return false
+  } catch ({ code }) {
+    return code === 'ENOENT' || code === 'ENOTDIR'
+  }
+}
+
 /** A registry would make the directory, and a mistyped path would be an empty store for ever. */
 function open(store) {
-  if (existsSync(store ?? defaultStorageDir())) {
+  if (!isMissing(store ?? defaultStorageDir())) {
     const { TaskRegistry } = require('../index.js')
     return new TaskRegistry({ storageDir: store })
   }

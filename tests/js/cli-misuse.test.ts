@@ -1,5 +1,5 @@
 // What the command line says to what it cannot do.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CLI, commandLine } from './support/cli'
 import { temporaryStore } from './support/store'
@@ -51,6 +51,20 @@ test('a store that --store names and that is not there is an error, and none is 
   expect(await outlive('ls', '--store', missing)).toMatchObject({ code: 1, stderr: expect.stringContaining(missing) })
   const file = await outlive('ls', '--store', CLI)
   expect(file).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(CLI) })
+})
+
+test('a store that may not be looked at is an error, and not taken for an empty one', async () => {
+  const closed = join(store.dir, 'closed')
+  mkdirSync(closed, { mode: 0 })
+  const place = join(closed, 'store')
+  const { start } = commandLine(store, { OUTLIVE_DIR: place })
+  // Nothing is closed to root.
+  const under = process.getuid!() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
+  for (const args of [['ls'], ['ls', '--json'], ['ls', '--store', place], ['kill', 'a']]) {
+    const { code, stdout, stderr } = await start(args, under).ended
+    expect({ args, code, stdout }).toEqual({ args, code: 1, stdout: '' })
+    expect(stderr).toMatch(/^outlive: .*closed.*[Pp]ermission denied.*\n$/)
+  }
 })
 
 test('misuse is what --help is there for: each command, and the exit codes of docs/cli.md', async () => {
