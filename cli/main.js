@@ -30,7 +30,8 @@ async function main(argv) {
   } catch (error) {
     // `outlive logs … | head` closes the pipe early: that is an end like any other.
     if (error.code === 'EPIPE') return EXIT.done
-    complain(error.message)
+    // Where the package does not load, its error names it itself.
+    complain(error.message.replace(/^outlive: /, ''))
     return EXIT[error.exit ?? exitOf(error.code)]
   }
 }

@@ -67,6 +67,13 @@ test('a store that may not be looked at is an error, and not taken for an empty 
   }
 })
 
+test('what keeps the package from loading is said under its name once', async () => {
+  const { outlive } = commandLine(store, { OUTLIVE_NATIVE: '/no/such.node' })
+  const { code, stdout, stderr } = await outlive('ls')
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  expect(stderr).toMatch(/^outlive: no addon for /)
+})
+
 test('misuse is what --help is there for: each command, and the exit codes of docs/cli.md', async () => {
   const { code, stdout } = await outlive('--help')
   expect(code).toBe(0)
