@@ -57,7 +57,8 @@ const REST = `Of each command:
   -h, --help        this text, or a command's
   -V, --version
 
-<id> is a task id, or as many of its first characters as no other task shares. <duration>: 500ms, 30s, 15m, 2h, 7d.
+<id> is a task id, or as many of its digits, from the first on, as no other task shares, with or without bash-.
+<duration>: 500ms, 30s, 15m, 2h, 7d.
 Colours: in a terminal, unless NO_COLOR is set.
 
 Exit codes:

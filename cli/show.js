@@ -9,7 +9,9 @@ function run(tasks, { sessions, json }, typed) {
   // Removed since, it is not found a second time.
   const task = tasks.status(taskId) ?? find(tasks, sessions, typed)
   if (json) return sayJson(task)
-  const facts = factsOf(task).filter(([, value]) => value !== null && value !== undefined)
+  const facts = [...factsOf(task), ['told', toldOf(tasks, task)]].filter(
+    ([, value]) => value !== null && value !== undefined,
+  )
   const width = Math.max(...facts.map(([name]) => name.length))
   const lines = facts.map(([name, value]) => `${paint('bold', name.padEnd(width))}  ${value}`)
   if (task.outputPreview !== '') {
@@ -44,8 +46,14 @@ function factsOf(task) {
     ['stdout', `${bytes(task.stdoutBytes)}  ${task.stdoutPath}`],
     ['stderr', task.stderrPath && `${bytes(task.stderrBytes)}  ${task.stderrPath}`],
     ['dropped', task.droppedBytes === 0 ? null : `${bytes(task.droppedBytes)} by the output limit`],
-    ['told', task.finishedAt === null ? null : task.completionDelivered ? 'yes' : 'not yet'],
   ]
+}
+
+/** Of a task with `notify: false` there is nothing to tell, now or later. */
+function toldOf(tasks, { taskId, sessionId, completionDelivered }) {
+  if (completionDelivered) return 'yes'
+  const isPending = tasks.pending({ sessionId }).some((completion) => completion.taskId === taskId)
+  return isPending ? 'not yet' : null
 }
 
 module.exports = { run }

@@ -147,6 +147,16 @@ describe('show', () => {
     expect(stdout).not.toMatch(/[\u0007\u001b\u0080-\u009f\u202e\u2066]/)
   })
 
+  test('says whether the news of a task was taken, of one that has news', async () => {
+    const sessionId = 'told'
+    const { taskId } = await ended('true', { sessionId })
+    const { taskId: silent } = await ended('true', { sessionId, notify: false })
+    const told = async (id: string) => /^told +(.*)$/m.exec((await outlive('show', id)).stdout)?.[1]
+    expect([await told(taskId), await told(silent)]).toEqual(['not yet', undefined])
+    tasks.drain({ sessionId })
+    expect([await told(taskId), await told(silent)]).toEqual(['yes', undefined])
+  })
+
   test('ends with 3 when no task, or more than one, is meant', async () => {
     await Promise.all([ended('true'), ended('true')])
     const unknown = await outlive('show', 'bash-0000000000000000')
