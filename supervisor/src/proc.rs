@@ -36,7 +36,7 @@ impl Numbers {
         let mut ours = None;
         match *self {
             Numbers::Same => ours = Some(listed),
-            Numbers::At(wanted) => each_number_of(&status_of(listed), &mut |place, number| {
+            Numbers::At(wanted) => each_number_of(&path_of(listed, b"/status"), &mut |place, number| {
                 if place == wanted {
                     ours = Some(number);
                 }
@@ -55,15 +55,11 @@ fn each_number_of(status: &Path, act: &mut dyn FnMut(usize, u32)) {
     });
 }
 
-fn status_of(pid: u32) -> Path {
-    Path::new().text(b"/proc/").number(pid).text(b"/status")
-}
-
 /// Is this process a task's supervisor? A number of our namespace; false where `/proc` has others. Its arguments say so too, but they
 /// stand in its memory, and there the kernel lets nobody look while it waits in an `mmap` for a file system that does not answer.
 pub(crate) fn is_supervisor(pid: u32) -> bool {
     let mut buffer = [0; 16];
-    let name = read_start(&Path::new().text(b"/proc/").number(pid).text(b"/comm"), &mut buffer);
+    let name = read_start(&path_of(pid, b"/comm"), &mut buffer);
     name.and_then(|name| name.strip_suffix(b"\n")).is_some_and(|name| name == names::SUPERVISOR_COMM)
 }
 
@@ -118,12 +114,24 @@ fn ends(flags: u32) -> bool {
 }
 
 fn flags_of(pid: u32, thread: u32) -> Option<u32> {
-    stat_of(file_of(pid, thread, b"/stat"), &mut [0; 512]).nth(6).map(|digits| digits.iter().fold(0, decimal))
+    let mut flags = None;
+    each_field(&file_of(pid, thread, b"/stat"), &mut |place, field| {
+        if place == 6 {
+            flags = Some(field.iter().fold(0, decimal));
+        }
+    });
+    flags
+}
+
+/// A process's directory, or a file in it.
+#[inline(never)]
+fn path_of(pid: u32, name: &[u8]) -> Path {
+    Path::new().text(b"/proc/").number(pid).text(name)
 }
 
 /// A file of one thread.
 fn file_of(pid: u32, thread: u32, name: &[u8]) -> Path {
-    Path::new().text(b"/proc/").number(pid).text(b"/task/").number(thread).text(name)
+    path_of(pid, b"/task/").number(thread).text(name)
 }
 
 fn decimal(number: u32, digit: &u8) -> u32 {
@@ -139,20 +147,26 @@ fn hexadecimal(digit: u8) -> u8 {
 
 /// False for a zombie and for who is gone. A process whose first thread has ended shows as a zombie with others.
 pub(crate) fn lives(pid: u32) -> bool {
-    let mut buffer = [0; 512];
-    let mut fields = stat_of(Path::new().text(b"/proc/").number(pid).text(b"/stat"), &mut buffer);
-    match fields.next() {
-        // The number of threads stands 17 fields behind the state.
-        Some(b"Z") => fields.nth(16).is_some_and(|threads| !matches!(threads, b"0" | b"1")),
-        state => !matches!(state, None | Some(b"" | b"X")),
+    let (mut state, mut threads) = (None, 0);
+    each_field(&path_of(pid, b"/stat"), &mut |place, field| match place {
+        0 => state = field.first().copied(),
+        17 => threads = field.iter().fold(0, decimal),
+        _ => {}
+    });
+    match state {
+        Some(b'Z') => threads > 1,
+        state => !matches!(state, None | Some(b'X')),
     }
 }
 
-/// The fields of a `stat` from the state on. The name before it stands in parentheses and may hold any character, so the last one
-/// closes it.
-fn stat_of(path: Path, buffer: &mut [u8]) -> impl Iterator<Item = &[u8]> {
-    let stat = read_start(&path, buffer).unwrap_or_default();
-    stat.rsplit(|byte| *byte == b')').next().unwrap_or_default().split(|byte| *byte == b' ').skip(1)
+/// Calls `act` for each field of a `stat`, and says how far it stands behind the state. The name before that stands in parentheses and
+/// may hold any character, so the last one closes it.
+#[inline(never)]
+fn each_field(stat: &Path, act: &mut dyn FnMut(usize, &[u8])) {
+    let mut buffer = [0; 512];
+    let stat = read_start(stat, &mut buffer).unwrap_or_default();
+    let fields = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.strip_prefix(b" ")).unwrap_or_default();
+    fields.split(|byte| *byte == b' ').enumerate().for_each(|(place, field)| act(place, field));
 }
 
 /// Calls `act` for each direct child of ours, ended ones included. False when there is no list to read.
@@ -206,7 +220,7 @@ fn read_start<'a>(path: &Path, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
 
 /// Calls `act` for each thread of a process: each has children of its own.
 fn each_thread(pid: u32, act: &mut dyn FnMut(u32)) {
-    let path = Path::new().text(b"/proc/").number(pid).text(b"/task");
+    let path = path_of(pid, b"/task");
     let Ok(directory) = File::open_directory(path.text_with_nul()) else { return };
     let mut buffer = [0; 1024];
     while let Ok(length @ 1..) = files::read_directory(&directory, &mut buffer) {
@@ -234,6 +248,7 @@ impl Path {
         Path { bytes: [0; 64], length: 0 }
     }
 
+    #[inline(never)]
     fn text(mut self, text: &[u8]) -> Path {
         for byte in text {
             if let Some(slot) = self.bytes.get_mut(self.length) {

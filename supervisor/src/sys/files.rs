@@ -48,6 +48,7 @@ impl Drop for File {
     }
 }
 
+#[inline(never)]
 fn open_at(directory: i32, path: &CStr, flags: usize) -> Result<File> {
     const OWNER_ONLY: usize = 0o600;
     let arguments = [number(directory), path.as_ptr() as usize, flags | O_CLOEXEC, OWNER_ONLY, 0, 0];
@@ -56,6 +57,7 @@ fn open_at(directory: i32, path: &CStr, flags: usize) -> Result<File> {
 }
 
 /// Closes a descriptor; what cannot be closed was not open.
+#[inline(never)]
 pub(crate) fn close(file: i32) {
     ignore(plain(number::CLOSE, [number(file), 0, 0, 0]));
 }

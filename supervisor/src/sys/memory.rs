@@ -47,6 +47,7 @@ impl<T: Zeroable> DerefMut for Region<T> {
 }
 
 impl<T: Zeroable> Drop for Region<T> {
+    #[inline(never)]
     fn drop(&mut self) {
         let bytes = self.length.saturating_mul(size_of::<T>());
         // SAFETY: the mapping is ours, and no reference into it outlives `self`.

@@ -6,6 +6,8 @@
 //! * `files`: open descriptors.
 //! * `process`: processes, signals, clocks, sleep.
 //! * `launch`: the way in from the kernel, and the way out into another program.
+//!
+//! `inline(never)` stands, here and in `proc`, where a copy for each caller would make the executable noticeably larger.
 
 pub(crate) mod files;
 pub(crate) mod launch;

@@ -287,12 +287,14 @@ const CLOCK_REALTIME: usize = 0;
 const CLOCK_MONOTONIC: usize = 1;
 
 /// Nanoseconds since some moment before, unmoved by steps of the wall clock.
+#[inline(never)]
 pub(crate) fn monotonic_ns() -> u64 {
     let [seconds, nanoseconds] = clock(CLOCK_MONOTONIC).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// Milliseconds since 1970 by the wall clock.
+#[inline(never)]
 pub(crate) fn unix_ms() -> u64 {
     let [seconds, nanoseconds] = clock(CLOCK_REALTIME).unwrap_or_default();
     seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
