@@ -354,8 +354,8 @@ export class TaskRegistry {
   sessions(): string[]
 
   /**
-   * Ends a task and its whole tree: the signal, the grace, then SIGKILL. Resolves with the terminal snapshot when the
-   * tree is empty and the completion is queued. A finished task comes back as it is; descendants that outlived it are
+   * Ends a task and its whole tree: the signal for everybody who is there, the grace, then SIGKILL for whoever still is.
+   * Resolves with the terminal snapshot when the tree is empty and the completion is queued. A finished task comes back as it is; descendants that outlived it are
    * ended.
    * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */

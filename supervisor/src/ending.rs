@@ -64,12 +64,14 @@ impl Ending {
             return;
         }
         self.sent |= process::bit(signal);
+        self.tree.start_over();
+        // It takes its time in a large tree, and no time may pass between the look at the leader and the signal.
+        self.tree.look();
         if leader_runs && self.tree.leader_is_in_reach() {
             self.reached |= process::bit(signal);
             self.handled |= self.tree.leader_handles(signal);
         }
         self.signal = signal;
-        self.tree.start_over();
         self.tell_at = now.saturating_add(TELL_AGAIN_NS);
         ignore(failpoint::pass("supervisor.before_signal"));
         self.tree.tell(signal);

@@ -1,7 +1,7 @@
 //! The night watch: one small process that stays with one task until the last of its processes is gone. It starts the
 //! command, waits, ends the whole tree when asked or when the time is over, keeps the output within its limit, and writes
 //! how it ended. It never writes to a terminal, opens no path outside its session and `/proc`, and signals nothing but its own
-//! unreaped children and the groups that they hold.
+//! unreaped children, the groups that they hold, and processes that it holds itself and has seen to be below it.
 //!
 //! * `leader`: the command's first process.
 //! * `watch`: the loop.

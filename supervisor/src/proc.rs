@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use outlive_protocol::names;
 
+use crate::sys::Result;
 use crate::sys::files::{self, File};
 use crate::sys::process;
 
@@ -18,12 +19,9 @@ pub(crate) enum Numbers {
 }
 
 impl Numbers {
-    /// Looks at ourselves.
-    pub(crate) fn look() -> Numbers {
-        let mut buffer = [0; 16];
-        let own = Path::new().number(process::id()).text(b" ");
-        let stat = read_start(&Path::new().text(b"/proc/self/stat"), &mut buffer);
-        if stat.is_some_and(|stat| stat.starts_with(own.text_with_nul().to_bytes())) {
+    /// Looks at ourselves; `listed` is our number in `/proc`.
+    pub(crate) fn look(listed: Option<u32>) -> Numbers {
+        if listed == Some(process::id()) {
             return Numbers::Same;
         }
         let mut numbers = Numbers::Unknown;
@@ -47,6 +45,29 @@ impl Numbers {
     }
 }
 
+/// Our own number in `/proc`, if it knows us.
+pub(crate) fn own_number() -> Option<u32> {
+    let mut buffer = [0; 16];
+    let stat = read_start(&Path::new().text(b"/proc/self/stat"), &mut buffer)?;
+    Some(stat.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, decimal))
+}
+
+/// The directory of a process, which stays its own when its number is another's.
+pub(crate) fn open(pid: u32) -> Result<File> {
+    File::open_directory(path_of(pid, b"").text_with_nul())
+}
+
+/// The parent of a process, both by their numbers in `/proc`. None for who is gone, and for whose parent is not listed.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    let mut parent = 0;
+    each_field(&path_of(pid, b"/stat"), &mut |place, field| {
+        if place == 1 {
+            parent = field.iter().fold(0, decimal);
+        }
+    });
+    (parent != 0).then_some(parent)
+}
+
 /// The numbers of a process in each namespace, from that of `/proc` to its own.
 fn each_number_of(status: &Path, act: &mut dyn FnMut(usize, u32)) {
     each_line(status, &mut |line| {
@@ -55,7 +76,7 @@ fn each_number_of(status: &Path, act: &mut dyn FnMut(usize, u32)) {
     });
 }
 
-/// Is this process a task's supervisor? A number of our namespace; false where `/proc` has others. Its arguments say so too, but they
+/// Is this process a task's supervisor? By its number in `/proc`: false for one of ours where that has others. Its arguments say so too, but they
 /// stand in its memory, and there the kernel lets nobody look while it waits in an `mmap` for a file system that does not answer.
 pub(crate) fn is_supervisor(pid: u32) -> bool {
     let mut buffer = [0; 16];

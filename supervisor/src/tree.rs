@@ -1,27 +1,38 @@
 //! Who lives, and how all of it is ended. We are the only one who reaps our children, and do one thing at a time: a child
-//! that has not been reaped keeps its process id, and a group that has such a member keeps its number. Nothing else is
-//! ever signalled, so a number that was given to a stranger meanwhile cannot be hit.
+//! that has not been reaped keeps its process id, and a group that has such a member keeps its number. No other number is
+//! ever signalled, so one that was given to a stranger meanwhile cannot be hit.
 //!
-//! Only direct children are signalled, with their whole groups. A process deeper down becomes a direct child when what is
-//! above it dies, and that death wakes us; so a tree of any shape comes apart from the top.
+//! Direct children are signalled with their whole groups. A process deeper down becomes a direct child when what is
+//! above it dies, and that death wakes us; so a tree of any shape comes apart from the top. Where what is above lives on,
+//! because it has an answer to the signal or because we may not signal it, whoever is in a group of their own below it are
+//! signalled one by one: each is held by a descriptor while we make sure that it is below us.
 
 use crate::proc::{self, Numbers};
+use crate::sys::Result;
+use crate::sys::files::File;
 use crate::sys::memory::Region;
 use crate::sys::process;
 
 /// How many groups can be told to end before the rest just gets the SIGKILL, and how many processes are counted.
 const MANY: usize = 16_384;
+/// How many processes deeper down are signalled one by one, and how far down: to make sure of one takes as many looks as it has above it.
+const MAX_ALONE: usize = 2048;
+const MAX_DEPTH: u32 = 32;
 /// How many other supervisors are left out of a SIGKILL for a while: whoever forks on under their name is not one of so many for long.
 const MAX_SPARED: usize = 64;
 
 /// A tree that is being ended.
 pub(crate) struct Tree {
     leader: u32,
+    /// Our own number in `/proc`.
+    listed: Option<u32>,
     numbers: Numbers,
     told: Told,
+    /// Who was there before the next signal.
+    before: Option<Listed>,
 }
 
-/// The groups that got a signal already: each gets it once, however often we look.
+/// The groups and processes that got a signal already: each gets it once, however often we look.
 #[derive(Default)]
 struct Told {
     targets: Option<Region<i32>>,
@@ -61,32 +72,70 @@ impl Told {
     }
 }
 
+/// What is remembered of a group of which some were told alone: it is not told as a whole any more.
+fn in_parts(group: i32) -> i32 {
+    // Larger than any process's number.
+    const IN_PARTS: i32 = 1 << 30;
+    IN_PARTS.saturating_sub(group)
+}
+
 impl Tree {
     /// Everything below us; `leader` is our first child.
     pub(crate) fn new(leader: u32) -> Tree {
-        Tree { leader, numbers: Numbers::look(), told: Told::default() }
+        let listed = proc::own_number();
+        let numbers = Numbers::look(listed);
+        Tree { leader, listed, numbers, told: Told::default(), before: None }
     }
 
     /// Nobody has been told of the next signal.
     pub(crate) fn start_over(&mut self) {
         self.told.count = 0;
+        self.before = None;
+    }
+
+    /// Finds who is to be told of the next signal, wherever they are. What is started in answer to it comes later and is left to its work.
+    pub(crate) fn look(&mut self) {
+        self.before = Listed::below(&|_| true);
     }
 
     /// Sends a signal to every group that has not got it yet, and wakes what was stopped so that it can act on it.
     pub(crate) fn tell(&mut self, signal: u8) {
-        let Tree { leader, numbers, told } = self;
-        each_target(*leader, numbers, &mut |target, _, _| {
-            if told.add(target) {
+        let Tree { leader, numbers, told, .. } = self;
+        each_target(*leader, numbers, &mut |target, member, _| {
+            let target = if told.knows(in_parts(target)) { member } else { target };
+            if !told.knows(in_parts(target)) && told.add(target) {
                 process::signal(target, signal);
                 process::signal(target, process::SIGCONT);
             }
         });
+        self.tell_deeper(signal);
+    }
+
+    /// Sends it to whoever was there before and is in none of those groups.
+    fn tell_deeper(&mut self, signal: u8) {
+        let Some(before) = self.before.take() else { return };
+        let mut left = MAX_ALONE;
+        for pid in before.each() {
+            let Some(number) = self.numbers.ours(pid).map(|number| number as i32) else { continue };
+            let group = -process::group_of(number).unwrap_or(0);
+            if left == 0 || self.told.knows(group) {
+                continue;
+            }
+            left -= 1;
+            if let Some(held) = hold(pid, self.listed)
+                && self.told.add(number)
+            {
+                self.told.add(in_parts(group));
+                process::signal_held(&held, signal);
+                process::signal_held(&held, process::SIGCONT);
+            }
+        }
     }
 
     /// Sends SIGKILL to everything in reach; false when no child lives that it can have reached. To be repeated after each death until
     /// then. `spares`: another task's supervisor is only told that its time is over, so that it can end its own and say so.
     pub(crate) fn kill(&mut self, spares: bool) -> bool {
-        let Tree { leader, numbers, told } = self;
+        let Tree { leader, numbers, told, .. } = self;
         let mut last = 0;
         let mut lives = false;
         each_target(*leader, numbers, &mut |target, member, ended| {
@@ -135,30 +184,83 @@ fn each_target(leader: u32, numbers: &Numbers, act: &mut dyn FnMut(i32, i32, boo
     });
 }
 
+/// Who has this number in `/proc`, by a descriptor, if that one is below us. As long as it is there to be signalled nobody else has had
+/// the number, so what we read by it is about no stranger.
+fn hold(pid: u32, us: Option<u32>) -> Option<File> {
+    let held = proc::open(pid).ok()?;
+    is_below(pid, us, MAX_DEPTH).then_some(held)
+}
+
+/// Is this process below us, not more levels than these? Sure if it has been the same one all the time: a parent is older than its
+/// children, so whoever is called their parent before and after has been the same one in between too. Another task's supervisor,
+/// and what that has started, is not ours to end before it is our child.
+fn is_below(pid: u32, us: Option<u32>, levels: u32) -> bool {
+    let parent = proc::parent_of(pid);
+    match parent {
+        Some(above) if levels > 0 && !proc::is_supervisor(pid) => {
+            parent == us || is_below(above, us, levels - 1) && proc::parent_of(pid) == parent
+        }
+        _ => false,
+    }
+}
+
 /// The live processes of this tree, zombies not counted. 1 where there is no `/proc` to look.
 pub(crate) fn count() -> u64 {
-    let Ok(mut queue) = Region::<u32>::new(MANY) else { return 1 };
-    let mut filled = 0;
-    let readable = proc::each_own_child(&mut |child| push(&mut queue, &mut filled, child));
-    if !readable {
+    let Ok(mut listed) = Listed::new() else { return 1 };
+    if !proc::each_own_child(&mut |child| listed.push(child)) {
         return 1;
     }
     let mut live = 0;
-    let mut at = 0;
-    while at < filled {
-        let Some(pid) = queue.get(at).copied() else { break };
-        at += 1;
-        if proc::lives(pid) {
-            live += 1;
-            proc::each_child(pid, &mut |child| push(&mut queue, &mut filled, child));
-        }
-    }
+    listed.go_down(&mut |pid| {
+        let lives = proc::lives(pid);
+        live += u64::from(lives);
+        lives
+    });
     live
 }
 
-fn push(queue: &mut [u32], filled: &mut usize, pid: u32) {
-    if let Some(slot) = queue.get_mut(*filled) {
-        *slot = pid;
-        *filled += 1;
+/// Processes of this tree by their numbers in `/proc`, those above before those below.
+struct Listed {
+    pids: Region<u32>,
+    count: usize,
+}
+
+impl Listed {
+    fn new() -> Result<Listed> {
+        Ok(Listed { pids: Region::new(MANY)?, count: 0 })
+    }
+
+    /// Those of our children who pass, and everybody below them.
+    fn below(passes: &dyn Fn(u32) -> bool) -> Option<Listed> {
+        let mut listed = Listed::new().ok()?;
+        proc::each_own_child(&mut |child| {
+            if passes(child) {
+                listed.push(child);
+            }
+        });
+        listed.go_down(&mut |_| true);
+        Some(listed)
+    }
+
+    fn push(&mut self, pid: u32) {
+        if let Some(slot) = self.pids.get_mut(self.count) {
+            *slot = pid;
+            self.count += 1;
+        }
+    }
+
+    /// Adds the children of each for whom `act` says so, and theirs.
+    fn go_down(&mut self, act: &mut dyn FnMut(u32) -> bool) {
+        let mut at = 0;
+        while let Some(pid) = self.pids.get(at).copied().filter(|_| at < self.count) {
+            at += 1;
+            if act(pid) {
+                proc::each_child(pid, &mut |child| self.push(child));
+            }
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = u32> {
+        self.pids.iter().take(self.count).copied()
     }
 }

@@ -12,6 +12,20 @@ module.exports = [
     test: cargo('--test', 'supervisor', 'who_ignores_sigterm_is_dead_soon_after_the_grace'),
   },
   {
+    promise: 'P1: the signal reaches groups below a process that lives on',
+    file: 'supervisor/src/tree.rs',
+    find: '                process::signal_held(&held, signal);\n',
+    replace: '',
+    test: cargo('--test', 'supervisor', 'below_a_leader_that_lives_on_gets_the_chosen_signal'),
+  },
+  {
+    promise: 'P1: what is started in answer to the signal is left to its work',
+    file: 'supervisor/src/tree.rs',
+    find: 'let Some(before) = self.before.take() else { return };',
+    replace: 'let Some(before) = self.before.take().or_else(|| Listed::below(&|_| true)) else { return };',
+    test: cargo('--test', 'supervisor', 'what_is_started_in_answer'),
+  },
+  {
     promise: 'P2: a command that kills its supervisor has ended',
     file: 'src/registry/keeper.rs',
     find: '        self.refresh(ear, id, hung_up);',

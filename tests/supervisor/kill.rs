@@ -160,6 +160,93 @@ fn who_becomes_an_orphan_after_the_first_signal_gets_it_too() {
     assert_eq!(how(&task.ended()), ("kill", Some(5), None));
 }
 
+/// A leader that waits for `guest`, this script, whatever it is told, and then for what else it is to do. It ends with code 5.
+fn waiting_for(guest: &str, started_by: &str) -> String {
+    format!("cat >guest <<'END'\n{guest}\nEND\nexec 9>alive; trap : TERM INT; {started_by}; exit 5")
+}
+
+const SAVES: &str = "trap 'echo saved >ready; exit' TERM INT; echo x >ready; while :; do sleep 0.01; done";
+
+#[test]
+fn who_is_in_a_group_of_its_own_below_a_leader_that_lives_on_gets_the_chosen_signal() {
+    // P1 P29
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        for above in ["timeout 600", "setsid --wait", "setsid --wait setsid --wait setsid --wait"] {
+            let mut task = Asked::new(waiting_for(SAVES, &format!("{above} bash ./guest"))).start();
+            task.line();
+            task.kill(signal, 600_000);
+            assert_eq!(task.line(), "saved", "{above}");
+            is_over(&mut task, "kill");
+            assert_eq!(how(&task.ended()), ("kill", Some(5), None));
+        }
+    }
+}
+
+#[test]
+fn who_was_told_below_a_leader_is_not_told_again_when_that_has_ended() {
+    // P1
+    let counts = "trap 'echo term >ready' TERM; trap 'echo last >ready; exit' XCPU; echo x >ready; while :; do sleep 0.01; done";
+    let mut task = Asked::new(waiting_for(counts, "setsid bash ./guest & read line <go")).start();
+    task.line();
+    task.kill(libc::SIGTERM, 600_000);
+    assert_eq!(task.line(), "term");
+    task.go();
+    task.ended();
+    // Before this the supervisor looks at whoever has become its child, and bash runs its traps in the order of the signals' numbers.
+    task.kill(libc::SIGXCPU, 600_000);
+    assert_eq!(task.line(), "last");
+    is_over(&mut task, "kill");
+}
+
+#[test]
+fn who_comes_later_into_a_group_that_was_told_one_by_one_is_told_as_an_orphan() {
+    // P1
+    let first = "[ \"$1\" ] || trap 'bash ./guest later & read line <go; exit' TERM\n\
+                 [ \"$1\" ] && trap 'echo told >ready; exit' TERM\n\
+                 echo x >ready; while :; do sleep 0.01; done";
+    let mut task = Asked::new(waiting_for(first, "setsid --wait bash ./guest")).start();
+    task.line();
+    task.kill(libc::SIGTERM, 600_000);
+    task.line();
+    task.go();
+    assert_eq!(task.line(), "told");
+    is_over(&mut task, "kill");
+}
+
+#[test]
+fn what_is_started_in_answer_to_the_signal_is_left_to_its_work() {
+    // P1
+    let cleans = "[ \"$1\" ] || trap 'setsid --wait bash ./guest up; exit' TERM\n\
+                  [ \"$1\" ] || { echo x >ready; while :; do sleep 0.01; done; }\n\
+                  echo cleaning >ready; until [ -e looked ]; do sleep 0.01; done; echo cleaned >ready";
+    // Each orphan that ends makes the supervisor look for whom it has not told.
+    let orphans = "for i in {1..9}; do (true &); done; echo >looked; wait";
+    let mut task = Asked::new(waiting_for(cleans, &format!("setsid bash ./guest & read line <go; {orphans}"))).start();
+    task.line();
+    task.kill(libc::SIGTERM, 600_000);
+    assert_eq!(task.line(), "cleaning");
+    task.go();
+    assert_eq!(task.line(), "cleaned");
+    is_over(&mut task, "kill");
+}
+
+#[test]
+fn another_tasks_supervisor_below_a_leader_that_lives_on_is_left_alone_and_what_it_has_started_too() {
+    // P9
+    let named = "echo outlive-supervisor >/proc/$$/comm\n\
+                 bash -c \"trap 'echo told >ready' TERM; echo x >ready; read line <go; echo left >ready; echo >left\"; exit 0";
+    let waits = "trap 'echo leader >ready' USR1; setsid bash ./guest & until [ -e left ]; do sleep 0.01; done";
+    let mut task = Asked::new(waiting_for(named, waits)).start();
+    task.line();
+    task.kill(libc::SIGTERM, 600_000);
+    // The leader gets it when all that the other signal is for have had that.
+    task.kill(libc::SIGUSR1, 600_000);
+    assert_eq!(task.line(), "leader");
+    task.go();
+    assert_eq!(task.line(), "left");
+    is_over(&mut task, "kill");
+}
+
 #[test]
 fn a_fork_storm_of_a_thousand_is_dead_at_once() {
     // P29

@@ -43,6 +43,7 @@ pub(super) mod number {
     pub(in crate::sys) const MMAP: usize = 222;
     pub(in crate::sys) const WAIT4: usize = 260;
     pub(in crate::sys) const PRLIMIT64: usize = 261;
+    pub(in crate::sys) const PIDFD_SEND_SIGNAL: usize = 424;
     pub(in crate::sys) const CLOSE_RANGE: usize = 436;
 }
 

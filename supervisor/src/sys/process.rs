@@ -93,6 +93,12 @@ pub(crate) fn signal(target: i32, signal: u8) {
     ignore(plain(number::KILL, [number(target), usize::from(signal), 0, 0]));
 }
 
+/// Signals the process whose directory in `/proc` this is, or nobody: not who has its number when it is gone. Since Linux 5.1.
+pub(crate) fn signal_held(directory: &File, signal: u8) {
+    const NO_INFO: usize = 0;
+    ignore(plain(number::PIDFD_SEND_SIGNAL, [number(directory.number()), usize::from(signal), NO_INFO, 0]));
+}
+
 /// Whether a signal of ours would reach a process that is there, or anybody in a group: one that has become another user's none does.
 pub(crate) fn may_signal(target: i32) -> bool {
     plain(number::KILL, [number(target), 0, 0, 0]) != Err(Errno::EPERM)

@@ -43,6 +43,7 @@ pub(super) mod number {
     pub(in crate::sys) const SIGNALFD4: usize = 289;
     pub(in crate::sys) const PIPE2: usize = 293;
     pub(in crate::sys) const PRLIMIT64: usize = 302;
+    pub(in crate::sys) const PIDFD_SEND_SIGNAL: usize = 424;
     pub(in crate::sys) const CLOSE_RANGE: usize = 436;
 }
 
