@@ -98,6 +98,7 @@ impl Ending {
         }
         ignore(failpoint::pass("supervisor.before_force"));
         self.kill(leader_runs, now);
+        self.tree.kill_behind();
         ignore(failpoint::pass("supervisor.after_force"));
     }
 

@@ -154,6 +154,16 @@ impl Tree {
         lives
     }
 
+    /// Sends SIGKILL to everybody below children that we may not signal: nobody there comes into reach before those end.
+    pub(crate) fn kill_behind(&self) {
+        let below = Listed::below(&|child| self.numbers.ours(child).is_some_and(is_out_of_reach));
+        for pid in below.iter().flat_map(Listed::each).take(MAX_ALONE) {
+            if let Some(held) = hold(pid, self.listed) {
+                process::signal_held(&held, process::SIGKILL);
+            }
+        }
+    }
+
     /// Does a signal of ours reach the leader, if it is there?
     pub(crate) fn leader_is_in_reach(&self) -> bool {
         process::may_signal(self.leader as i32)
@@ -182,6 +192,11 @@ fn each_target(leader: u32, numbers: &Numbers, act: &mut dyn FnMut(i32, i32, boo
             _ => act(child as i32, child as i32, ended),
         }
     });
+}
+
+/// A child that lives, and that no signal of ours reaches.
+fn is_out_of_reach(child: u32) -> bool {
+    process::has_ended(child) == Ok(false) && !process::may_signal(child as i32)
 }
 
 /// Who has this number in `/proc`, by a descriptor, if that one is below us. As long as it is there to be signalled nobody else has had

@@ -1,6 +1,7 @@
 /** A command that has become another user's: no signal of its task's supervisor reaches it. Needs root, to make one. */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { host } from './support/host'
@@ -58,6 +59,16 @@ root('what comes back into reach was killed by what then reaches it', async () =
 root('what may not be looked into, and waits for the signal without a handler, was ended by it', async () => {
   // P9
   expect(await endOf('kill', 'wait')).toMatchObject({ status: 'killed', cause: 'kill', exitCode: 78, signal: null })
+})
+
+root.each([
+  ['obeyed', 'SIGTERM', constants.signals.SIGTERM],
+  ['deaf', 'SIGKILL', constants.signals.SIGKILL],
+] as const)('what is the user’s below a command that is out of reach is ended: %s, by %s', async (how, _, exitCode) => {
+  // P1
+  for (const way of ['kill', 'deadline'] as const) {
+    expect(await endOf(way, how)).toMatchObject({ status: 'failed', cause: 'exit', exitCode, signal: null })
+  }
 })
 
 root('what is out of reach and lives on keeps nobody from being reaped that has ended', async () => {

@@ -26,6 +26,13 @@ module.exports = [
     test: cargo('--test', 'supervisor', 'what_is_started_in_answer'),
   },
   {
+    promise: 'P1: who is below a child that is out of reach is killed after the grace',
+    file: 'supervisor/src/ending.rs',
+    find: '        self.tree.kill_behind();\n',
+    replace: '',
+    test: jest('outofreach', 'deaf'),
+  },
+  {
     promise: 'P2: a command that kills its supervisor has ended',
     file: 'src/registry/keeper.rs',
     find: '        self.refresh(ear, id, hung_up);',

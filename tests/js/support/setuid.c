@@ -1,7 +1,8 @@
 // Becomes its owner for good, says so, and ends by itself five seconds later, whatever it is sent meanwhile: a SIGTERM that
 // reaches it is another exit code. With "back" it is the user that it was again as soon as SIGKILL has been sent, and then a child
 // of its supervisor ends. With "wait" it is so at once, waits for SIGTERM without a handler, and may not be looked into. With "many" a hundred children
-// of its supervisor end once SIGKILL has been sent, and it shows who are still there, the ended included.
+// of its supervisor end once SIGKILL has been sent, and it shows who are still there, the ended included. With "obeyed" or "deaf" it waits for
+// a child that is the user's, in a session of its own, and ends with the signal that has ended that; the latter ignores SIGTERM.
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -44,6 +45,18 @@ static void let_many_end(uid_t user) {
   }
 }
 
+static int wait_for_child(uid_t user, int deaf) {
+  int status;
+  if (fork() == 0) {
+    if (deaf) signal(SIGTERM, SIG_IGN);
+    if (setsid() < 0 || setuid(user) != 0) _exit(1);
+    puts("below");
+    fflush(stdout);
+    for (;;) pause();
+  }
+  return wait(&status) > 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 1;
+}
+
 static void show_children_of(pid_t pid) {
   char path[64], list[4096];
   snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
@@ -57,6 +70,8 @@ int main(int count, char **arguments) {
   const int comes_back = count > 1 && *arguments[1] == 'b';
   const int many = count > 1 && *arguments[1] == 'm';
   const int waits = count > 1 && *arguments[1] == 'w';
+  const int deaf = count > 1 && *arguments[1] == 'd';
+  const int obeyed = count > 1 && *arguments[1] == 'o';
   const uid_t user = getuid();
   if (waits) return setuid(user) == 0 ? wait_for_signal() : 1;
   int in_reach[2], orphan[2];
@@ -67,6 +82,7 @@ int main(int count, char **arguments) {
     for (;;) pause();
   }
   if (setreuid(0, 0) != 0) return 1;
+  if (deaf || obeyed) return wait_for_child(user, deaf);
   signal(SIGTERM, reached);
   if (comes_back && fork() == 0) {
     close(in_reach[1]);
