@@ -407,7 +407,8 @@ export class TaskRegistry {
   ack(taskIds: readonly string[]): number
 
   /**
-   * Gives completions back that a callback was holding, and returns how many. They are told again at once, under `'auto'` too.
+   * Gives completions back that a callback was holding, and returns how many. They are told again at once; under `'auto'` after
+   * the pauses of a callback that fails.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   release(taskIds: readonly string[]): number

@@ -5,7 +5,7 @@
 //! An environment stands in the memory of its process. One that waits in an `mmap` for a file system that does not answer, whosever it is,
 //! has that locked, and who reads waits as well. So a thread of its own reads, and is left behind where it waits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
@@ -65,9 +65,41 @@ pub fn count(mark: &str) -> u32 {
     pass(&marks, look).map_or(0, |(found, _)| found.len() as u32)
 }
 
-/// Whether a process of that number lives that carries `mark`, and that the kernel calls `name`.
-pub fn is_there(pid: u32, name: &[u8], mark: &str) -> io::Result<bool> {
-    Ok(tree::is_called(pid, name) && carries(&in_proc(pid), &HashSet::from([mark.to_owned()]))?)
+/// The processes that the kernel calls by one name, by the mark that each carries. They are looked for when first asked for, in this pid
+/// namespace and those below it.
+pub struct Named {
+    name: &'static [u8],
+    variable: &'static str,
+    found: Option<HashMap<String, u32>>,
+}
+
+impl Named {
+    /// Of the processes called `name`; `variable` is their mark's.
+    pub fn new(name: &'static [u8], variable: &'static str) -> Named {
+        Named { name, variable, found: None }
+    }
+
+    /// Whether one of them lives that carries `mark`.
+    pub fn has(&mut self, mark: &str) -> io::Result<bool> {
+        let found = match self.found.take() {
+            Some(found) => found,
+            None => self.look()?,
+        };
+        let pid = self.found.insert(found).get(mark).copied();
+        // Since it was found it may have ended.
+        let lives = |pid| Ok(tree::is_called(pid, self.name) && carries(&in_proc(pid), &HashSet::from([mark.to_owned()]))?);
+        pid.map_or(Ok(false), lives)
+    }
+
+    fn look(&self) -> io::Result<HashMap<String, u32>> {
+        let mut found = HashMap::new();
+        for pid in pids()?.filter(|pid| tree::is_called(*pid, self.name)) {
+            let environment = environment(&in_proc(pid))?.unwrap_or_default();
+            let is_mark = |text: &&str| text.strip_prefix(self.variable).is_some_and(|rest| rest.starts_with('='));
+            found.extend(variables(&environment).find(is_mark).map(|mark| (mark.to_owned(), pid)));
+        }
+        Ok(found)
+    }
 }
 
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
@@ -243,8 +275,11 @@ fn environment(thread: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn names(environment: &[u8], marks: &HashSet<String>) -> bool {
-    let mut variables = environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
-    variables.any(|variable| marks.contains(variable))
+    variables(environment).any(|variable| marks.contains(variable))
+}
+
+fn variables(environment: &[u8]) -> impl Iterator<Item = &str> {
+    environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok())
 }
 
 /// Whether it was there to be killed.

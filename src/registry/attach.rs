@@ -1,6 +1,8 @@
 //! Attaching: a session's tasks come into the ledger, from disk, once; and later those that other hosts have started.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::Registry;
@@ -8,6 +10,7 @@ use super::keeper::{Ear, Job, Keeper, Watch};
 use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::errno;
+use crate::platform::marked::Named;
 use crate::store::{self, Loaded};
 use crate::task::{Effect, SessionId, TaskId};
 
@@ -52,14 +55,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// The tasks of a session that the disk has and the ledger has not.
-    pub(super) fn unread(&self, session: &SessionId) -> Result<Vec<TaskId>> {
-        let mut on_disk = store::session_tasks(&self.shared.store, session)?;
-        let ledger = self.shared.lock();
-        on_disk.retain(|task| !ledger.knows(task));
-        Ok(on_disk)
-    }
-
     /// Finds tasks that are new on disk, and forgets those whose files are gone.
     pub(super) fn rescan(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
         let on_disk: HashSet<TaskId> = store::session_tasks(&self.shared.store, session)?.into_iter().collect();
@@ -77,8 +72,9 @@ impl Keeper {
         };
         self.unreadable.remove(session);
         let mut unknown = None;
+        let mut supervised = store::supervised();
         for task in new {
-            match self.take_in(ear, session, &task) {
+            match self.take_in(ear, session, &task, &mut supervised) {
                 Ok(effects) => self.perform(ear, &task, &effects),
                 // Tried again later, and the others need not wait for it.
                 Err(error) => drop(unknown.get_or_insert(error)),
@@ -110,22 +106,24 @@ impl Keeper {
         if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
             self.attach(ear, session)?;
         }
-        let effects = self.take_in(ear, session, id)?;
+        let mut supervised = store::supervised();
+        let effects = self.take_in(ear, session, id, &mut supervised)?;
         self.perform(ear, id, &effects);
         self.sweep_lost(ear);
         Ok(())
     }
 
     /// A live task is never replaced. Returns what must follow; an error when descriptors or memory are wanting to find out.
-    pub(super) fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<Vec<Effect>> {
+    fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, supervised: &mut Named) -> Result<Vec<Effect>> {
         if self.shared.lock().knows(id) {
             return Ok(Vec::new());
         }
         let mut token = None;
-        let loaded = store::load(&self.shared.store, session, id, |events| {
+        let watch = |events: &File| {
             token = Some(ear.watch(events)?);
             Ok(())
-        });
+        };
+        let loaded = store::load(&self.shared.store, session, id, watch, supervised);
         match loaded {
             Loaded::Task { asked, task, this_boot, events, effects } => {
                 if let (Some(token), Some(events)) = (token, events) {
@@ -146,6 +144,10 @@ impl Keeper {
                 if errno::is_exhaustion(&error) {
                     self.listen_again_later(ear, session);
                     return Err(Error::storage("read", dir.path())(error));
+                }
+                if error.kind() == ErrorKind::ResourceBusy {
+                    // Nobody here hears of its end.
+                    self.listen_again_later(ear, session);
                 }
                 self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());
                 Ok(Vec::new())

@@ -185,10 +185,15 @@ impl Registry {
         let mut count = 0;
         for task in tasks {
             let held = self.open_ledger()?.find(task, None).filter(|entry| entry.task.delivery == Delivery::Leased);
-            if let Some(entry) = held {
-                self.shared.lock().apply(&entry.asked.task, Event::Returned);
-                count += 1;
-                self.settled(&entry)?;
+            let Some(entry) = held else { continue };
+            count += 1;
+            match entry.lease.filter(|lease| lease.in_callback) {
+                // Told again at once it would be given back at once, for ever.
+                Some(lease) => drop(self.refuse(task, lease.number)?),
+                None => {
+                    self.shared.lock().apply(task, Event::Returned);
+                    self.settled(&entry)?;
+                }
             }
         }
         Ok(count)

@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::cleanup::Cleaning;
 use super::cwd::{Directories, Opened};
 use super::news::News;
-use super::replay::Replaying;
 use super::spawn::{Asking, Spawn, Spawning};
 use super::sweep::Unswept;
 use super::wait::{Until, Waiter};
@@ -28,8 +27,8 @@ pub type Request = f64;
 /// When to try again what failed for want of descriptors or memory, and anything else that no event announces.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a record is looked for that the system does not let us read, with pauses that double: for eight minutes. A mount may come back.
-const MAX_LOOKS: u32 = 10;
+/// How often a record is looked for that the system does not let us read, with pauses that double: for half a minute. A mount may come back.
+const MAX_LOOKS: u32 = 6;
 
 /// How long one thing is gone on with before it is the turn of news and callers.
 pub(super) const SLICE: Duration = Duration::from_millis(2);
@@ -94,7 +93,6 @@ pub(super) enum Timer {
     SweepFurther,
     Review { session: SessionId },
     CleanFurther(Cleaning),
-    ReplayFurther(Replaying),
 }
 
 /// What a watched descriptor is.
@@ -298,7 +296,10 @@ impl Keeper {
             }
             Job::Review { session } => self.review(ear, &session),
             Job::Subscribed { session } => self.on_subscribed(ear, session),
-            Job::Replay { request, session } => self.begin_replay(ear, request, session),
+            Job::Replay { request, session } => {
+                let replayed = self.replay(ear, &session);
+                self.shared.outbox.answer(request, replayed);
+            }
             Job::Cleanup { request, older_than_ms, undelivered_older_than_ms } => {
                 self.cleanup(ear, request, older_than_ms, undelivered_older_than_ms);
             }
@@ -335,7 +336,8 @@ impl Handler for Keeper {
     fn on_due(&mut self, ear: &mut Ear, timer: Timer) {
         match timer {
             Timer::WaitIsOver { request } => self.answer_as_it_stands(ear, request),
-            Timer::AnswerAgain { task, reached } => self.answer_waiters(ear, &task, reached),
+            // Behind a completion that waited for the same.
+            Timer::AnswerAgain { task, reached } => self.news.reach(&task, reached),
             Timer::ListenAgain { session } => {
                 self.listening_again.remove(&session);
                 self.listen(ear, &session);
@@ -349,11 +351,6 @@ impl Handler for Keeper {
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);
                 self.clean_further(ear, cleaning);
-                self.current = None;
-            }
-            Timer::ReplayFurther(replaying) => {
-                self.current = Some(replaying.request);
-                self.replay_further(ear, replaying);
                 self.current = None;
             }
             Timer::TellAgain { task } => {

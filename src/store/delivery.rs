@@ -24,15 +24,15 @@ pub fn is_removed(dir: &TaskDir) -> bool {
 }
 
 /// Since when a host has known of an end without a record, in Unix milliseconds: `now` for the first that asks. That is kept as the time of
-/// the file that waits for the record, which was made before `task.json`. Neither the last output nor the start of the machine says when
+/// a file that was made before `task.json` and that nobody writes any more. Neither the last output nor the start of the machine says when
 /// the task ended.
 pub fn known_since(dir: &TaskDir, now: u64) -> u64 {
-    let known = files::open_to_read(&dir.file(names::ENDED)).and_then(|(ended, about)| {
+    let known = files::open_to_read(&dir.file(names::COMMAND)).and_then(|(command, about)| {
         let noted = about.modified()?;
         if noted > fs::symlink_metadata(dir.task())?.modified()? {
             return Ok(clock::to_unix_ms(noted));
         }
-        ended.set_modified(UNIX_EPOCH + Duration::from_millis(now))?;
+        command.set_modified(UNIX_EPOCH + Duration::from_millis(now))?;
         Ok(now)
     });
     // What cannot be noted is not known for long.

@@ -8,8 +8,9 @@ use outlive_protocol::names;
 use super::look::{ending_without_record, newer};
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
-use crate::platform::{clock, fifo, files, marked};
-use crate::task::{Asked, Effect, Event, Run, SessionId, Task, TaskId};
+use crate::platform::marked::Named;
+use crate::platform::{clock, fifo, files};
+use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
 
 /// What a task's directory holds.
 pub enum Loaded {
@@ -34,8 +35,19 @@ pub enum Loaded {
     Unreadable(io::Error),
 }
 
-/// Reads a task. `watch` is called with its events before anything is concluded from the disk, so that no news is missed.
-pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&File) -> io::Result<()>) -> Loaded {
+/// Whose supervisors live, wherever their tasks lie. To be asked for anew each time that a session is read.
+pub fn supervised() -> Named {
+    Named::new(names::SUPERVISOR_COMM, names::TASK_ID_VARIABLE)
+}
+
+/// Reads a task. `supervised` knows whose supervisors live. `watch` is called with its events before anything is concluded from the disk, so that no news is missed.
+pub fn load(
+    store: &Store,
+    session: &SessionId,
+    id: &TaskId,
+    watch: impl FnMut(&File) -> io::Result<()>,
+    supervised: &mut Named,
+) -> Loaded {
     let dir = store.task_dir(session, id);
     match files::check_directory(dir.path()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Loaded::Nothing,
@@ -55,14 +67,7 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
         Record::Newer => return Loaded::Unreadable(newer()),
         Record::Unreadable(error) => return Loaded::Unreadable(error),
     };
-    let misplaced = if !record.is_of(session, id) {
-        Some("its record is another task's")
-    } else if !record.is_of_this_machine(&store.here) {
-        Some("another machine started it")
-    } else {
-        None
-    };
-    if let Some(why) = misplaced {
+    if let Some(why) = misplaced(store, session, id, &record) {
         return Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, why));
     }
     // LXC and systemd-nspawn give each container a boot id of its own, and no supervisor outlives its boot.
@@ -72,7 +77,7 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
         Err(error) => return Loaded::Unreadable(error),
     };
     let asked = Box::new(record.into_asked(session.clone(), id.clone()));
-    let replayed = replay(&dir, &asked, this_boot, watch);
+    let replayed = replay(&dir, &asked, this_boot, watch, supervised);
     if files::is_missing(&dir.task()) {
         // It is being removed. `task.json` goes first, so what was read may be a rest, and that looks like a task that was lost.
         return Loaded::Nothing;
@@ -84,6 +89,20 @@ pub fn load(store: &Store, session: &SessionId, id: &TaskId, watch: impl FnMut(&
     }
 }
 
+fn out_of_reach() -> io::Error {
+    io::Error::new(ErrorKind::ResourceBusy, "its supervisor lives and is out of reach")
+}
+
+fn misplaced(store: &Store, session: &SessionId, id: &TaskId, record: &TaskRecord) -> Option<&'static str> {
+    if !record.is_of(session, id) {
+        Some("its record is another task's")
+    } else if !record.is_of_this_machine(&store.here) {
+        Some("another machine started it")
+    } else {
+        None
+    }
+}
+
 type Replayed = (Task, Option<File>, Vec<Effect>);
 
 /// `None` for a task that the host which wanted to start it answers for.
@@ -92,10 +111,10 @@ fn replay(
     asked: &Asked,
     this_boot: bool,
     mut watch: impl FnMut(&File) -> io::Result<()>,
+    supervised: &mut Named,
 ) -> io::Result<Option<Replayed>> {
+    let (mut effects, mut events) = (Vec::new(), None);
     let mut task = Task::new(asked.notify);
-    let mut effects = Vec::new();
-    let mut events = None;
     let mut seen = look(dir, this_boot)?;
     if !seen.empty && this_boot {
         let reader = fifo::open_reader(&dir.file(names::EVENTS))?;
@@ -107,8 +126,9 @@ fn replay(
         // What was written before the supervisor went, or before we watched.
         seen = look(dir, this_boot)?;
     }
-    if !seen.empty && this_boot && !lives {
-        check_gone(asked, seen.started)?;
+    // Whoever looks has a copy of the store, or may not write to it.
+    if !seen.empty && this_boot && !lives && supervised.has(&asked.task.mark())? {
+        return Err(out_of_reach());
     }
     let is_over = seen.ended.is_some();
     if !lives && !is_over && seen.started.is_none() && is_answered_for(dir)? {
@@ -135,17 +155,6 @@ fn replay(
         events = None;
     }
     Ok(Some((task, events, effects)))
-}
-
-/// An error when the supervisor of a task lives that cannot be reached: whoever looks has a copy of the store, or may not write to it.
-fn check_gone(asked: &Asked, started: Option<Run>) -> io::Result<()> {
-    match started {
-        Some(run) if marked::is_there(run.supervisor_pid, names::SUPERVISOR_COMM, &asked.task.mark())? => {
-            let why = "its supervisor lives and is out of reach: this is a copy, or is not to be written to";
-            Err(io::Error::new(ErrorKind::ResourceBusy, why))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -175,7 +184,7 @@ mod tests {
         fifo::create(&dir.file(names::EVENTS)).unwrap();
         // `ended.json` went between two reads, and `task.json` before it.
         let remove = |_: &File| fs::remove_file(dir.task());
-        assert!(matches!(load(&store, &session, &id, remove), Loaded::Nothing));
+        assert!(matches!(load(&store, &session, &id, remove, &mut supervised()), Loaded::Nothing));
     }
 
     fn named(record: &str) -> (SessionId, TaskId) {
@@ -199,7 +208,7 @@ mod tests {
         }
         let mut load_where = |alone, machine: String| {
             (store.here.alone, store.here.machine) = (alone, machine);
-            load(&store, &session, &id, |_| Ok(()))
+            load(&store, &session, &id, |_| Ok(()), &mut supervised())
         };
         let ended = |loaded| matches!(loaded, Loaded::Task { task, .. } if task.is_gone());
         assert!(ended(load_where(true, "new".to_owned())));

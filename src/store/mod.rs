@@ -21,7 +21,7 @@ pub use create::{Created, Launch, Promise, Started, create, open_cwd};
 pub use delivery::{acknowledge, attempts, is_delivered, is_removed, known_since, note_attempt, prepare_attempt};
 pub use executable::Executable;
 pub use layout::{Store, TaskDir};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, supervised};
 pub use look::{Look, gone_unread, is_answered_for, is_inhabited, is_newer, look, news, read_command, send_order};
 pub use output::{Captured, Chunk, PageRequest, PreviewRequest, Stream, page, preview};
 pub use records::Here;

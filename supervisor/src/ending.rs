@@ -67,7 +67,7 @@ impl Ending {
         self.tree.start_over();
         // It takes its time in a large tree, and no time may pass between the look at the leader and the signal.
         self.tree.look();
-        if leader_runs && self.tree.leader_is_in_reach() {
+        if leader_runs && self.tree.leader_runs() && self.tree.leader_is_in_reach() {
             self.reached |= process::bit(signal);
             self.handled |= self.tree.leader_handles(signal);
         }

@@ -8,10 +8,10 @@
 //! signalled one by one: each is held by a descriptor while we make sure that it is below us.
 
 use crate::proc::{self, Numbers};
-use crate::sys::Result;
 use crate::sys::files::File;
 use crate::sys::memory::Region;
 use crate::sys::process;
+use crate::sys::{Result, ignore};
 
 /// How many groups can be told to end before the rest just gets the SIGKILL, and how many processes are counted.
 const MANY: usize = 16_384;
@@ -113,21 +113,21 @@ impl Tree {
 
     /// Sends it to whoever was there before and is in none of those groups.
     fn tell_deeper(&mut self, signal: u8) {
-        let Some(before) = self.before.take() else { return };
-        let mut left = MAX_ALONE;
+        // Of a group that is too large for it nobody is told alone: it would not be told as a whole any more.
+        let Some(before) = self.before.take().filter(|before| before.count <= MAX_ALONE) else { return };
         for pid in before.each() {
             let Some(number) = self.numbers.ours(pid).map(|number| number as i32) else { continue };
             let group = -process::group_of(number).unwrap_or(0);
-            if left == 0 || self.told.knows(group) {
+            if self.told.knows(group) || self.told.knows(number) {
                 continue;
             }
-            left -= 1;
+            // Where the system refuses, the group is told as a whole when one of it is our child.
             if let Some(held) = hold(pid, self.listed)
-                && self.told.add(number)
+                && process::signal_held(&held, signal).is_ok()
             {
+                self.told.add(number);
                 self.told.add(in_parts(group));
-                process::signal_held(&held, signal);
-                process::signal_held(&held, process::SIGCONT);
+                ignore(process::signal_held(&held, process::SIGCONT));
             }
         }
     }
@@ -159,9 +159,14 @@ impl Tree {
         let below = Listed::below(&|child| self.numbers.ours(child).is_some_and(is_out_of_reach));
         for pid in below.iter().flat_map(Listed::each).take(MAX_ALONE) {
             if let Some(held) = hold(pid, self.listed) {
-                process::signal_held(&held, process::SIGKILL);
+                ignore(process::signal_held(&held, process::SIGKILL));
             }
         }
+    }
+
+    /// Has the leader not ended yet?
+    pub(crate) fn leader_runs(&self) -> bool {
+        process::has_ended(self.leader) == Ok(false)
     }
 
     /// Does a signal of ours reach the leader, if it is there?
@@ -202,8 +207,10 @@ fn is_out_of_reach(child: u32) -> bool {
 /// Who has this number in `/proc`, by a descriptor, if that one is below us. As long as it is there to be signalled nobody else has had
 /// the number, so what we read by it is about no stranger.
 fn hold(pid: u32, us: Option<u32>) -> Option<File> {
+    // Those above it may be dying of the same signal, and then it is below another.
+    const TRIES: u32 = 8;
     let held = proc::open(pid).ok()?;
-    is_below(pid, us, MAX_DEPTH).then_some(held)
+    (0..TRIES).any(|_| is_below(pid, us, MAX_DEPTH)).then_some(held)
 }
 
 /// Is this process below us, not more levels than these? Sure if it has been the same one all the time: a parent is older than its
@@ -253,7 +260,7 @@ impl Listed {
                 listed.push(child);
             }
         });
-        listed.go_down(&mut |_| true);
+        listed.go_down(&mut |pid| !proc::is_supervisor(pid));
         Some(listed)
     }
 

@@ -121,14 +121,22 @@ impl<'a> Watch<'a> {
             && let Some((ended, _)) = self.unwritten.take()
         {
             self.tell_end(ended, now);
+            if self.unwritten.is_none() {
+                durable::send_end();
+            }
         }
-        if now >= self.output.due() {
+        if now >= self.look_at() {
             match self.output.check(now) {
                 Ok(()) => {}
                 Err(Overflow::Begun) => self.end_tree(Cause::OutputLimit, SIGTERM, self.settings.grace_ms),
                 Err(Overflow::WentOn) => self.end_tree(Cause::OutputLimit, SIGTERM, 0),
             }
         }
+    }
+
+    /// When to look at the output: as long as there is somebody to write any.
+    fn look_at(&self) -> u64 {
+        if matches!(self.stage, Stage::Empty { .. }) { NEVER } else { self.output.due() }
     }
 
     /// When to try again to write how the leader has ended.
@@ -148,7 +156,7 @@ impl<'a> Watch<'a> {
             self.alarm = promised;
             process::alarm(if promised == NEVER { NEVER } else { promised.saturating_sub(now) });
         }
-        let due = promised.min(tell_at).min(self.send_at).min(self.write_at()).min(self.output.due());
+        let due = promised.min(tell_at).min(self.send_at).min(self.write_at()).min(self.look_at());
         let time = if due == NEVER { NEVER } else { due.saturating_sub(now) };
         let [signals, orders] = process::sleep([self.signals.number(), fds::CONTROL], time);
         if signals {

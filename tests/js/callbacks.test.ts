@@ -301,6 +301,16 @@ describe('a callback of onCompletion', () => {
     subscription.close()
   })
 
+  test('that gives back each time is called again after the pauses of one that fails, and five times at most', async () => {
+    // N5
+    const sessionId = session()
+    const { times, heard } = listen(tasks, sessionId, ({ taskId }) => void tasks.release([taskId]))
+    await tasks.spawn('true', { sessionId })
+    await times(5)
+    const drained = await eventually(() => tasks.drain({ sessionId })[0], 'it is left to drain')
+    expect([heard.length, drained.attempt]).toEqual([5, 6])
+  })
+
   test('may use and end everything from inside', async () => {
     const sessionId = session()
     const own = store.registry()

@@ -216,7 +216,7 @@ test.each(['its supervisor', 'the machine'])(
     const dir = store.taskDir(id)!
     rewrite(dir, 'started.json', (started) => ({ ...started, startedAt: daysAgo(9) }))
     rewrite(dir, 'task.json', (task) => ({ ...task, createdAt: daysAgo(9), ...bootId }))
-    for (const name of ['ended.json', 'stdout', 'stderr', 'task.json', 'started.json']) dated(name, 9)
+    for (const name of ['command', 'stdout', 'stderr', 'task.json', 'started.json']) dated(name, 9)
     // Less than the machine has been running, for what ended since then cannot be older than that.
     const minute = { olderThanMs: 60_000, undeliveredOlderThanMs: 60_000 }
     const [tasks, next] = [store.registry(), store.registry()]
@@ -225,7 +225,7 @@ test.each(['its supervisor', 'the machine'])(
       expect(await registry.cleanup(minute)).toBe(0)
     }
     expect(tasks.pending({ sessionId })).toMatchObject([{ taskId: id, status: 'lost' }])
-    dated('ended.json', 8)
+    dated('command', 8)
     expect(await next.cleanup({ undeliveredOlderThanMs: 8.5 * 24 * hour })).toBe(0)
     expect(await next.cleanup(minute)).toBe(1)
     expect(tasks.drain({ sessionId })).toEqual([])

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Completion } from 'outlive'
-import { gate, obedient, readyFifo, stop } from './support/guests'
+import { gate, obedient, processesOf, readyFifo, stop } from './support/guests'
 import { type Host, host } from './support/host'
 import { eventually, registryAt, temporaryStore } from './support/store'
 
@@ -254,23 +254,33 @@ test('a host whose task was told and removed by another before it could look doe
   await second.kill()
 })
 
-test('a copy of the store, looked at while its tasks run, leaves them to those who have the store itself', async () => {
-  const copy = join(temporaryStore().dir, 'copy')
-  const [node] = (await hosts(1)) as [Host]
-  const sessionId = session()
-  const ready = readyFifo(store)
-  const on = gate(store)
-  const running = await spawnIn(node, sessionId, `echo > ${ready.path}; read _ < ${on.path}; exit 7`)
-  const left = await spawnIn(node, sessionId, `{ echo > ${ready.path}; read _ < ${on.path}; } & exit 6`)
-  await Promise.all([ready.line(), ready.line()])
-  await node.call(({ tasks }, id) => tasks.wait(id), left)
-  execFileSync('cp', ['-a', store.dir, copy])
-  const elsewhere = registryAt(copy)
-  const { unreadable } = await elsewhere.replay(sessionId)
-  expect(unreadable.map((path) => basename(path)).sort()).toEqual([running, left].sort())
-  expect(elsewhere.list({ sessionId })).toEqual([])
-  await expect(elsewhere.kill(running, { sessionId })).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
-  expect(tasks.status(left, { sessionId })).toMatchObject({ status: 'failed', descendants: 1 })
-  on.open(2)
-  expect(await tasks.wait(running, { sessionId })).toMatchObject({ status: 'failed', exitCode: 7 })
-})
+const CONTAINER = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child']
+const mayUnshare = spawnSync('unshare', [...CONTAINER.slice(1), 'true']).status === 0
+if (!mayUnshare) console.warn('skipped: a pid namespace of its own needs root (or a privileged container)')
+
+const copied: [string, string[]][] = [['here', []]]
+if (mayUnshare) copied.push(['in a container', CONTAINER])
+
+test.each(copied)(
+  'a copy of a store whose tasks run %s leaves them to those who have the store itself',
+  async (_, under) => {
+    const copy = join(temporaryStore().dir, 'copy')
+    const node = await host(store, { under })
+    const sessionId = session()
+    const ready = readyFifo(store)
+    const on = gate(store)
+    const running = await spawnIn(node, sessionId, `echo > ${ready.path}; read _ < ${on.path}; exit 7`)
+    const left = await spawnIn(node, sessionId, `{ echo > ${ready.path}; read _ < ${on.path}; } & exit 6`)
+    await Promise.all([ready.line(), ready.line()])
+    await node.call(({ tasks }, id) => tasks.wait(id), left)
+    execFileSync('cp', ['-a', store.dir, copy])
+    const elsewhere = registryAt(copy)
+    const { unreadable } = await elsewhere.replay(sessionId)
+    expect(unreadable.map((path) => basename(path)).sort()).toEqual([running, left].sort())
+    expect(elsewhere.list({ sessionId })).toEqual([])
+    await expect(elsewhere.kill(running, { sessionId })).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
+    expect(processesOf(left).length).toBeGreaterThan(0)
+    on.open(2)
+    expect(await tasks.wait(running, { sessionId })).toMatchObject({ status: 'failed', exitCode: 7 })
+  },
+)

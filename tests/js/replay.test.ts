@@ -210,18 +210,3 @@ test('whoever has just subscribed to a session knows its tasks by their ids alon
     tasks.detach()
   }
 })
-
-test('while a replay reads many tasks, others are heard and answered', async () => {
-  // N4
-  const sessionId = 'read by another'
-  const maker = store.registry({ maxRunning: 1000 })
-  const ids = await Promise.all(Array.from({ length: 400 }, () => maker.spawn('true', { sessionId, notify: false })))
-  await Promise.all(ids.map((id) => maker.wait(id)))
-  const tasks = store.registry()
-  const order: string[] = []
-  const replayed = tasks.replay(sessionId).then(({ finished }) => order.push(`${finished} are read`))
-  // It is asked for behind the other one.
-  const answered = tasks.replay('small').then(() => order.push('none is read'))
-  await Promise.all([replayed, answered])
-  expect(order).toEqual(['none is read', '400 are read'])
-})

@@ -124,7 +124,7 @@ fn disk(criterion: &mut Criterion) {
         bencher.iter(|| store::look(&finished.dir, true));
     });
     criterion.bench_function("a finished task, back from disk", |bencher| {
-        bencher.iter(|| store::load(&finished.store, &SessionId::default_session(), &finished.task, |_| Ok(())));
+        bencher.iter(|| store::load(&finished.store, &SessionId::default_session(), &finished.task, |_| Ok(()), &mut store::supervised()));
     });
     for (size, length) in [("1 KiB", 1 << 10), ("1 GiB", 1 << 30)] {
         finished.with_log(length);

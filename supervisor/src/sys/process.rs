@@ -94,9 +94,9 @@ pub(crate) fn signal(target: i32, signal: u8) {
 }
 
 /// Signals the process whose directory in `/proc` this is, or nobody: not who has its number when it is gone. Since Linux 5.1.
-pub(crate) fn signal_held(directory: &File, signal: u8) {
+pub(crate) fn signal_held(directory: &File, signal: u8) -> Result<()> {
     const NO_INFO: usize = 0;
-    ignore(plain(number::PIDFD_SEND_SIGNAL, [number(directory.number()), usize::from(signal), NO_INFO, 0]));
+    plain(number::PIDFD_SEND_SIGNAL, [number(directory.number()), usize::from(signal), NO_INFO, 0]).map(drop)
 }
 
 /// Whether a signal of ours would reach a process that is there, or anybody in a group: one that has become another user's none does.
