@@ -113,14 +113,13 @@ module.exports = [
   {
     promise: 'R19: a task of another build is managed',
     file: 'src/store/load.rs',
-    find: '    let misplaced = if !record.is_of(session, id) {\n',
+    find: '    if let Some(why) = misplaced(store, session, id, &record) {\n',
     replace: `    let started = std::fs::read_to_string(dir.file(names::STARTED)).unwrap_or_default();
     let supervisor = started.split("supervisorPid\\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
     let program = supervisor.and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
-    let is_ours = |program: std::path::PathBuf| program.to_string_lossy().contains(env!("OUTLIVE_SUPERVISOR_HASH"));
-    let misplaced = if program.is_some_and(|program| !is_ours(program)) {
-        Some("another build started it")
-    } else if !record.is_of(session, id) {
+    let is_foreign = |program: std::path::PathBuf| !program.to_string_lossy().contains(env!("OUTLIVE_SUPERVISOR_HASH"));
+    let foreign = program.is_some_and(is_foreign).then_some("another build started it");
+    if let Some(why) = foreign.or_else(|| misplaced(store, session, id, &record)) {
 `,
     test: jest('upgrade', ''),
   },
