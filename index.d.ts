@@ -355,8 +355,8 @@ export class TaskRegistry {
 
   /**
    * Ends a task and its whole tree: the signal for everybody who is there, the grace, then SIGKILL for whoever still is.
-   * Resolves with the terminal snapshot when the tree is empty and the completion is queued. A finished task comes back as it is; descendants that outlived it are
-   * ended.
+   * Resolves with the terminal snapshot when the tree is empty and the completion is queued. A finished task comes back as it
+   * is; descendants that outlived it are ended.
    * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   kill(taskId: string, options?: KillOptions): Promise<TaskSnapshot>

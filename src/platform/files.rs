@@ -34,8 +34,17 @@ pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Where a file is written that is renamed into place: a name that no other draft has, also of another registry of this process.
-pub fn draft_beside(path: &Path) -> PathBuf {
+/// Makes a file that others read whole or not at all: `write` makes it beside its place, and it is renamed.
+pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let draft = draft_beside(path);
+    write(&draft).and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
+        // The draft may never have been made; the cause that is reported is the first one.
+        drop(fs::remove_file(&draft));
+    })
+}
+
+/// A name that no other draft has, also of another registry of this process.
+fn draft_beside(path: &Path) -> PathBuf {
     static DRAFTS: AtomicU64 = AtomicU64::new(0);
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.{}.{}", process::id(), clock::monotonic_ns(), DRAFTS.fetch_add(1, Ordering::Relaxed)));

@@ -23,11 +23,13 @@ pub fn count_below(root: u32, name: &[u8], besides: Option<u32>) -> u32 {
     let mut seen = HashSet::from([root]);
     let mut open = vec![(root, 1)];
     let mut count = 0;
-    while let Some((parent, threads)) = open.pop() {
-        for child in threads_of(parent, threads).take_while(|_| is_time_left()).flat_map(|thread| children(&thread)) {
+    while is_time_left()
+        && let Some((parent, threads)) = open.pop()
+    {
+        let listed = threads_of(parent, threads).take_while(|_| is_time_left()).flat_map(|thread| children(&thread));
+        for child in listed.take_while(|_| is_time_left()) {
             // A process that moves while we look may be met twice.
-            if is_time_left()
-                && seen.insert(child)
+            if seen.insert(child)
                 && let Some(threads) = live_threads(child)
             {
                 count += u32::from(Some(child) != besides);

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::Registry;
@@ -11,7 +10,7 @@ use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::errno;
 use crate::platform::marked::Named;
-use crate::store::{self, Loaded};
+use crate::store::{self, Loaded, TaskDir};
 use crate::task::{Effect, SessionId, TaskId};
 
 const STARTS_UNTIL_A_LOOK: u32 = 256;
@@ -106,8 +105,7 @@ impl Keeper {
         if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
             self.attach(ear, session)?;
         }
-        let mut supervised = store::supervised();
-        let effects = self.take_in(ear, session, id, &mut supervised)?;
+        let effects = self.take_in(ear, session, id, &mut store::supervised())?;
         self.perform(ear, id, &effects);
         self.sweep_lost(ear);
         Ok(())
@@ -139,19 +137,23 @@ impl Keeper {
                 self.listen_again_later(ear, session);
                 Ok(Vec::new())
             }
+            Loaded::OutOfReach => {
+                self.listen_again_later(ear, session);
+                self.note_unreadable(session, &self.shared.store.task_dir(session, id));
+                Ok(Vec::new())
+            }
             Loaded::Unreadable(error) => {
                 let dir = self.shared.store.task_dir(session, id);
                 if errno::is_exhaustion(&error) {
                     self.listen_again_later(ear, session);
                     return Err(Error::storage("read", dir.path())(error));
                 }
-                if error.kind() == ErrorKind::ResourceBusy {
-                    // Nobody here hears of its end.
-                    self.listen_again_later(ear, session);
-                }
-                self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());
+                self.note_unreadable(session, &dir);
                 Ok(Vec::new())
             }
         }
+    }
+    fn note_unreadable(&mut self, session: &SessionId, dir: &TaskDir) {
+        self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());
     }
 }

@@ -115,14 +115,7 @@ impl Executable {
             && files::read_bounded(&self.copy, CONTENT.len()).is_ok_and(|content| content == CONTENT)
             && files::may_execute(&self.copy).is_ok();
         if !is_ours {
-            let draft = files::draft_beside(&self.copy);
-            write_executable(&draft)
-                .and_then(|()| failpoint::pass("host.before_executable_rename"))
-                .and_then(|()| fs::rename(&draft, &self.copy))
-                .inspect_err(|_| {
-                    // The draft may never have been made; the cause that is reported is the first one.
-                    drop(fs::remove_file(&draft));
-                })?;
+            files::write_aside(&self.copy, write_executable)?;
             checked = self.stamp();
         }
         Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, checked, _memory: None })
@@ -169,7 +162,8 @@ fn write_executable(path: &Path) -> io::Result<()> {
     let mut file = files::create(path)?;
     failpoint::pass("host.before_executable_content")?;
     file.write_all(CONTENT)?;
-    file.set_permissions(Permissions::from_mode(0o500))
+    file.set_permissions(Permissions::from_mode(0o500))?;
+    failpoint::pass("host.before_executable_rename")
 }
 
 /// Another thread that forks while the copy is written holds it open for writing until its child has executed something.

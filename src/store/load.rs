@@ -31,6 +31,8 @@ pub enum Loaded {
     Nothing,
     /// It could not be started, and its host is about to say so, if it is not killed before.
     AnsweredFor,
+    /// It runs, and whoever looks has a copy of the store, or may not write to it: nobody here hears of its end.
+    OutOfReach,
     /// Something that this release leaves alone, and why.
     Unreadable(io::Error),
 }
@@ -40,7 +42,8 @@ pub fn supervised() -> Named {
     Named::new(names::SUPERVISOR_COMM, names::TASK_ID_VARIABLE)
 }
 
-/// Reads a task. `supervised` knows whose supervisors live. `watch` is called with its events before anything is concluded from the disk, so that no news is missed.
+/// Reads a task. `watch` is called with its events before anything is concluded from the disk, so that no news is missed; `supervised`
+/// knows whose supervisors live.
 pub fn load(
     store: &Store,
     session: &SessionId,
@@ -77,20 +80,12 @@ pub fn load(
         Err(error) => return Loaded::Unreadable(error),
     };
     let asked = Box::new(record.into_asked(session.clone(), id.clone()));
-    let replayed = replay(&dir, &asked, this_boot, watch, supervised);
+    let loaded = replay(&dir, asked, this_boot, watch, supervised);
     if files::is_missing(&dir.task()) {
         // It is being removed. `task.json` goes first, so what was read may be a rest, and that looks like a task that was lost.
         return Loaded::Nothing;
     }
-    match replayed {
-        Ok(Some((task, events, effects))) => Loaded::Task { asked, task, this_boot, events, effects },
-        Ok(None) => Loaded::AnsweredFor,
-        Err(error) => Loaded::Unreadable(error),
-    }
-}
-
-fn out_of_reach() -> io::Error {
-    io::Error::new(ErrorKind::ResourceBusy, "its supervisor lives and is out of reach")
+    loaded.unwrap_or_else(Loaded::Unreadable)
 }
 
 fn misplaced(store: &Store, session: &SessionId, id: &TaskId, record: &TaskRecord) -> Option<&'static str> {
@@ -103,17 +98,15 @@ fn misplaced(store: &Store, session: &SessionId, id: &TaskId, record: &TaskRecor
     }
 }
 
-type Replayed = (Task, Option<File>, Vec<Effect>);
-
-/// `None` for a task that the host which wanted to start it answers for.
 fn replay(
     dir: &TaskDir,
-    asked: &Asked,
+    asked: Box<Asked>,
     this_boot: bool,
     mut watch: impl FnMut(&File) -> io::Result<()>,
     supervised: &mut Named,
-) -> io::Result<Option<Replayed>> {
-    let (mut effects, mut events) = (Vec::new(), None);
+) -> io::Result<Loaded> {
+    let mut effects = Vec::new();
+    let mut events = None;
     let mut task = Task::new(asked.notify);
     let mut seen = look(dir, this_boot)?;
     if !seen.empty && this_boot {
@@ -126,20 +119,19 @@ fn replay(
         // What was written before the supervisor went, or before we watched.
         seen = look(dir, this_boot)?;
     }
-    // Whoever looks has a copy of the store, or may not write to it.
     if !seen.empty && this_boot && !lives && supervised.has(&asked.task.mark())? {
-        return Err(out_of_reach());
+        return Ok(Loaded::OutOfReach);
     }
     let is_over = seen.ended.is_some();
     if !lives && !is_over && seen.started.is_none() && is_answered_for(dir)? {
-        return Ok(None);
+        return Ok(Loaded::AnsweredFor);
     }
     effects.extend(seen.started.into_iter().flat_map(|run| task.on(Event::Started(run))));
     effects.extend(seen.ended.into_iter().flat_map(|ending| task.on(Event::Ended(ending))));
     if seen.empty {
         effects.extend(task.on(Event::TreeEmpty));
     } else if !lives {
-        let mut ending = ending_without_record(dir, asked, seen.started, this_boot, None);
+        let mut ending = ending_without_record(dir, &asked, seen.started, this_boot, None);
         if this_boot {
             // Nobody has seen it vanish. Of several, the one that was heard of last is the last.
             ending.order.at = clock::monotonic_ns_at(ending.finished_at);
@@ -154,7 +146,7 @@ fn replay(
     if task.is_gone() {
         events = None;
     }
-    Ok(Some((task, events, effects)))
+    Ok(Loaded::Task { asked, task, this_boot, events, effects })
 }
 
 #[cfg(test)]

@@ -74,22 +74,15 @@ fn is_torn(found: &[u8], session: &SessionId) -> bool {
     session.as_str().as_bytes().starts_with(found) || found.iter().all(|byte| *byte == 0)
 }
 
-/// Written aside and renamed: another host reads it whole or not at all. The first task of it that ends takes it along to the
-/// disk.
+/// The first task of it that ends takes it along to the disk.
 fn write_id(dir: &Path, session: &SessionId) -> io::Result<()> {
-    let draft = files::draft_beside(&dir.join(names::SESSION.as_str()));
-    failpoint::pass("host.before_session_draft")?;
-    let renamed = files::create(&draft)
-        .and_then(|mut file| {
-            file.write_all(session.as_str().as_bytes())?;
-            // If it fails, the kernel does the same later.
-            drop(files::start_writing(&file));
-            failpoint::pass("host.before_session_rename")
-        })
-        .and_then(|()| fs::rename(&draft, dir.join(names::SESSION.as_str())));
-    renamed.inspect_err(|_| {
-        // The draft may never have been made; the cause that is reported is the first one.
-        drop(fs::remove_file(&draft));
+    files::write_aside(&dir.join(names::SESSION.as_str()), |draft| {
+        failpoint::pass("host.before_session_draft")?;
+        let mut file = files::create(draft)?;
+        file.write_all(session.as_str().as_bytes())?;
+        // If it fails, the kernel does the same later.
+        drop(files::start_writing(&file));
+        failpoint::pass("host.before_session_rename")
     })?;
     failpoint::pass("host.after_session")
 }

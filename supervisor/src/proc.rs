@@ -76,8 +76,9 @@ fn each_number_of(status: &Path, act: &mut dyn FnMut(usize, u32)) {
     });
 }
 
-/// Is this process a task's supervisor? By its number in `/proc`: false for one of ours where that has others. Its arguments say so too, but they
-/// stand in its memory, and there the kernel lets nobody look while it waits in an `mmap` for a file system that does not answer.
+/// Is this process a task's supervisor? By its number in `/proc`: false for one of ours where that has others. Its arguments say so
+/// too, but they stand in its memory, and there the kernel lets nobody look while it waits in an `mmap` for a file system that does not
+/// answer.
 pub(crate) fn is_supervisor(pid: u32) -> bool {
     let mut buffer = [0; 16];
     let name = read_start(&path_of(pid, b"/comm"), &mut buffer);

@@ -29,9 +29,14 @@ async function gone(taskId: string): Promise<void> {
   await eventually(() => processesOf(taskId).length === 0, 'its supervisor is gone')
 }
 
-/** A finished task of whose end nobody wants to hear; its id. */
-async function finished(tasks: TaskRegistry, sessionId: string, command = 'echo done'): Promise<string> {
-  const id = await tasks.spawn(command, { sessionId, notify: false })
+/** A finished task of whose end nobody wants to hear, unless `notify` says so; its id. */
+async function finished(
+  tasks: TaskRegistry,
+  sessionId: string,
+  command = 'echo done',
+  notify = false,
+): Promise<string> {
+  const id = await tasks.spawn(command, { sessionId, notify })
   await tasks.wait(id)
   await gone(id)
   return id
@@ -116,18 +121,14 @@ test('cleanup leaves what nobody has heard of until it is older than the second 
   // R6
   const sessionId = 'undelivered'
   const tasks = store.registry()
-  const id = await tasks.spawn('true', { sessionId })
-  await tasks.wait(id)
-  await gone(id)
+  const id = await finished(tasks, sessionId, 'true', true)
   expect(await tasks.cleanup({ olderThanMs: 0 })).toBe(0)
   expect(await tasks.cleanup()).toBe(0)
   expect(tasks.pending({ sessionId })).toMatchObject([{ taskId: id }])
   tasks.drain({ sessionId })
   expect(await tasks.cleanup()).toBe(0)
   expect(await tasks.cleanup({ olderThanMs: 0 })).toBe(1)
-  const next = await tasks.spawn('true', { sessionId })
-  await tasks.wait(next)
-  await gone(next)
+  await finished(tasks, sessionId, 'true', true)
   expect(await tasks.cleanup(everything)).toBe(1)
   expect(tasks.drain({ sessionId })).toEqual([])
 })
@@ -157,9 +158,7 @@ test('cleanup keeps what nobody has heard of at least as long as what was told',
   // R6
   const sessionId = 'no shorter'
   const tasks = store.registry()
-  const id = await tasks.spawn('true', { sessionId })
-  await tasks.wait(id)
-  await gone(id)
+  const id = await finished(tasks, sessionId, 'true', true)
   expect(await tasks.cleanup({ olderThanMs: hour, undeliveredOlderThanMs: 0 })).toBe(0)
   expect(tasks.pending({ sessionId })).toMatchObject([{ taskId: id }])
   expect(await tasks.cleanup(everything)).toBe(1)

@@ -28,7 +28,7 @@ module.exports = [
   {
     promise: 'R9: records of a newer release are reported',
     file: 'src/registry/attach.rs',
-    find: '                self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());\n',
+    find: '                self.note_unreadable(session, &dir);\n',
     replace: '',
     test: jest('records', 'newer release'),
   },
