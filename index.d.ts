@@ -294,7 +294,10 @@ export interface ReplayReport {
   lost: number
   /** Completions that nobody has taken yet. */
   pending: number
-  /** Paths of records that this version cannot read. They are left as they are. */
+  /**
+   * Paths of tasks that are left as they are: their records are torn or of a newer version, or the task is another machine's, or runs
+   * in the store that this one is a copy of.
+   */
   unreadable: string[]
 }
 

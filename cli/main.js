@@ -91,7 +91,8 @@ async function run({ verb, id, options }) {
 }
 
 function warn({ unreadable }) {
-  for (const path of unreadable) complain(`cannot read ${path}: written by a newer version, or damaged; left as it is`)
+  const why = 'written by a newer version, damaged, or the task of another machine or store; left as it is'
+  for (const path of unreadable) complain(`left out ${path}: ${why}`)
 }
 
 module.exports = { main }

@@ -48,8 +48,8 @@ impl Numbers {
 /// Our own number in `/proc`, if it knows us.
 pub(crate) fn own_number() -> Option<u32> {
     let mut buffer = [0; 16];
-    let stat = read_start(&Path::new().text(b"/proc/self/stat"), &mut buffer)?;
-    Some(stat.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, decimal))
+    let number = files::read_link(c"/proc/self", &mut buffer).ok()?;
+    Some(number.iter().fold(0, decimal))
 }
 
 /// The directory of a process, which stays its own when its number is another's.

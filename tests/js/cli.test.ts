@@ -403,8 +403,8 @@ test.each(['ls', 'gc'])('%s says which tasks it cannot read', async (verb) => {
   mkdirSync(newer)
   writeFileSync(join(newer, 'task.json'), '{"version":99}\n')
   const { code, stderr } = await outlive(verb, '--store', other.dir)
-  const why = 'written by a newer version, or damaged; left as it is'
-  expect({ code, stderr }).toEqual({ code: 0, stderr: `outlive: cannot read ${newer}: ${why}\n` })
+  const why = 'written by a newer version, damaged, or the task of another machine or store; left as it is'
+  expect({ code, stderr }).toEqual({ code: 0, stderr: `outlive: left out ${newer}: ${why}\n` })
 })
 
 test.each(['ls', 'logs'])('what %s cannot write, it says in a line', async (verb) => {
@@ -437,7 +437,7 @@ describe('where nobody reads stderr', () => {
     await registry.wait(damaged)
     writeFileSync(join(other.taskDir(damaged)!, 'task.json'), 'xx{')
     const taskId = await registry.spawn('exec sleep 1000', { sessionId: 'running' })
-    expect((await outlive('ls', '--store', other.dir)).stderr).toContain('cannot read')
+    expect((await outlive('ls', '--store', other.dir)).stderr).toContain('left out')
     expect((await unread('ls')).stdout).toMatch(new RegExp(`^${taskId} +running`, 'm'))
     const killed = `${taskId} killed (SIGTERM)\n`
     expect(await unread('kill', taskId)).toEqual({ code: 0, stdout: killed })

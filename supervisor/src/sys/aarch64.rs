@@ -20,6 +20,7 @@ pub(super) mod number {
     pub(in crate::sys) const PWRITE: usize = 68;
     pub(in crate::sys) const PPOLL: usize = 73;
     pub(in crate::sys) const SIGNALFD4: usize = 74;
+    pub(in crate::sys) const READLINKAT: usize = 78;
     pub(in crate::sys) const FSTAT: usize = 80;
     pub(in crate::sys) const FDATASYNC: usize = 83;
     pub(in crate::sys) const SYNC_FILE_RANGE: usize = 84;

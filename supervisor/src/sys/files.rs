@@ -202,6 +202,14 @@ pub(crate) fn current_directory(buffer: &mut [u8]) -> Result<&[u8]> {
     buffer.get(..length.saturating_sub(1)).ok_or(Errno::ENAMETOOLONG)
 }
 
+/// Where a link leads, cut off at the buffer's end.
+pub(crate) fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    let arguments = [number(-1), path.as_ptr() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0];
+    // SAFETY: the kernel reads the path up to its NUL and writes at most the buffer's length into the buffer.
+    let length = unsafe { call(number::READLINKAT, arguments) }?;
+    buffer.get(..length).ok_or(Errno::ENAMETOOLONG)
+}
+
 /// The next entries of a directory as the kernel lays them out; 0 bytes at the end.
 pub(crate) fn read_directory(directory: &File, buffer: &mut [u8]) -> Result<usize> {
     let arguments = [number(directory.0), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0];

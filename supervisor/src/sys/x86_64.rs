@@ -37,6 +37,7 @@ pub(super) mod number {
     pub(in crate::sys) const OPENAT: usize = 257;
     pub(in crate::sys) const UNLINKAT: usize = 263;
     pub(in crate::sys) const LINKAT: usize = 265;
+    pub(in crate::sys) const READLINKAT: usize = 267;
     pub(in crate::sys) const PPOLL: usize = 271;
     pub(in crate::sys) const SYNC_FILE_RANGE: usize = 277;
     pub(in crate::sys) const FALLOCATE: usize = 285;
