@@ -203,12 +203,13 @@ impl Registry {
     /// it may not be: it was accepted, by whichever host, or given back on its way. `settles`: the callback will say when it is done with it.
     pub fn begin(&self, task: &TaskId, lease: u32, settles: bool) -> bool {
         let Some(entry) = self.shared.lock().set_in_callback(task, lease, settles) else { return false };
+        // Before the look: a disk can take its time to note it, and another host can accept it meanwhile.
+        store::note_attempt(&entry.dir);
         if self.shared.strike_off(&entry) {
             // It may have lain here for as long as the event loop had other things to do. If the reactor is gone, so is what it would do.
             drop(self.settled(&entry));
             return false;
         }
-        store::note_attempt(&entry.dir);
         true
     }
 

@@ -1,6 +1,6 @@
 /** What two hosts of one session do at the same moment, and what one of them could not hear. */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Completion, TaskRegistry } from 'outlive'
 import { addonWithFailpoints } from './support/failpoints'
@@ -115,6 +115,26 @@ test('a completion that another host takes on its way to a callback is not told 
   expect(await other.call(({ tasks }, id) => tasks.ack([id]), id)).toBe(1)
   execFileSync('touch', [join(store.dir, 'go on')])
   await held
+  const last = await spawnIn(owner, sessionId, 'exit 3')
+  expect(await owner.heard()).toMatchObject({ taskId: last })
+  expect(owner.printed().stderr).toBe('')
+  await Promise.all([owner.kill(), other.kill()])
+})
+
+test('a completion that another host takes while a slow disk notes its attempt is not told any more', async () => {
+  // D16
+  const sessionId = session()
+  const env = { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: 'host.after_lease=1*delay(3000ms)' }
+  const [owner, other] = [await host(store, { env }), await host(store)]
+  await listenIn(owner, sessionId)
+  const id = await spawnIn(other, sessionId, 'exit 2')
+  await other.call(({ tasks }, id) => tasks.wait(id), id)
+  // From here on the owner is held up for a while, with the completion in its hands.
+  await eventually(() => {
+    const leases = join(store.taskDir(id)!, 'leases')
+    return existsSync(leases) && statSync(leases).size === 1
+  }, 'its attempt is noted')
+  expect(await other.call(({ tasks }, id) => tasks.ack([id]), id)).toBe(1)
   const last = await spawnIn(owner, sessionId, 'exit 3')
   expect(await owner.heard()).toMatchObject({ taskId: last })
   expect(owner.printed().stderr).toBe('')
