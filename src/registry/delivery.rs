@@ -147,7 +147,10 @@ impl Registry {
     pub fn pending(&self, session: Option<SessionId>) -> Result<Vec<Completion>> {
         let sessions = self.attach(session)?;
         let entries = sessions.iter().flat_map(|session| self.shared.undelivered(session));
-        let completions = entries.map(|entry| self.shared.completion(&entry, store::attempts(&entry.dir) + 1));
+        let completions = entries.filter_map(|entry| {
+            let completion = self.shared.completion(&entry, store::attempts(&entry.dir) + 1);
+            entry.unless_removed(completion)
+        });
         completions.filter_map(Result::transpose).collect()
     }
 

@@ -25,6 +25,11 @@ impl Entry {
     pub(super) fn is_removed(&self) -> bool {
         self.task.is_gone() && store::is_removed(&self.dir)
     }
+
+    /// What was read of the task's files; `None` where they are gone, for they may have gone while it was read.
+    pub(super) fn unless_removed<T>(&self, read: T) -> Option<T> {
+        (!self.is_removed()).then_some(read)
+    }
 }
 
 /// One handing-out of a completion. What a former holder says late is told by its number from what the present one says.

@@ -14,13 +14,11 @@ impl Registry {
             let all = sessions.iter().flat_map(|session| ledger.of_session(session));
             all.filter(|entry| status.is_none_or(|status| entry.task.status() == status)).cloned().collect()
         };
-        // A host that died while it removed one has left the directory.
-        entries.retain(|entry| !entry.is_removed());
         entries.sort_by_key(|entry| {
             let asked = &entry.asked;
             let at = if entry.this_boot { asked.created_monotonic_ns } else { asked.created_at };
             (entry.this_boot, at, asked.task.clone())
         });
-        entries.iter().map(|entry| self.shared.snapshot(entry, preview_bytes)).collect()
+        entries.iter().filter_map(|entry| entry.unless_removed(self.shared.snapshot(entry, preview_bytes))).collect()
     }
 }

@@ -124,8 +124,8 @@ impl Registry {
             return self.open_ledger().map(|_| None);
         };
         let known = self.open_ledger()?.find(&id, session);
-        if let Some(entry) = known {
-            return Ok(Some(entry).filter(|entry| !entry.is_removed()));
+        if known.is_some() {
+            return Ok(known);
         }
         let on_disk = self.shared.sessions(session).iter().any(|s| self.shared.store.task_dir(s, &id).task().exists());
         if !on_disk {

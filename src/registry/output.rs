@@ -9,9 +9,11 @@ use crate::task::SessionId;
 impl Registry {
     /// A page of one stream. `request.complete` is filled in here.
     pub fn output(&self, task: &str, session: Option<&SessionId>, request: PageRequest) -> Result<Chunk> {
-        let entry = self.find(task, session)?;
-        let entry = entry.ok_or_else(|| Error::TaskNotFound { task: task.to_owned(), session: session.cloned() })?;
-        store::page(&entry.dir, entry.asked.stderr, PageRequest { complete: entry.task.is_gone(), ..request })
+        let page = self.find(task, session)?.and_then(|entry| {
+            let request = PageRequest { complete: entry.task.is_gone(), ..request };
+            entry.unless_removed(store::page(&entry.dir, entry.asked.stderr, request))
+        });
+        page.unwrap_or_else(|| Err(Error::TaskNotFound { task: task.to_owned(), session: session.cloned() }))
     }
 }
 

@@ -5,10 +5,12 @@ import { join } from 'node:path'
 import type { Completion, TaskRegistry } from 'outlive'
 import { addonWithFailpoints } from './support/failpoints'
 import { gate, obedient, processesOf, readyFifo, statOf, stop } from './support/guests'
-import { type Host, host } from './support/host'
+import { type Host, type HostScope, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
+const holding = join(store.dir, 'hold.so')
+execFileSync('cc', ['-O1', '-Wall', '-Werror', '-shared', '-fPIC', '-o', holding, join(__dirname, 'support/hold.c')])
 let addon: string
 
 beforeAll(async () => {
@@ -215,6 +217,35 @@ test('a task that another host has cleaned away is unknown, and its ack keeps no
   expect(owner.ack([...ids])).toBe(1)
   expect(owner.status(ids[1])).toMatchObject({ completionDelivered: true })
 })
+
+const looks: [string, (scope: HostScope, id: string, sessionId: string) => unknown, unknown][] = [
+  ['status', ({ tasks }, id, sessionId) => tasks.status(id, { sessionId }), null],
+  ['list', ({ tasks }, _, sessionId) => tasks.list({ sessionId }), []],
+  ['pending', ({ tasks }, _, sessionId) => tasks.pending({ sessionId }), []],
+  ['output', ({ tasks }, id, sessionId) => tasks.output(id, { sessionId }), 'TASK_NOT_FOUND'],
+]
+
+test.each(looks)(
+  '%s knows nothing of a task that another host cleans away while it is looked at',
+  async (_, look, seen) => {
+    // R6
+    const sessionId = session()
+    const other = store.registry()
+    const id = await other.spawn('echo done', { sessionId })
+    await other.wait(id)
+    await eventually(() => processesOf(id).length === 0, 'nothing of it lives')
+    const [held, until] = [readyFifo(store), gate(store)]
+    const hold = { LD_PRELOAD: holding, HOLD_AT: 'stdout', HOLD_READY: held.path, HOLD_UNTIL: until.path }
+    const node = await host(store, { env: hold })
+    const answer = node.call(look, id, sessionId).catch(({ code }) => code)
+    await held.line('it opens what the task wrote')
+    expect(other.ack([id])).toBe(1)
+    expect(await other.cleanup({ olderThanMs: 0 })).toBe(1)
+    until.open()
+    expect(await answer).toEqual(seen)
+    await node.kill()
+  },
+)
 
 const calls: [string, (tasks: TaskRegistry, id: string, sessionId: string) => unknown][] = [
   ['status', (tasks, id, sessionId) => tasks.status(id, { sessionId })],
