@@ -148,7 +148,7 @@ impl Registry {
         let sessions = self.attach(session)?;
         let entries = sessions.iter().flat_map(|session| self.shared.undelivered(session));
         let completions = entries.filter_map(|entry| {
-            let completion = self.shared.completion(&entry, store::attempts(&entry.dir) + 1);
+            let completion = self.shared.completion(&entry, entry.next_attempt());
             entry.unless_removed(completion)
         });
         completions.filter_map(Result::transpose).collect()
@@ -205,7 +205,7 @@ impl Registry {
     /// A callback is about to be called with a completion that was handed out, and from now on it counts as told. `false` when
     /// it may not be: it was accepted, by whichever host, or given back on its way. `settles`: the callback will say when it is done with it.
     pub fn begin(&self, task: &TaskId, lease: u32, settles: bool) -> bool {
-        let Some(entry) = self.shared.lock().set_in_callback(task, lease, settles) else { return false };
+        let Some(entry) = self.shared.lock().begin(task, lease, settles) else { return false };
         // Before the look: a disk can take its time to note it, and another host can accept it meanwhile.
         store::note_attempt(&entry.dir);
         if self.shared.strike_off(&entry) {
@@ -276,13 +276,13 @@ impl Keeper {
         while let Some(entry) = self.shared.next_to_tell(session) {
             // Another one may have taken its place since.
             let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
-            let attempt = store::attempts(&entry.dir) + 1;
+            let attempt = entry.next_attempt();
             // Those that come after it are told after it.
             let Ok(completion) = self.shared.completion(&entry, attempt) else {
                 return self.listen_again_later(ear, session);
             };
             // What has changed on another thread since it was looked up is seen in the next turn.
-            let lease = self.shared.lock().lease(&entry.asked.task, subscription);
+            let lease = self.shared.lock().lease(&entry.asked.task, subscription, attempt);
             if let (Some(lease), Some(completion)) = (lease, completion) {
                 self.shared.outbox.complete(lease, &completion);
                 // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.
@@ -318,8 +318,7 @@ impl Keeper {
             return Ok(());
         }
         for entry in self.shared.undelivered(session) {
-            let attempt = store::attempts(&entry.dir) + 1;
-            let completion = self.shared.completion(&entry, attempt)?;
+            let completion = self.shared.completion(&entry, entry.next_attempt())?;
             if self.shared.accept(&entry)? {
                 drained.extend(completion);
             }

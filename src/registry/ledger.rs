@@ -18,12 +18,20 @@ pub(super) struct Entry {
     pub(super) command: Option<Arc<str>>,
     /// To whom the completion was handed last.
     pub(super) lease: Option<Lease>,
+    /// The number of the last call of a callback with the completion, if this host has made one.
+    pub(super) attempt: u32,
 }
 
 impl Entry {
     /// Whether another host has removed the task since it was over.
     pub(super) fn is_removed(&self) -> bool {
         self.task.is_gone() && store::is_removed(&self.dir)
+    }
+
+    /// The number of the next call of a callback with the completion. The disk knows of other hosts' calls, and may have refused to note
+    /// ours.
+    pub(super) fn next_attempt(&self) -> u32 {
+        store::attempts(&self.dir).max(self.attempt) + 1
     }
 
     /// What was read of the task's files; `None` where they are gone, for they may have gone while it was read.
@@ -37,6 +45,8 @@ impl Entry {
 pub(super) struct Lease {
     pub(super) number: u32,
     pub(super) subscription: u32,
+    /// The number of the call that it is for.
+    pub(super) attempt: u32,
     /// A callback has been called with it that will say when it is done.
     pub(super) in_callback: bool,
 }
@@ -105,15 +115,15 @@ impl Ledger {
         effects
     }
 
-    /// Hands the first of its session's completions to a subscription. `None` when it is not that any more: it was accepted or handed
-    /// out meanwhile, others were given back, or the subscription has ended.
-    pub(super) fn lease(&mut self, id: &TaskId, subscription: u32) -> Option<Lease> {
+    /// Hands the first of its session's completions to a subscription, for the call of that number. `None` when it is not that any more:
+    /// it was accepted or handed out meanwhile, others were given back, or the subscription has ended.
+    pub(super) fn lease(&mut self, id: &TaskId, subscription: u32, attempt: u32) -> Option<Lease> {
         self.subscriptions.get(&subscription)?;
         let session = self.sessions.get(&self.tasks.get(id)?.asked.session)?;
         session.tellable.first().filter(|(_, first)| first == id)?;
         let number = self.next_lease.wrapping_add(1);
         let entry = self.tasks.get_mut(id).filter(|entry| entry.task.can_be_told())?;
-        let lease = Lease { number, subscription, in_callback: false };
+        let lease = Lease { number, subscription, attempt, in_callback: false };
         entry.lease = Some(lease);
         self.next_lease = number;
         self.apply(id, Event::Leased);
@@ -126,6 +136,13 @@ impl Ledger {
             entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|current| current.number == lease)
         };
         self.tasks.get(id).filter(is_held)
+    }
+
+    /// Notes that a callback is about to be called with a completion that is held under this lease; `None` when it is not held.
+    pub(super) fn begin(&mut self, id: &TaskId, lease: u32, settles: bool) -> Option<Entry> {
+        let attempt = self.held(id, lease)?.lease?.attempt;
+        self.tasks.get_mut(id)?.attempt = attempt;
+        self.set_in_callback(id, lease, settles)
     }
 
     /// Notes whether a callback is at work on a completion that is held under this lease; `None` when it is not held.

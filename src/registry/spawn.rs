@@ -260,7 +260,7 @@ impl Keeper {
         self.watch_events(ear, &task, &dir)?;
         let state = Task::new(asked.notify);
         let command = Some(options.command.into());
-        let entry = Entry { asked, dir, task: state, this_boot: true, command, lease: None };
+        let entry = Entry { asked, dir, task: state, this_boot: true, command, lease: None, attempt: 0 };
         Ok(Made { entry, created, launch })
     }
 

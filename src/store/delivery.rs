@@ -67,7 +67,7 @@ pub fn prepare_attempt(dir: &TaskDir) {
 
 /// Notes that a callback is about to be called with the completion: the file becomes longer, which takes no room on the disk.
 pub fn note_attempt(dir: &TaskDir) {
-    // If it fails, the next host may call its attempt the first; that is better than not telling at all.
+    // If it fails, the next host may call its attempt the first; that is better than not telling at all. This one counts by itself.
     drop(
         failpoint::pass("host.before_lease")
             .and_then(|()| files::open_or_create(&dir.file(names::LEASES)))

@@ -1,7 +1,7 @@
 /** Steps that the system refuses, one after the other: what could not be done is said, and nothing is left half done. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TaskSnapshot } from 'outlive'
+import type { Completion, TaskSnapshot } from 'outlive'
 import { addonWithFailpoints, failpoints } from './support/failpoints'
 import { gate, patient, processesOf, readyFifo, statOf, stop, treeOf } from './support/guests'
 import { type HostScope, host } from './support/host'
@@ -143,7 +143,27 @@ const refusalsAfterTheStart: [what: string, plan: string, order: (scope: HostSco
       await told
       return [attempts, tasks.drain()]
     },
-    [[1, 1], []],
+    [[1, 2], []],
+  ],
+  [
+    'a completion that is told again says which time it is, also when nobody could note those before',
+    'host.before_lease=1*off->error(EIO)',
+    async ({ tasks }) => {
+      const attempts: number[] = []
+      const closed = new Promise<void>((resolve) => {
+        const told = ({ taskId, attempt }: Completion) => {
+          attempts.push(attempt)
+          if (attempts.length < 3) return tasks.release([taskId])
+          subscription.close()
+          resolve()
+        }
+        const subscription = tasks.onCompletion(told, { ack: 'manual' })
+      })
+      await tasks.spawn('exit 3')
+      await closed
+      return [attempts, tasks.pending().map(({ attempt }) => attempt), tasks.drain().map(({ attempt }) => attempt)]
+    },
+    [[1, 2, 3], [4], [4]],
   ],
   [
     'a kill rejects, and its task goes on as running',
