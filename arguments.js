@@ -219,12 +219,16 @@ function ownVariables() {
   return variables
 }
 
+/** The longest command; and all of `env`, of which the kernel takes less. What goes on would be longer than any string otherwise. */
+const LONGEST = 8 * MIB
+
 /** What is laid over that; null takes a name away. */
 function overrides(name, value) {
   if (typeof value !== 'object' || value === null || typeof value[Symbol.iterator] === 'function') {
     throw misuse(`${name} takes an object of names and strings; got ${shown(value)}`)
   }
   const laid = Object.create(null)
+  let size = 0
   for (const key of Object.keys(value)) {
     if (!isName(key)) {
       throw misuse(`${name} takes names that are not empty and have neither "=" nor NUL; got ${shown(key)}`)
@@ -232,6 +236,8 @@ function overrides(name, value) {
     const variable = value[key]
     const takes = 'a string, or undefined to remove it'
     laid[key] = variable === undefined ? null : text(`${name}, variable ${shown(key)},`, variable, takes)
+    size += Buffer.byteLength(key) + Buffer.byteLength(laid[key] ?? '')
+    bounded(name, size, 'names and strings up to 8 MiB together', LONGEST)
   }
   return laid
 }
@@ -268,7 +274,7 @@ function currentDirectory() {
 
 /** Everything that native `spawn` needs to know, as JSON without what has its default; and whether the host's environment is added. */
 function spawnOrder(command, options) {
-  text('spawn: the command', command, 'a non-empty string up to 8 MiB', { min: 1, max: 8 * MIB })
+  text('spawn: the command', command, 'a non-empty string up to 8 MiB', { min: 1, max: LONGEST })
   const order = schemas.spawn.read(options)
   order.command = command
   order.cwd ??= currentDirectory()
@@ -278,7 +284,7 @@ function spawnOrder(command, options) {
 }
 
 function taskId(call, value) {
-  return text(`${call}: the task id`, value, 'the string that spawn resolved with')
+  return text(`${call}: the task id`, value, 'the string that spawn resolved with', { max: MIB })
 }
 
 function taskIds(call, value) {

@@ -87,7 +87,10 @@ export interface SpawnOptions {
   sessionId?: string | undefined
   /** The command's working directory. Default `process.cwd()`, from which a relative path is taken too. */
   cwd?: string | undefined
-  /** Over the host's environment; `undefined` removes a variable. `ELECTRON_RUN_AS_NODE` is only passed on from here. */
+  /**
+   * Over the host's environment; `undefined` removes a variable. Up to 8 MiB together. `ELECTRON_RUN_AS_NODE` is only passed on
+   * from here.
+   */
   env?: Record<string, string | undefined> | undefined
   /** After how many milliseconds the task is ended as `timed_out`. Default 1 800 000 (30 minutes); 0: no deadline. */
   timeoutMs?: number | undefined

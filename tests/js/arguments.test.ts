@@ -175,6 +175,24 @@ test('names and values of the environment are text that an environment can hold'
   }
 })
 
+test('an environment that is larger than any that the system takes is refused at once', async () => {
+  const half = 'x'.repeat(4 * 1024 * 1024)
+  for (const env of [
+    { A: '\n'.repeat(2 ** 23) },
+    { ['\n'.repeat(2 ** 23)]: 'x' },
+    { A: half, B: half },
+    { A: '😀'.repeat(2 ** 21) },
+  ]) {
+    await expectMisuse(
+      'spawn',
+      () => tasks.spawn('true', { env }),
+      /^spawn: option "env" takes names and strings up to 8 MiB together; got \d+ bytes$/,
+    )
+  }
+  const id = await tasks.spawn('true', { env: { A: half.slice(1), B: half.slice(1) } })
+  expect(await tasks.wait(id)).toMatchObject({ status: 'failed', cause: 'spawn_error' })
+})
+
 test('cyclic metadata is refused with the reason in cause', async () => {
   const metadata: Record<string, unknown> = {}
   metadata.self = metadata
@@ -183,7 +201,7 @@ test('cyclic metadata is refused with the reason in cause', async () => {
 })
 
 test('task ids of the wrong type are refused, strange ones are unknown', async () => {
-  for (const id of [undefined, null, 5, {}, ['bash-1'], 'nul\0', '\ud83d']) {
+  for (const id of [undefined, null, 5, {}, ['bash-1'], 'nul\0', '\ud83d', 'x'.repeat(2 ** 20 + 1)]) {
     await expectMisuse('status', () => tasks.status(id as never), 'status: the task id')
     await expectMisuse('output', () => tasks.output(id as never), 'output: the task id')
     await expectMisuse('kill', () => tasks.kill(id as never), 'kill: the task id')
