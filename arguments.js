@@ -19,6 +19,7 @@ function misuse(message, cause) {
 
 /** What was passed, in words, without running any code of its owner. */
 function shown(value) {
+  if (isRevoked(value)) return 'a proxy that was revoked'
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
@@ -27,14 +28,17 @@ function shown(value) {
   return isArray(value) ? 'an array' : 'an object'
 }
 
-/** A proxy that was revoked throws even when it is asked this. */
-function isArray(value) {
+/** Whether a value is a proxy that throws at whatever it is asked, even whether it is an array. */
+function isRevoked(value) {
   try {
-    return Array.isArray(value)
-  } catch {
+    Array.isArray(value)
     return false
+  } catch {
+    return true
   }
 }
+
+const isArray = (value) => !isRevoked(value) && Array.isArray(value)
 
 // ---- Kinds of values: each takes the name for messages and the value, and returns what crosses
 
@@ -149,7 +153,7 @@ class Schema {
   /** What was passed, each through its kind; an option that is undefined is not there. */
   read(options) {
     if (options === undefined) return {}
-    if (typeof options !== 'object' || options === null || isArray(options)) {
+    if (typeof options !== 'object' || options === null || isRevoked(options) || isArray(options)) {
       throw misuse(`${this.#call} takes an object of options; got ${shown(options)}`)
     }
     for (const key of Object.keys(options)) this.#know(key)
@@ -224,7 +228,8 @@ const LONGEST = 8 * MIB
 
 /** What is laid over that; null takes a name away. */
 function overrides(name, value) {
-  if (typeof value !== 'object' || value === null || typeof value[Symbol.iterator] === 'function') {
+  const isObject = typeof value === 'object' && value !== null && !isRevoked(value)
+  if (!isObject || typeof value[Symbol.iterator] === 'function') {
     throw misuse(`${name} takes an object of names and strings; got ${shown(value)}`)
   }
   const laid = Object.create(null)
@@ -294,7 +299,8 @@ function taskIds(call, value) {
 }
 
 function callback(value) {
-  if (typeof value !== 'function') throw misuse(`onCompletion takes a function; got ${shown(value)}`)
+  if (typeof value !== 'function' || isRevoked(value))
+    throw misuse(`onCompletion takes a function; got ${shown(value)}`)
   return value
 }
 
@@ -306,7 +312,7 @@ function signalNumber(name, value) {
 
 function abortSignal(name, value) {
   // By its shape: a signal may come from another realm, where `instanceof` knows it not.
-  const fits = typeof value?.aborted === 'boolean' && typeof value.addEventListener === 'function'
+  const fits = !isRevoked(value) && typeof value?.aborted === 'boolean' && typeof value.addEventListener === 'function'
   if (!fits) throw misuse(`${name} takes an AbortSignal; got ${shown(value)}`)
   return value
 }

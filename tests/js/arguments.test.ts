@@ -51,9 +51,14 @@ async function expectMisuse(name: string, call: () => unknown, message: string |
   expect(error.message).toMatch(message)
 }
 
-/** Throws at whatever it is asked. */
-const { proxy: gone, revoke } = Proxy.revocable({}, {})
-revoke()
+/** A proxy that throws at whatever it is asked. */
+function revoked<T extends object>(target: T): T {
+  const { proxy, revoke } = Proxy.revocable(target, {})
+  revoke()
+  return proxy
+}
+
+const gone = revoked({})
 const notText = [5, true, null, {}, [], 5n, () => {}, Symbol('s'), gone]
 const notMilliseconds = ['5s', '5', Number.NaN, -1, 1.5, Infinity, 2 ** 53, null, 5n, true, {}, [], () => {}, gone]
 const notBytes = [...notMilliseconds]
@@ -70,7 +75,7 @@ const refused: Record<string, Record<string, unknown[]>> = {
   spawn: {
     sessionId: notSession,
     cwd: [...notPlainText, '', 'x'.repeat(4096)],
-    env: [null, 5, 'A=1', ['A=1'], new Map([['A', '1']]), true],
+    env: [null, 5, 'A=1', ['A=1'], new Map([['A', '1']]), true, gone],
     timeoutMs: notMilliseconds,
     graceMs: notMilliseconds,
     shell: [...notPlainText, '', 'x'.repeat(4096)],
@@ -88,7 +93,7 @@ const refused: Record<string, Record<string, unknown[]>> = {
     signal: [9, 15, 'KILL', 'sigterm', 'SIGNOTHING', '', null, 'toString', {}],
     graceMs: notMilliseconds,
   },
-  wait: { sessionId: notSession, timeoutMs: notMilliseconds, signal: [null, {}, 'abort', { aborted: false }] },
+  wait: { sessionId: notSession, timeoutMs: notMilliseconds, signal: [null, {}, 'abort', { aborted: false }, gone] },
   output: {
     sessionId: notSession,
     stream: ['stdin', 'out', null, 1],
@@ -120,7 +125,7 @@ describe('every option refuses what it cannot take, and says its name', () => {
 })
 
 test.each(Object.keys(calls))('%s refuses options that are no object', async (name) => {
-  for (const options of [null, 5, 'fast', true, [], () => {}]) {
+  for (const options of [null, 5, 'fast', true, [], () => {}, gone, revoked([])]) {
     await expectMisuse(name, () => calls[name]!(tasks, options as never), 'takes an object of options; got')
   }
 })
@@ -250,7 +255,7 @@ test('ack and release take arrays only, without holes', async () => {
 })
 
 test('onCompletion takes a function, replay a session id', async () => {
-  for (const callback of [undefined, null, 'x', {}, 5]) {
+  for (const callback of [undefined, null, 'x', {}, 5, gone, revoked(() => {})]) {
     await expectMisuse(
       'onCompletion',
       () => tasks.onCompletion(callback as never),
