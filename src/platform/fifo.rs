@@ -1,5 +1,6 @@
-//! Named pipes, used as bells: the bytes say nothing and are not read, since a byte that one watcher reads is one that
-//! another may never be woken for. Linux wakes every edge-triggered watcher on every write, also when the pipe was not empty.
+//! Named pipes, used as bells: the bytes say nothing, and no watcher reads them, since a byte that one watcher reads is one that
+//! another may never be woken for. Who rings empties the pipe and then writes: only a write into an empty pipe wakes every
+//! edge-triggered watcher on every Linux, and none is lost by it, since each emptying has a write behind it.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -37,20 +38,14 @@ pub fn open_writer(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Wakes everyone who watches the FIFO. A full pipe is emptied first: the byte that is written last wakes them all.
+/// Wakes everyone who watches the FIFO.
 pub fn ring(path: &Path) -> io::Result<()> {
-    let Some(mut bell) = open_writer(path)? else { return Ok(()) };
-    match bell.write(b"\n") {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            let mut stale = [0; 4096];
-            let mut reader = open_reader(path)?;
-            while reader.read(&mut stale).is_ok_and(|count| count > 0) {}
-            bell.write(b"\n").map(|_| ())
-        }
-        // The last watcher left between the open and the write.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.map(|_| ()),
-    }
+    let mut bell = open_both(path)?;
+    let mut stale = [0; 64];
+    // What did not fill it was the last.
+    while bell.read(&mut stale).is_ok_and(|count| count == stale.len()) {}
+    // If others have filled it since, they have woken everyone since.
+    bell.write(b"\n").map(drop)
 }
 
 fn open(path: &Path, access: libc::c_int) -> io::Result<File> {
@@ -61,4 +56,73 @@ fn open(path: &Path, access: libc::c_int) -> io::Result<File> {
         return Err(io::Error::new(ErrorKind::InvalidData, "not a FIFO"));
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::poll::Poll;
+    use super::*;
+
+    /// A FIFO, and its reading end, so that it keeps what is written into it.
+    fn bell(name: &str) -> (PathBuf, File) {
+        let path = std::env::temp_dir().join(format!("outlive-fifo-{name}-{}", std::process::id()));
+        drop(fs::remove_file(&path));
+        create(&path).unwrap();
+        let reader = open_reader(&path).unwrap();
+        (path, reader)
+    }
+
+    #[test]
+    fn whoever_rings_writes_into_an_empty_pipe() {
+        // D15
+        let (path, mut reader) = bell("empty");
+        for stale in [0, 1, 64, 65, usize::MAX] {
+            let mut writer = open_both(&path).unwrap();
+            // Until it is full.
+            (0..stale).take_while(|_| writer.write(b"x").is_ok()).for_each(drop);
+            ring(&path).unwrap();
+            let mut bytes = [0; 64];
+            let length = reader.read(&mut bytes).unwrap();
+            assert_eq!(&bytes[..length], b"\n", "after {stale} bytes");
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn of_two_who_ring_at_once_each_is_heard() {
+        // D15
+        const ROUNDS: u32 = 2000;
+        let (path, reader) = bell("two");
+        let (poll, _waker) = Poll::new().unwrap();
+        poll.add(&reader, 7).unwrap();
+        let (news, path) = (&AtomicU32::new(0), &path);
+        thread::scope(|scope| {
+            let starts = [(); 2].map(|()| {
+                let (start, started) = mpsc::channel();
+                scope.spawn(move || {
+                    for () in started {
+                        news.fetch_add(1, Ordering::SeqCst);
+                        ring(path).unwrap();
+                    }
+                });
+                start
+            });
+            for round in 1..=ROUNDS {
+                starts.iter().for_each(|start| start.send(()).unwrap());
+                // After each wake the news are looked at, as an owner looks at its session.
+                while news.load(Ordering::SeqCst) < 2 * round {
+                    let (happened, _) = poll.wait(Some(Duration::from_secs(60))).unwrap();
+                    assert!(!happened.is_empty(), "nobody was woken in round {round}");
+                }
+            }
+        });
+        fs::remove_file(path).unwrap();
+    }
 }

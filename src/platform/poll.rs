@@ -46,7 +46,7 @@ impl Poll {
         Ok((poll, Waker(other)))
     }
 
-    /// Watches a FIFO's reading end: from now on no write and no hang-up is missed.
+    /// Watches a FIFO's reading end: from now on no write into the empty FIFO and no hang-up is missed.
     pub fn add(&self, file: &File, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, file.as_raw_fd(), token)
     }

@@ -85,6 +85,18 @@ fn a_descendant_that_lives_on_is_counted_and_its_end_recorded() {
 }
 
 #[test]
+fn whoever_watches_is_told_by_a_byte_in_an_empty_fifo() {
+    // P25
+    // Linux 5.5 to 5.13 wakes nobody by a second one.
+    for command in ["exit 5", "read line <go & exit 5", "sleep 0 & wait; exit 5"] {
+        let mut task = Asked::new(command).start();
+        task.go();
+        assert_eq!(task.left_in_events(), b"\n", "{command}");
+        assert_eq!(how(&task.ended()), ("exit", Some(5), None), "{command}");
+    }
+}
+
+#[test]
 fn without_descendants_there_is_no_closed_record() {
     // P8
     let mut task = Asked::new("sleep 0 & wait").start();

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -192,11 +192,23 @@ impl Task {
     fn next_event(&mut self) -> bool {
         let Some(events) = &self.events else { return false };
         wait_until_readable(events, LIMIT, "an event");
-        let length = (&*events).read(&mut [0; 64]).expect("events");
+        let length = match (&*events).read(&mut [0; 64]) {
+            // It was emptied, to be written to.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+            length => length.expect("events"),
+        };
         if length == 0 {
             self.events = None;
         }
         length != 0
+    }
+
+    /// What is in `events`, where nobody else has read, when the supervisor has gone.
+    pub(crate) fn left_in_events(&mut self) -> Vec<u8> {
+        self.child.wait().expect("wait");
+        let mut left = Vec::new();
+        self.events.as_mut().expect("open").read_to_end(&mut left).expect("events");
+        left
     }
 
     /// Waits for the hang-up and returns the supervisor's own exit.
