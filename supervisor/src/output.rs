@@ -96,9 +96,9 @@ impl Capture {
         let Some(stat) = self.file.and_then(|file| files::stat(file).ok()) else { return false };
         let changed = stat.size != self.size || stat.on_disk > self.on_disk;
         (self.size, self.on_disk) = (stat.size, stat.on_disk);
-        if self.dropped.1 > 0 && (self.size < self.dropped.1 || self.size <= most(limit)) {
-            // A file that short has no hole, so the command has truncated its own output: to nothing as a rule, and what it has written
-            // since is all there; or into the hole or behind it, and there is one still, up to what it has written since.
+        if self.end_of_excess(limit) < self.dropped.1 {
+            // A file that short has no such hole, so the command has truncated its own output: to nothing as a rule, and what it has
+            // written since is all there; or into the hole or behind it, and there is one still, up to what it has written since.
             let end = self.first_data().unwrap_or(self.size).min(self.dropped.1);
             self.dropped = if end > self.dropped.0 { (self.dropped.0, end) } else { (0, 0) };
         }
@@ -131,13 +131,18 @@ impl Capture {
         size.saturating_sub(self.dropped.1.saturating_sub(self.dropped.0))
     }
 
+    /// Where the kept end of a file of this size begins.
+    fn end_of_excess(&self, limit: u64) -> u64 {
+        self.size.saturating_sub(limit.div_ceil(2)) / BLOCK * BLOCK
+    }
+
     /// What is to be dropped in all, when it is more than now.
     fn excess(&self, limit: u64) -> Option<Range> {
         if self.kept() <= most(limit) {
             return None;
         }
         let head = (limit / 2).next_multiple_of(BLOCK);
-        let end = self.size.saturating_sub(limit.div_ceil(2)) / BLOCK * BLOCK;
+        let end = self.end_of_excess(limit);
         (end > head.max(self.dropped.1)).then_some((head, end))
     }
 

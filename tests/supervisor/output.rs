@@ -239,6 +239,33 @@ fn an_output_that_starts_over_within_its_limit_loses_nothing() {
 }
 
 #[test]
+fn an_output_that_starts_over_and_grows_past_its_old_hole_keeps_its_own_end() {
+    // O1
+    let mut asked = Asked::new(format!(
+        "yes {LINE} | head -c 300000; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 270000; \
+         echo x >ready; exec sleep 1000"
+    ));
+    asked.settings.max_output_bytes = 65536;
+    // So that it never sees a file that is shorter than its hole.
+    let task = change_behind_its_back(asked, 266_240);
+    assert_eq!(dropped(&task, "stdout"), (32_768, 233_472));
+    check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, 233_472));
+}
+
+#[test]
+fn an_output_that_was_cut_off_behind_its_hole_keeps_the_hole() {
+    // O1
+    let mut asked = Asked::new(format!(
+        "yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s 280000 ../task/stdout; \
+         yes {LINE} | head -c 8000; echo x >ready; exec sleep 1000"
+    ));
+    asked.settings.max_output_bytes = 65536;
+    let task = change_behind_its_back(asked, 266_240);
+    assert_eq!(dropped(&task, "stdout"), (32_768, 266_240));
+    check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, 266_240));
+}
+
+#[test]
 fn a_limit_of_one_byte_leaves_the_end() {
     // O1
     let mut asked = Asked::new(format!("yes {LINE} | head -c 8192"));
