@@ -104,10 +104,14 @@ pub(crate) fn handles(pid: u32, signal: u8) -> bool {
 fn answers_to(pid: u32, thread: u32, signal: u8) -> bool {
     const MASKS: [&[u8]; 3] = [b"SigBlk:\t", b"SigIgn:\t", b"SigCgt:\t"];
     let mut buffer = [0; 16];
-    let call = read_start(&file_of(pid, thread, b"/syscall"), &mut buffer);
-    // Who has made itself unreadable (`PR_SET_DUMPABLE`) may be in any.
-    if call.is_none_or(|call| process::IN_SIGWAIT.iter().any(|number| call.starts_with(number))) {
-        return true;
+    // Who cannot be woken is in no `sigwait`. It may be in an exec that waits for a file system, and before Linux 5.7 whoever asks then for
+    // its call waits too.
+    if state_of(pid, thread) != Some(b'D') {
+        let call = read_start(&file_of(pid, thread, b"/syscall"), &mut buffer);
+        // Who has made itself unreadable (`PR_SET_DUMPABLE`) may be in any.
+        if call.is_none_or(|call| process::IN_SIGWAIT.iter().any(|number| call.starts_with(number))) {
+            return true;
+        }
     }
     let (mut found, mut is_in_one) = (0, false);
     each_line(&file_of(pid, thread, b"/status"), &mut |line| {
@@ -143,6 +147,16 @@ fn flags_of(pid: u32, thread: u32) -> Option<u32> {
         }
     });
     flags
+}
+
+fn state_of(pid: u32, thread: u32) -> Option<u8> {
+    let mut state = None;
+    each_field(&file_of(pid, thread, b"/stat"), &mut |place, field| {
+        if place == 0 {
+            state = field.first().copied();
+        }
+    });
+    state
 }
 
 /// A process's directory, or a file in it.

@@ -1,5 +1,8 @@
 //! Whose doing an end was: what ended by itself is never called ours, nor the reverse.
 
+use std::io::{Read, Write};
+use std::process::Command;
+
 use outlive_protocol::names;
 
 use crate::task::{Asked, compiled, eventually, how};
@@ -91,6 +94,37 @@ fn a_program_of_32_bits_that_waits_for_the_signal_was_ended_by_us() {
     for call in ["177", "421"] {
         takes_sigterm(call);
     }
+}
+
+#[test]
+fn a_command_that_cannot_be_woken_is_not_asked_what_it_waits_in() {
+    // P9
+    // Who asks before Linux 5.7 while it waits in an exec for a file system waits as long. The parent of a vfork waits as unwakeably.
+    const GUEST: &str = "#include <unistd.h>\n\
+        int main(void) {\n\
+          if (vfork() == 0) { char line; if (write(1, \"x\\n\", 2) != 2 || read(0, &line, 1) != 1) _exit(1); _exit(0); }\n\
+          return 5;\n\
+        }";
+    let mut task = Asked::new(compiled(GUEST, "mkfifo call; exec ./guest >ready <go")).start();
+    assert_eq!(task.line(), "x");
+    let thread = format!("/proc/{0}/task/{0}", task.leader());
+    eventually("the command cannot be woken", || {
+        std::fs::read_to_string(format!("{thread}/stat")).is_ok_and(|stat| stat.contains(") D "))
+    });
+    let path = task.work.join("call");
+    let mut call = std::fs::File::options().read(true).write(true).open(&path).expect("FIFO");
+    call.write_all(b"x").expect("room");
+    let asked = format!("{thread}/syscall");
+    if !Command::new("mount").arg("--bind").args([path.as_os_str(), asked.as_ref()]).status().is_ok_and(|status| status.success())
+    {
+        return println!("not run: only root can see who is asked");
+    }
+    task.kill(libc::SIGTERM, 60_000);
+    assert_eq!(how(&task.ended()), ("kill", None, Some(15)));
+    call.write_all(b"y").expect("room");
+    let mut unread = [0; 8];
+    let length = call.read(&mut unread).expect("FIFO");
+    assert_eq!(&unread[..length], b"xy");
 }
 
 #[test]
