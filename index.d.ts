@@ -21,6 +21,7 @@ declare global {
  * - `SPAWN_FAILED`: the system refused a process, a file or memory; the reason is in `cause`
  * - `STORAGE_FAILED`: the storage directory cannot be used; the reason is in `cause`
  * - `SUPERVISOR_UNAVAILABLE`: the supervisor cannot be executed from anywhere that was tried
+ * - `KILL_REFUSED`: a task's supervisor is gone, and the system does not let this host signal what it has left
  * - `REGISTRY_CLOSED`: after `detach` or `shutdown`
  * - `UNSUPPORTED_PLATFORM`: there is no addon for this platform
  * - `INTERNAL`: a defect of this package
@@ -34,6 +35,7 @@ export type ErrorCode =
   | 'SPAWN_FAILED'
   | 'STORAGE_FAILED'
   | 'SUPERVISOR_UNAVAILABLE'
+  | 'KILL_REFUSED'
   | 'REGISTRY_CLOSED'
   | 'UNSUPPORTED_PLATFORM'
   | 'INTERNAL'
@@ -363,7 +365,7 @@ export class TaskRegistry {
    * Ends a task and its whole tree: the signal for everybody who is there, the grace, then SIGKILL for whoever still is.
    * Resolves with the terminal snapshot when the tree is empty and the completion is queued. A finished task comes back as it
    * is; descendants that outlived it are ended.
-   * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
+   * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `KILL_REFUSED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   kill(taskId: string, options?: KillOptions): Promise<TaskSnapshot>
 

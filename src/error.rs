@@ -68,6 +68,13 @@ pub enum Error {
         /// The session that was named.
         session: Option<SessionId>,
     },
+    /// What a vanished supervisor has left lives on, and the system does not let us signal it.
+    KillRefused {
+        /// Whose it is.
+        task: TaskId,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// `detach` or `shutdown` came before.
     RegistryClosed,
     /// A defect of ours: a panic that was caught.
@@ -94,6 +101,7 @@ impl Error {
             Error::StorageFailed { .. } => "STORAGE_FAILED",
             Error::SupervisorUnavailable { .. } => "SUPERVISOR_UNAVAILABLE",
             Error::TaskNotFound { .. } => "TASK_NOT_FOUND",
+            Error::KillRefused { .. } => "KILL_REFUSED",
             Error::RegistryClosed => "REGISTRY_CLOSED",
             Error::Internal => "INTERNAL",
         }
@@ -120,7 +128,8 @@ impl Error {
             Error::CwdNotFound { source, .. }
             | Error::ShellNotFound { source, .. }
             | Error::SpawnFailed { source, .. }
-            | Error::StorageFailed { source, .. } => Some(source),
+            | Error::StorageFailed { source, .. }
+            | Error::KillRefused { source, .. } => Some(source),
             Error::SupervisorUnavailable { tried } => tried.last().map(|(_, source)| source),
             _ => None,
         }
@@ -187,6 +196,12 @@ impl fmt::Display for Error {
             }
             Error::TaskNotFound { task, session: Some(session) } => {
                 write!(f, "there is no task {task} in the session {session:?}", session = session.as_str())
+            }
+            Error::KillRefused { task, source } => {
+                write!(
+                    f,
+                    "processes of {task} live on: its supervisor is gone, and the system does not let this host signal them: {source}"
+                )
             }
             Error::RegistryClosed => f.write_str("the registry is closed: detach or shutdown was called"),
             Error::Internal => f.write_str("a defect of outlive stopped this call; what it was about may have happened or not"),

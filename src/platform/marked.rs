@@ -1,12 +1,13 @@
 //! Finding and killing what carries a task's mark in its environment, for the one case without a supervisor.
 //! A process is held by its directory in `/proc` before its mark is read again, so that whoever is given its number later cannot be
-//! hit. The number itself goes to no call: `/proc` may be another pid namespace's, and there it is somebody else's.
+//! hit. The number itself goes to no call: `/proc` may be another pid namespace's, and there it is somebody else's. Only where the system
+//! refuses that way, and `/proc` is our own namespace's, does it, as every `kill` of a shell has it.
 //!
 //! An environment stands in the memory of its process. One that waits in an `mmap` for a file system that does not answer, whosever it is,
 //! has that locked, and who reads waits as well. So a thread of its own reads, and is left behind where it waits.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ static STUCK: Mutex<Vec<Weak<Reading>>> = Mutex::new(Vec::new());
 static FREED: AtomicUsize = AtomicUsize::new(0);
 
 /// What has come of a sweep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Swept {
     /// Nothing is left.
     All,
@@ -39,7 +40,12 @@ pub enum Swept {
     NewOnes,
     /// Nobody can look into some now, and they may be among those that are looked for.
     HeldUp(HeldUp),
+    /// Those that carry these marks live on: the system does not let us signal them.
+    Refused(Refused),
 }
+
+/// The marks of those that we may not signal, and why.
+pub type Refused = HashMap<String, io::Error>;
 
 /// What holds up a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +64,16 @@ impl HeldUp {
     }
 }
 
-/// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
-pub fn count(mark: &str) -> u32 {
+/// Live processes that carry `mark` (`NAME=value`) in the environment they were started with, without those that the kernel calls
+/// `besides`; 0 where that cannot be found out.
+pub fn count(mark: &str, besides: &[u8]) -> u32 {
     let marks = Arc::new(HashSet::from([mark.to_owned()]));
-    let look: Look = |pid, marks| Ok(carries(&in_proc(pid), marks).unwrap_or(false));
-    pass(&marks, look).map_or(0, |(found, _)| found.len() as u32)
+    let look: Look = |pid, marks| {
+        let mark = mark_of(&in_proc(pid), marks).unwrap_or_default();
+        Ok(mark.map(|mark| Carrier { pid, mark, refused: None }))
+    };
+    let found = pass(&marks, look).map_or_else(|_| Vec::new(), |(found, _)| found);
+    found.iter().filter(|carrier| !tree::is_called(carrier.pid, besides)).count() as u32
 }
 
 /// The processes that the kernel calls by one name, by the mark that each carries. They are looked for when first asked for, in this pid
@@ -87,7 +98,8 @@ impl Named {
         };
         let pid = self.found.insert(found).get(mark).copied();
         // Since it was found it may have ended.
-        let lives = |pid| Ok(tree::is_called(pid, self.name) && carries(&in_proc(pid), &HashSet::from([mark.to_owned()]))?);
+        let carries = |pid| mark_of(&in_proc(pid), &HashSet::from([mark.to_owned()])).map(|mark| mark.is_some());
+        let lives = |pid| Ok(tree::is_called(pid, self.name) && carries(pid)?);
         pid.map_or(Ok(false), lives)
     }
 
@@ -111,6 +123,7 @@ pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {
     let mut quiet = 0;
     let mut passes = 0;
     let mut is_all = true;
+    let mut refused = Refused::new();
     let held_up = HeldUp::now();
     let began = Instant::now();
     while quiet < QUIET_PASSES {
@@ -119,20 +132,36 @@ pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {
         }
         passes += 1;
         quiet += 1;
-        let (hit, was_all) = pass(&marks, |pid, marks| Ok(carries(&in_proc(pid), marks)? && kill(&in_proc(pid), marks)?))?;
+        let (hit, was_all) = pass(&marks, |pid, marks| mark_of(&in_proc(pid), marks)?.map_or(Ok(None), |_| kill(pid, marks)))?;
         is_all = was_all;
-        for pid in hit {
-            if killed.insert(pid) {
+        // Those of the last pass: who was there before may have ended.
+        refused.clear();
+        for Carrier { pid, mark, refused: why } in hit {
+            if let Some(why) = why {
+                refused.insert(mark, why);
+            } else if killed.insert(pid) {
                 quiet = 0;
             }
         }
         thread::yield_now();
     }
-    Ok(if is_all { Swept::All } else { Swept::HeldUp(held_up) })
+    Ok(match is_all {
+        _ if !refused.is_empty() => Swept::Refused(refused),
+        true => Swept::All,
+        false => Swept::HeldUp(held_up),
+    })
+}
+
+/// A process that carries a mark.
+struct Carrier {
+    pid: u32,
+    mark: String,
+    /// Why it could not be signalled.
+    refused: Option<io::Error>,
 }
 
 /// What is asked about each process.
-type Look = fn(u32, &HashSet<String>) -> io::Result<bool>;
+type Look = fn(u32, &HashSet<String>) -> io::Result<Option<Carrier>>;
 
 /// Processes that are being looked at, one after the other.
 struct Reading {
@@ -148,8 +177,7 @@ struct Progress {
     /// The reader's directory in `/proc`.
     thread: PathBuf,
     done: usize,
-    /// Those of whom the answer was yes.
-    found: Vec<u32>,
+    found: Vec<Carrier>,
     /// Nobody waits for the next answer any more.
     is_left_behind: bool,
     outcome: Option<io::Result<()>>,
@@ -163,13 +191,13 @@ impl Reading {
     fn run(&self, marks: &HashSet<String>, look: Look) -> io::Result<()> {
         self.progress().thread = fs::canonicalize("/proc/thread-self").unwrap_or_default();
         for &pid in &self.pids {
-            let is_one = look(pid, marks)?;
+            let found = look(pid, marks)?;
             let mut progress = self.progress();
             if progress.is_left_behind {
                 break;
             }
             progress.done += 1;
-            progress.found.extend(is_one.then_some(pid));
+            progress.found.extend(found);
         }
         Ok(())
     }
@@ -183,8 +211,8 @@ impl Drop for Reading {
     }
 }
 
-/// The processes of which `look` is true, and whether all were looked at.
-fn pass(marks: &Arc<HashSet<String>>, look: Look) -> io::Result<(Vec<u32>, bool)> {
+/// Those that `look` finds, and whether all were looked at.
+fn pass(marks: &Arc<HashSet<String>>, look: Look) -> io::Result<(Vec<Carrier>, bool)> {
     let stuck = stuck();
     let (left_out, mut pids): (Vec<u32>, Vec<u32>) = pids()?.partition(|pid| stuck.contains(pid));
     let (mut found, mut is_all) = (Vec::new(), left_out.is_empty());
@@ -252,17 +280,19 @@ fn in_proc(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// Where the first thread has ended, only the others show the environment; a process that is dead has none of them.
-fn carries(process: &Path, marks: &HashSet<String>) -> io::Result<bool> {
+/// Which of the marks a process carries. Where the first thread has ended, only the others show the environment; a process that is dead
+/// has none of them.
+fn mark_of(process: &Path, marks: &HashSet<String>) -> io::Result<Option<String>> {
     if let Some(environment) = environment(process)? {
-        return Ok(names(&environment, marks));
+        return Ok(named(&environment, marks));
     }
     for thread in unless_exhausted(fs::read_dir(process.join("task")))?.into_iter().flatten().flatten() {
-        if environment(&thread.path())?.is_some_and(|environment| names(&environment, marks)) {
-            return Ok(true);
+        let mark = environment(&thread.path())?.and_then(|environment| named(&environment, marks));
+        if mark.is_some() {
+            return Ok(mark);
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// None for a thread that has ended; empty where it is not ours to read.
@@ -274,24 +304,48 @@ fn environment(thread: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn names(environment: &[u8], marks: &HashSet<String>) -> bool {
-    variables(environment).any(|variable| marks.contains(variable))
+fn named(environment: &[u8], marks: &HashSet<String>) -> Option<String> {
+    variables(environment).find(|variable| marks.contains(*variable)).map(str::to_owned)
 }
 
 fn variables(environment: &[u8]) -> impl Iterator<Item = &str> {
     environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok())
 }
 
-/// Whether it was there to be killed.
-fn kill(process: &Path, marks: &HashSet<String>) -> io::Result<bool> {
-    let Some(held) = unless_exhausted(files::open_directory_to_read(process))? else { return Ok(false) };
-    if !carries(&PathBuf::from(format!("/proc/thread-self/fd/{}", held.as_raw_fd())), marks)? {
-        return Ok(false);
-    }
+/// `None` when it was not there to be killed.
+fn kill(pid: u32, marks: &HashSet<String>) -> io::Result<Option<Carrier>> {
+    let Some(held) = unless_exhausted(files::open_directory_to_read(&in_proc(pid)))? else { return Ok(None) };
+    let Some(mark) = mark_of(&PathBuf::from(format!("/proc/thread-self/fd/{}", held.as_raw_fd())), marks)? else {
+        return Ok(None);
+    };
+    let sent = kill_held(&held).or_else(|error| if is_gone(&error) { Err(error) } else { kill_otherwise(pid, error) });
+    Ok(match sent {
+        Err(error) if is_gone(&error) => None,
+        sent => Some(Carrier { pid, mark, refused: sent.err() }),
+    })
+}
+
+/// Whoever it is that has the number by then, only the process whose directory this is.
+fn kill_held(directory: &File) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a plain system call on a descriptor that we own; a null siginfo is allowed.
-    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, held.as_raw_fd(), libc::SIGKILL, no_info, 0) };
-    Ok(check(sent as libc::c_int).is_ok())
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, directory.as_raw_fd(), libc::SIGKILL, no_info, 0) };
+    check(sent as libc::c_int).map(drop)
+}
+
+/// For where the call as such was `refused`: before Linux 5.1, by a filter. By its number is all that such a system has. It was the process's
+/// own a moment ago, when its mark was read through its directory, and the kernel gives out all others before it gives one out again.
+fn kill_otherwise(pid: u32, refused: io::Error) -> io::Result<()> {
+    // Another namespace's numbers are other processes here.
+    if !tree::is_proc_ours() {
+        return Err(refused);
+    }
+    // SAFETY: a plain system call.
+    check(unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) }).map(drop)
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }
 
 #[cfg(test)]
@@ -305,7 +359,7 @@ mod tests {
         // P12
         let stuck_at_us: Look = |pid, _| {
             drop((pid == std::process::id()).then(|| GATE.lock()));
-            Ok(false)
+            Ok(None)
         };
         let closed = GATE.lock().unwrap();
         let held_up = loop {

@@ -41,7 +41,7 @@ pub fn count_below(root: u32, name: &[u8], besides: Option<u32>) -> u32 {
 }
 
 /// Whether `/proc` numbers the processes as we do. That of another pid namespace does not.
-fn is_proc_ours() -> bool {
+pub(super) fn is_proc_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == process::id().to_string().as_str())
 }
 

@@ -384,7 +384,7 @@ impl Handler for Keeper {
     fn on_panic(&mut self) {
         let Some(request) = self.current.take() else {
             // One of them may have been about to be answered.
-            let requests: Vec<Request> = self.waiters.drain(..).flat_map(Waiter::into_requests).collect();
+            let requests: Vec<Request> = self.waiters.drain(..).map(|waiter| waiter.request()).collect();
             return requests.into_iter().for_each(|request| self.shared.outbox.fail(request, &Error::Internal));
         };
         // A task that is on its way goes on, and what becomes of it is told.

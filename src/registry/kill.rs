@@ -45,8 +45,7 @@ impl Keeper {
         }
         self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });
         if let Err(error) = self.order_kill(ear, &entry, signal, grace_ms) {
-            self.waiters.retain(|waiter| !waiter.is_for(request));
-            self.shared.outbox.fail(request, &error);
+            self.give_up_on(request, &entry, &error);
         }
     }
 

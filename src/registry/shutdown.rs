@@ -5,7 +5,7 @@ use super::keeper::{Ear, Job, Keeper, Request};
 use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use super::wait::Waiter;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::platform::errno;
 use crate::task::TaskId;
 
@@ -30,18 +30,20 @@ impl Keeper {
         self.waiters.push(Waiter::Tasks { request, open: open.clone(), done: Vec::new() });
         for id in open {
             let Some(entry) = self.shared.lock().find(&id, None) else { continue };
-            if self.order_kill(ear, &entry, errno::TERMINATE, grace_ms).is_err() {
-                // The store is out of reach, and with it the task: its snapshot says how it stands.
-                self.give_up_on(request, &entry);
+            if let Err(error) = self.order_kill(ear, &entry, errno::TERMINATE, grace_ms) {
+                self.give_up_on(request, &entry, &error);
             }
         }
     }
 
-    /// An earlier shutdown, whose order was heard, waits on. Where nobody can even say how the task stands, this one has failed, and may
-    /// be asked for again.
-    fn give_up_on(&mut self, request: Request, entry: &Entry) {
+    /// The task is out of reach, and `why`. A `kill` has failed; to a `shutdown` its snapshot says how it stands. Others whose order was
+    /// heard wait on. Where nobody can even say how the task stands, a shutdown has failed too, and may be asked for again.
+    pub(super) fn give_up_on(&mut self, request: Request, entry: &Entry, why: &Error) {
         let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
-        let Waiter::Tasks { open, done, .. } = &mut self.waiters[place] else { return };
+        let Waiter::Tasks { open, done, .. } = &mut self.waiters[place] else {
+            self.waiters.swap_remove(place);
+            return self.shared.outbox.fail(request, why);
+        };
         let snapshot = match self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES) {
             Ok(snapshot) => snapshot,
             Err(error) => {

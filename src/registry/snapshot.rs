@@ -149,7 +149,9 @@ pub(super) fn descendants(entry: &Entry) -> u32 {
         State::Starting | State::Ended(_, Tree::Empty) => 0,
         State::Running(run) | State::Stopping(run) => below(run.supervisor_pid, Some(run.pid)),
         State::Ended(_, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => below(*supervisor, None),
-        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&entry.asked.task.mark()),
+        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => {
+            marked::count(&entry.asked.task.mark(), names::SUPERVISOR_COMM)
+        }
     }
 }
 

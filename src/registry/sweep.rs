@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::keeper::{Ear, Keeper, TRY_AGAIN_AFTER, Timer};
 use crate::platform::failpoint;
-use crate::platform::marked::{self, HeldUp, Swept};
+use crate::platform::marked::{self, HeldUp, Refused, Swept};
 use crate::reactor::TimerKey;
-use crate::task::TaskId;
+use crate::task::{Event, TaskId};
 
 /// When to go on with a sweep that finds new processes all the time.
 const SWEEP_FURTHER_AFTER: Duration = Duration::from_millis(200);
+
+/// When to see whether those have ended that we may not signal. They may live for days, and whoever asks for a `kill` has it done anew.
+const LOOK_AFTER_REFUSED_AFTER: Duration = Duration::from_secs(10);
 
 /// What the last sweep could not end.
 #[derive(Default)]
@@ -38,19 +41,33 @@ impl Keeper {
         }
     }
 
-    /// Again if not everything could be looked at, or new ones come.
+    /// Again if not everything could be looked at or signalled, or new ones come.
     fn sweep(&mut self, ear: &mut Ear) {
         let Unswept { mut tasks, timer, .. } = std::mem::take(&mut self.unswept);
         timer.into_iter().for_each(|timer| ear.cancel(timer));
         tasks.append(&mut self.to_sweep);
+        tasks.sort();
+        tasks.dedup();
         drop(failpoint::pass("host.before_sweep"));
+        let mut left = Refused::new();
         let (pause, held_up) = match marked::kill_all(tasks.iter().map(TaskId::mark).collect()) {
             Ok(Swept::All) => (None, None),
             // Others have their turn first, and most of the processor.
             Ok(Swept::NewOnes) => (Some(SWEEP_FURTHER_AFTER), None),
             Ok(Swept::HeldUp(why)) => (Some(TRY_AGAIN_AFTER), Some(why)),
+            Ok(Swept::Refused(refused)) => {
+                left = refused;
+                (Some(LOOK_AFTER_REFUSED_AFTER), None)
+            }
             Err(_) => (Some(TRY_AGAIN_AFTER), None),
         };
+        for task in &tasks {
+            match left.remove(&task.mark()) {
+                // Where the sweep goes on, nobody is kept waiting for it.
+                None => self.apply(ear, task, Event::TreeEmpty),
+                Some(why) => self.refuse_waiters(task, why),
+            }
+        }
         if let Some(pause) = pause {
             self.unswept = Unswept { tasks, held_up, timer: ear.after(pause, Timer::SweepFurther) };
         }

@@ -1,5 +1,6 @@
 //! `wait`: an answer at the end, or when the caller's patience is.
 
+use std::io;
 use std::time::Duration;
 
 use super::Registry;
@@ -28,22 +29,20 @@ pub(super) enum Waiter {
 }
 
 impl Waiter {
-    pub(super) fn is_for(&self, number: Request) -> bool {
+    pub(super) fn request(&self) -> Request {
         match self {
-            Waiter::Task { request, .. } | Waiter::Tasks { request, .. } => *request == number,
+            Waiter::Task { request, .. } | Waiter::Tasks { request, .. } => *request,
         }
+    }
+
+    pub(super) fn is_for(&self, number: Request) -> bool {
+        self.request() == number
     }
 
     fn waits_for(&self, id: &TaskId, reached: Until) -> bool {
         match self {
             Waiter::Task { task, until, .. } => task == id && *until == reached,
             Waiter::Tasks { open, .. } => reached == Until::Empty && open.contains(id),
-        }
-    }
-
-    pub(super) fn into_requests(self) -> Option<Request> {
-        match self {
-            Waiter::Task { request, .. } | Waiter::Tasks { request, .. } => Some(request),
         }
     }
 }
@@ -143,6 +142,17 @@ impl Keeper {
                 }
                 other => self.waiters.push(other),
             }
+        }
+    }
+
+    /// The tree of a task lives on, and none of our signals reaches it.
+    pub(super) fn refuse_waiters(&mut self, id: &TaskId, why: io::Error) {
+        let Some(entry) = self.shared.lock().find(id, None) else { return };
+        let error = Error::KillRefused { task: id.clone(), source: why };
+        let waiting: Vec<Request> =
+            self.waiters.iter().filter(|waiter| waiter.waits_for(id, Until::Empty)).map(Waiter::request).collect();
+        for request in waiting {
+            self.give_up_on(request, &entry, &error);
         }
     }
 

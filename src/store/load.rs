@@ -136,14 +136,17 @@ fn replay(
             // Nobody has seen it vanish. Of several, the one that was heard of last is the last.
             ending.order.at = clock::monotonic_ns_at(ending.finished_at);
         }
-        let must_follow = task.on(Event::SupervisorGone(ending));
-        // Nothing of an earlier boot lives.
-        effects.extend(must_follow.into_iter().filter(|effect| this_boot || *effect != Effect::Sweep));
+        effects.extend(task.on(Event::SupervisorGone(ending)));
+        if !this_boot {
+            // Nothing of an earlier boot lives.
+            effects.retain(|effect| *effect != Effect::Sweep);
+            effects.extend(task.on(Event::TreeEmpty));
+        }
     }
     if is_delivered(dir) && (is_over || !lives) {
         task.on(Event::Accepted);
     }
-    if task.is_gone() {
+    if task.is_gone() || !lives {
         events = None;
     }
     Ok(Loaded::Task { asked, task, this_boot, events, effects })

@@ -132,7 +132,7 @@ fn why_unknown(dir: &TaskDir, ran: bool, this_boot: bool) -> (Cause, &'static st
         }
         (true, true) => (
             Cause::SupervisorLost,
-            "its supervisor is gone and has left no record; how the command ended is unknown, and all that carries its mark is killed",
+            "its supervisor is gone and has left no record; how the command ended is unknown, and what carries its mark is killed, as far as this host sees it and may signal it",
         ),
         // A power cut takes what was not yet on the disk, and `started.json` is not waited for.
         (false, false) => (Cause::Reboot, "the machine went down about when it was started; whether the command ran is unknown"),

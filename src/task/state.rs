@@ -21,9 +21,9 @@ pub struct Run {
 /// The processes that a leader leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tree {
-    /// Some live, and the supervisor with them.
+    /// Some live, or nobody knows better yet.
     Inhabited {
-        /// Whose children they are now; unknown when this host never saw the task run.
+        /// Whose children they are now; unknown when this host never saw the task run, and when they are nobody's any more.
         supervisor_pid: Option<u32>,
     },
     /// All are gone.
@@ -98,7 +98,7 @@ pub enum Event {
 pub enum Effect {
     /// Tell those who wait for the start.
     AnnounceStart,
-    /// Kill what carries the task's mark: nobody else will.
+    /// Kill what carries the task's mark: nobody else will. [`Event::TreeEmpty`] follows when it is done.
     Sweep,
     /// Tell those who wait for the end, and queue the completion.
     AnnounceEnd,
@@ -188,12 +188,15 @@ impl Task {
             State::Starting => None,
             State::Running(run) | State::Stopping(run) => Some(run.supervisor_pid),
         };
-        let is_empty = ending.descendants == 0;
-        let tree = if is_empty { Tree::Empty } else { Tree::Inhabited { supervisor_pid } };
+        let tree = if ending.descendants == 0 { Tree::Empty } else { Tree::Inhabited { supervisor_pid } };
+        self.end(ending, tree)
+    }
+
+    fn end(&mut self, ending: Ending, tree: Tree) -> Vec<Effect> {
         self.state = State::Ended(ending, tree);
         self.delivery = if self.notify { Delivery::Pending } else { Delivery::Silent };
         let mut effects = vec![Effect::AnnounceStart, Effect::AnnounceEnd];
-        effects.extend(is_empty.then_some(Effect::AnnounceEmpty));
+        effects.extend((tree == Tree::Empty).then_some(Effect::AnnounceEmpty));
         effects
     }
 
@@ -207,11 +210,15 @@ impl Task {
         }
     }
 
+    /// What it leaves is not known to be gone before it is looked for.
     fn on_gone(&mut self, ending: Ending) -> Vec<Effect> {
-        let sweep = !self.is_gone();
-        let mut effects = if sweep { vec![Effect::Sweep] } else { vec![] };
-        effects.extend(self.on_end(ending));
-        effects.extend(self.on_empty());
+        let left = Tree::Inhabited { supervisor_pid: None };
+        let mut effects = vec![Effect::Sweep];
+        match &mut self.state {
+            State::Ended(_, Tree::Empty) => return vec![],
+            State::Ended(_, tree) => *tree = left,
+            _ => effects.extend(self.end(ending, left)),
+        }
         effects
     }
 
@@ -310,15 +317,24 @@ mod tests {
     fn a_vanished_supervisor_is_swept_after_and_leaves_no_exit_code() {
         // P2
         let (task, effects) = play(&[Event::Started(RUN), lost()]);
-        assert_eq!((task.status(), effects[0], effects.len()), (Status::Lost, Effect::Sweep, 4));
+        let end = [Effect::Sweep, Effect::AnnounceStart, Effect::AnnounceEnd];
+        assert_eq!((task.status(), task.is_gone(), effects), (Status::Lost, false, end.to_vec()));
         assert_eq!(task.ending().and_then(Ending::reported_exit_code), None);
+        let (task, effects) = play(&[Event::Started(RUN), lost(), Event::TreeEmpty]);
+        assert_eq!((task.is_gone(), effects), (true, vec![Effect::AnnounceEmpty]));
+    }
+
+    #[test]
+    fn what_a_vanished_supervisor_has_left_and_no_sweep_has_ended_is_swept_again_when_it_is_asked_for() {
+        let (task, effects) = play(&[Event::Started(RUN), lost(), Event::KillAsked, lost()]);
+        assert_eq!((task.is_gone(), effects), (false, vec![Effect::Sweep]));
     }
 
     #[test]
     fn a_supervisor_that_vanishes_after_the_end_changes_only_the_tree() {
         let lingering = Event::Ended(ending(Cause::Exit, Some(0), 1));
         let (task, effects) = play(&[Event::Started(RUN), lingering, lost()]);
-        assert_eq!((task.status(), effects), (Status::Completed, vec![Effect::Sweep, Effect::AnnounceEmpty]));
+        assert_eq!((task.status(), effects), (Status::Completed, vec![Effect::Sweep]));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { processesOf } from './support/guests'
-import { host } from './support/host'
+import type { TaskRegistry } from 'outlive'
+import { patient, processesOf, readyFifo, stop } from './support/guests'
+import { type Host, host } from './support/host'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -58,6 +59,101 @@ describe.each(['ENOSYS', 'EPERM'])('a kernel that answers %s to', (error) => {
     await eventually(() => seen.ids.every((id) => processesOf(id).length === 0), 'an end of all processes')
     await node.kill()
   })
+
+  test('pidfd_send_signal: what a vanished supervisor has left is ended', async () => {
+    // P2
+    const node = await host(store, { under: [refuse, error, 'pidfd_send_signal'] })
+    const sessionId = `left by a supervisor, ${error}`
+    const spawn = (command: string) =>
+      node.call(({ tasks }, command, sessionId) => tasks.spawn(command, { sessionId }), command, sessionId)
+    const id = await startThree({ spawn }, sessionId)
+    process.kill(supervisorOf(id), 'SIGKILL')
+    const lost = await node.call(({ tasks }, id, sessionId) => tasks.wait(id, { sessionId }), id, sessionId)
+    expect(lost).toMatchObject({ status: 'lost', descendants: 0 })
+    await eventually(() => processesOf(id).length === 0, 'nothing of the task is left')
+    await node.kill()
+  })
+})
+
+/** Starts a task of three processes. Two of them, in sessions of their own, do not die with its supervisor. */
+async function startThree(tasks: Pick<TaskRegistry, 'spawn'>, sessionId: string): Promise<string> {
+  const ready = readyFifo(store)
+  const sleeper = `setsid sh -c '${patient(ready)}' & `
+  const id = await tasks.spawn(`${sleeper.repeat(2)}${patient(ready)}`, { sessionId })
+  for (const _ of 'abc') await ready.line()
+  return id
+}
+
+function supervisorOf(id: string): number {
+  return JSON.parse(readFileSync(join(store.taskDir(id)!, 'started.json'), 'utf8')).supervisorPid
+}
+
+/** A host none of whose signals reaches anybody. */
+function powerless(): Promise<Host> {
+  return host(store, { under: ['pidfd_send_signal', 'kill'].flatMap((call) => [refuse, 'EPERM', call]) })
+}
+
+test('what a vanished supervisor has left and no signal reaches is counted, and neither called ended nor removed', async () => {
+  // P2
+  const sessionId = 'out of reach'
+  const start = store.registry()
+  const id = await startThree(start, sessionId)
+  // It would end them.
+  start.detach()
+  process.kill(supervisorOf(id), 'SIGKILL')
+  const node = await powerless()
+  const seen = await node.call(
+    async ({ tasks }, id, sessionId) => {
+      const lost = await tasks.wait(id, { sessionId })
+      const killed = await tasks.kill(id, { sessionId }).catch(({ code, message, cause }) => ({ code, message, cause }))
+      const told = tasks.drain({ sessionId })
+      const removed = await tasks.cleanup({ olderThanMs: 0, undeliveredOlderThanMs: 0 })
+      return { lost, killed, told, removed }
+    },
+    id,
+    sessionId,
+  )
+  expect(seen.lost).toMatchObject({ status: 'lost', descendants: 2 })
+  expect(seen.killed).toMatchObject({
+    code: 'KILL_REFUSED',
+    message: expect.stringContaining(id),
+    cause: { code: 'EPERM' },
+  })
+  expect(seen.told).toMatchObject([{ taskId: id, descendants: 2 }])
+  expect(seen.removed).toBe(0)
+  await node.kill()
+
+  const able = store.registry()
+  expect(await able.kill(id, { sessionId })).toMatchObject({ status: 'lost', descendants: 0 })
+  await eventually(() => processesOf(id).length === 0, 'nothing of the task is left')
+})
+
+test('a kill and a shutdown that wait are answered when the supervisor dies and no signal reaches what it leaves', async () => {
+  // P2
+  const sessionId = 'out of reach at work'
+  const start = store.registry()
+  const id = await startThree(start, sessionId)
+  start.detach()
+  const supervisor = supervisorOf(id)
+  // It hears no order any more.
+  await stop(supervisor)
+  const node = await powerless()
+  const answers = node.call(
+    async ({ tasks, say }, id, sessionId) => {
+      await tasks.replay(sessionId)
+      const ended = tasks.shutdown()
+      while (tasks.status(id, { sessionId })!.status !== 'killing') await new Promise(setImmediate)
+      const killed = tasks.kill(id, { sessionId }).catch((error) => error.code)
+      say('asked')
+      return [await killed, (await ended).map(({ status, descendants }) => [status, descendants])]
+    },
+    id,
+    sessionId,
+  )
+  await node.heard()
+  process.kill(supervisor, 'SIGKILL')
+  expect(await answers).toEqual(['KILL_REFUSED', [['lost', 2]]])
+  await node.kill()
 })
 
 test('where no file can be locked a subscription waits for that, and does not work at it without end', async () => {

@@ -103,6 +103,7 @@ function told(error: OutliveError): string {
     SPAWN_FAILED: '',
     STORAGE_FAILED: '',
     SUPERVISOR_UNAVAILABLE: '',
+    KILL_REFUSED: '',
     REGISTRY_CLOSED: '',
     UNSUPPORTED_PLATFORM: '',
     INTERNAL: '',
