@@ -11,12 +11,11 @@ use super::clock;
 /// How long is counted: whoever asks may be standing still for it.
 const PATIENCE_NS: u64 = 4_000_000;
 
-/// Live processes below `root`, which the kernel calls `name`, without `besides`. 0 where it does not tell; of hundreds it may be those
-/// that there was time for.
-pub fn count_below(root: u32, name: &[u8], besides: Option<u32>) -> u32 {
+/// Live processes below `root`, which the kernel calls `name`, without `besides`; of hundreds it may be those that there was time for.
+/// `None` where this number belongs to another process: `/proc` is another pid namespace's, or `root` lives in another container.
+pub fn count_below(root: u32, name: &[u8], besides: Option<u32>) -> Option<u32> {
     if !is_proc_ours() || !is_called(root, name) {
-        // There this number belongs to another process: `/proc` is another pid namespace's, or `root` lives in another container.
-        return 0;
+        return None;
     }
     let until = clock::thread_ns() + PATIENCE_NS;
     let is_time_left = || clock::thread_ns() < until;
@@ -37,7 +36,7 @@ pub fn count_below(root: u32, name: &[u8], besides: Option<u32>) -> u32 {
             }
         }
     }
-    count
+    Some(count)
 }
 
 /// Whether `/proc` numbers the processes as we do. That of another pid namespace does not.
