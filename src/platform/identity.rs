@@ -3,9 +3,12 @@
 use std::fs;
 use std::io;
 
+/// Where the kernel tells the id of this boot. Not in a `/proc` that is mounted with `subset=pid`.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The kernel's id of this boot.
 pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
 }
 
 /// What tells this machine from others that share a file system with it: the machine id, else the host's name.

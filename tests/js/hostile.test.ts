@@ -61,7 +61,7 @@ withPids('without /proc a registry says what it misses, and makes nothing', asyn
       return { code, message }
     }
   })
-  expect(error).toEqual({ code: 'STORAGE_FAILED', message: expect.stringContaining("this boot's id") })
+  expect(error).toEqual({ code: 'STORAGE_FAILED', message: expect.stringContaining('/proc/sys/kernel/random/boot_id') })
   expect(readdirSync(dir)).toEqual([])
 })
 
