@@ -25,7 +25,7 @@ const OVERRIDE: &str = "OUTLIVE_SUPERVISOR";
 /// Where the supervisor is executed from, found out at the first start.
 pub struct Executable {
     copy: PathBuf,
-    /// What `OUTLIVE_SUPERVISOR` names, and then nothing else is tried.
+    /// What `OUTLIVE_SUPERVISOR` names, unless that is empty, and then nothing else is tried.
     elsewhere: Option<OsString>,
     /// Guards what was found. Held by the reactor alone, so nobody waits for the disk behind it.
     found: Mutex<Option<Found>>,
@@ -48,7 +48,8 @@ impl Executable {
     /// To be called on the thread that changes the environment, Node's main thread: another would read it while it changes.
     pub(super) fn new(root: &Path) -> Executable {
         let copy = root.join(format!("{PREFIX}{HASH}"));
-        Executable { copy, elsewhere: std::env::var_os(OVERRIDE), found: Mutex::new(None) }
+        let elsewhere = std::env::var_os(OVERRIDE).filter(|path| !path.is_empty());
+        Executable { copy, elsewhere, found: Mutex::new(None) }
     }
 
     /// Starts a supervisor from the first place that works.

@@ -67,6 +67,12 @@ describe('the supervisor is executed from', () => {
     expect(privateCopies(store)).toEqual([])
   })
 
+  test('the private copy, where OUTLIVE_SUPERVISOR is empty', async () => {
+    const store = temporaryStore()
+    const node = await host(store, { env: { OUTLIVE_SUPERVISOR: '' } })
+    expect(await node.call(printed, executable)).toBe(privateCopy(store))
+  })
+
   test('memory, when nothing in the store can be executed', async () => {
     const store = temporaryStore()
     const node = await host(store, { under: onNoExec(store) })
