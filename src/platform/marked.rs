@@ -145,10 +145,12 @@ pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {
         }
         thread::yield_now();
     }
-    Ok(match is_all {
-        _ if !refused.is_empty() => Swept::Refused(refused),
-        true => Swept::All,
-        false => Swept::HeldUp(held_up),
+    Ok(if !refused.is_empty() {
+        Swept::Refused(refused)
+    } else if is_all {
+        Swept::All
+    } else {
+        Swept::HeldUp(held_up)
     })
 }
 
