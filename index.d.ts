@@ -23,7 +23,8 @@ declare global {
  * - `SUPERVISOR_UNAVAILABLE`: the supervisor cannot be executed from anywhere that was tried
  * - `KILL_REFUSED`: a task's supervisor is gone, and the system does not let this host signal what it has left
  * - `REGISTRY_CLOSED`: after `detach` or `shutdown`
- * - `UNSUPPORTED_PLATFORM`: there is no addon for this platform
+ * - `UNSUPPORTED_PLATFORM`: there is no addon for this platform; when the package is loaded: the addon is another
+ *   release's, as after an upgrade under a running host
  * - `INTERNAL`: a defect of this package
  */
 export type ErrorCode =

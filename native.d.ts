@@ -63,3 +63,6 @@ export declare class NativeRegistry {
   /** Lets the event loop end although the registry is open. */
   unref(): void
 }
+
+/** The release that this addon is of. What crosses between it and the face may change with every one. */
+export declare const VERSION: string

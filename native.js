@@ -6,6 +6,10 @@
 // `NativeRegistry` is undefined on platforms for which nothing is shipped: the package loads there all the same.
 
 const fs = require('node:fs')
+const { failure } = require('./errors.js')
+
+/** Of this release, and so of the only addon that speaks as its face does. A literal: not every bundler reads package.json. */
+const VERSION = '0.1.0'
 
 const platform = platformKey()
 const shipped = ['linux-x64-gnu', 'linux-arm64-gnu', 'linux-x64-musl', 'linux-arm64-musl']
@@ -124,6 +128,19 @@ if (addon !== undefined && addon?.NativeRegistry === undefined) {
   throw new Error(
     `outlive: in place of the addon for ${platform} there is ${got}. A bundler must copy .node files as they are ` +
       '(esbuild: --loader:.node=copy, webpack: node-loader) or leave "outlive" external',
+  )
+}
+// The system knows a library by its path: where an upgrade has replaced the files, a process that has loaded the addon before goes on
+// with that one, whatever is loaded anew.
+if (addon !== undefined && addon.VERSION !== VERSION) {
+  const { OUTLIVE_NATIVE } = process.env
+  const advice = OUTLIVE_NATIVE
+    ? `OUTLIVE_NATIVE names that addon, ${OUTLIVE_NATIVE}; it must be of the same release. `
+    : 'The package was upgraded while this process ran, or its addon is of another release. '
+  throw failure(
+    'UNSUPPORTED_PLATFORM',
+    `outlive: the files are those of version ${VERSION}, and the loaded addon is version ${addon.VERSION}. ` +
+      `${advice}Restart the host; if that does not help, install the package anew`,
   )
 }
 

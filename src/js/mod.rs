@@ -25,6 +25,11 @@ use wake::WakeFunction;
 /// One value more than that is still a string that V8 takes: a command has 8 MiB, each of which JSON may write as six.
 const PAGE_BYTES: usize = 64 << 20;
 
+/// The release that this addon is of. What crosses between it and the face may change with every one.
+#[napi]
+#[expect(unreachable_pub, reason = "napi exports nothing else")]
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The tasks of one storage directory. Private to `index.js`, which checks arguments and makes promises of requests.
 #[napi]
 pub struct NativeRegistry {

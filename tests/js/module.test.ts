@@ -261,6 +261,55 @@ describe('an addon that does not load', () => {
     })
   })
 
+  test('and its package are of one version, in every place that says it', () => {
+    const { version } = require('../../tools/release/pack.js')
+    const { VERSION } = require(join(root, readdirSync(root).find((name) => name.endsWith('.node'))!))
+    expect([version(), VERSION]).toEqual([manifest.version, manifest.version])
+  })
+
+  test('one of another release that OUTLIVE_NATIVE names is told as such', async () => {
+    const script = join(folder(), 'addon.js')
+    writeFileSync(script, 'module.exports = { NativeRegistry: class {}, VERSION: "0.0.9" }')
+    const { message } = (await messageOf(root, { OUTLIVE_NATIVE: script })) as { message: string }
+    expect(message).toContain(
+      `the files are those of version ${manifest.version}, and the loaded addon is version 0.0.9`,
+    )
+    expect(message).toContain(`OUTLIVE_NATIVE names that addon, ${script}`)
+  })
+
+  test('after an upgrade under a running host, and after that alone, says to restart it: in the host and in its workers', async () => {
+    const [cwd, next] = [installed({ addon: true }), installed({ addon: true })]
+    const place = join(cwd, 'node_modules/outlive')
+    const upgrade = join(next, 'node_modules/outlive')
+    for (const name of ['native.js', 'package.json']) {
+      const text = readFileSync(join(upgrade, name), 'utf8')
+      writeFileSync(join(upgrade, name), text.replace(manifest.version, '99.0.0'))
+    }
+    const script = `${print} const { renameSync, rmSync } = require('node:fs'); const { Worker } = require('node:worker_threads')
+      const load = "try { require('outlive').list(); 0 } catch ({ code, message }) { ({ code, message }) }"
+      const again = () => { for (const path in require.cache) delete require.cache[path]; return eval(load) }
+      const inWorker = () => new Promise((resolve, reject) => new Worker(
+        "require('node:worker_threads').parentPort.postMessage(eval(" + JSON.stringify(load) + "))", { eval: true })
+        .once('message', resolve).once('error', reject))
+      const all = async () => [again(), await inWorker()]
+      const main = async () => {
+        const before = [again(), ...await all()]
+        rmSync(${JSON.stringify(place)}, { recursive: true })
+        renameSync(${JSON.stringify(upgrade)}, ${JSON.stringify(place)})
+        print({ before, after: await all() })
+      }
+      main()`
+    const { before, after } = (await run(script, { cwd, env: { OUTLIVE_DIR: temporaryStore().dir } })) as {
+      [when: string]: unknown[]
+    }
+    expect(before).toEqual([0, 0, 0])
+    const told = {
+      code: 'UNSUPPORTED_PLATFORM',
+      message: expect.stringMatching(/version 99\.0\.0, .* addon is version [\d.]+\. .*Restart the host/),
+    }
+    expect(after).toEqual([told, told])
+  })
+
   test('a bundler that put the name of a file in the addon’s place is told what to do', async () => {
     const script = join(folder(), 'addon.js')
     writeFileSync(script, 'module.exports = "./addon-5f3a.node"')

@@ -18,15 +18,17 @@ const ABOUT_THE_REPOSITORY = ['scripts', 'devDependencies', 'napi']
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'))
 
-/** The version that every manifest agrees on. */
+/** The version that every manifest and the loader agree on. */
 function version() {
   const manifests = [ROOT, ...PLATFORMS.map(({ directory }) => directory)].map((path) => join(path, 'package.json'))
   const versions = new Map(manifests.map((path) => [path, readJson(path).version]))
-  const cargo = join(ROOT, 'Cargo.toml')
-  versions.set(cargo, /^version = "(.*)"$/m.exec(readFileSync(cargo, 'utf8'))?.[1])
-  const [first, ...others] = new Set(versions.values())
-  if (others.length > 0)
-    throw new Error(`the versions differ: ${JSON.stringify(Object.fromEntries(versions), null, 2)}`)
+  const others = { 'Cargo.toml': /^version = "(.*)"$/m, 'native.js': /^const VERSION = '(.*)'$/m }
+  for (const [name, line] of Object.entries(others)) {
+    const path = join(ROOT, name)
+    versions.set(path, line.exec(readFileSync(path, 'utf8'))?.[1])
+  }
+  const [first, ...rest] = new Set(versions.values())
+  if (rest.length > 0) throw new Error(`the versions differ: ${JSON.stringify(Object.fromEntries(versions), null, 2)}`)
   return first
 }
 
@@ -88,4 +90,4 @@ function main([into]) {
 
 if (require.main === module) main(process.argv.slice(2))
 
-module.exports = { packAll }
+module.exports = { packAll, version }
