@@ -77,7 +77,8 @@ function reader(tasks, taskId, stream, path, json) {
     await reading
   }
   const start = (lines) => {
-    from = lines === undefined ? 0 : startOfLast(lines, path, tasks.output(taskId, { stream, from: -1 }).totalBytes)
+    const look = (at) => tasks.output(taskId, { stream, from: at, maxBytes: 1 })
+    from = lines === undefined ? 0 : startOfLast(lines, path, look)
     return readOn()
   }
   return { start, readOn }
@@ -111,16 +112,30 @@ function read(path, at, size) {
   }
 }
 
-/** The offset at which the last `lines` lines of a file of this size begin, found by looking back; 0 when there are fewer. */
-function startOfLast(lines, path, size) {
+/**
+ * The offset at which the last `lines` lines of a file begin, found by looking back. When there are fewer, it is 0, or the end of what the
+ * output limit removed: that can be larger than anybody reads through. `look`: the page at an offset.
+ */
+function startOfLast(lines, path, look) {
+  const size = look(-1).totalBytes
+  if (!Number.isSafeInteger(size)) throw new Error(`${path} is too long to be looked at from its end`)
   if (lines === 0) return size
   let left = lines
+  let start = size
   // Without the last byte: a newline there ends the last line, and begins none.
-  for (let end = size - 1; end > 0; end -= PAGE_BYTES) {
-    const start = Math.max(end - PAGE_BYTES, 0)
+  for (let end = size - 1; end > 0; end = start) {
+    start = Math.max(end - PAGE_BYTES, 0)
+    const { from, droppedBytes } = look(start)
+    // One that lies in what was removed has its text behind that.
+    const isLast = droppedBytes > 0
+    if (isLast) start = Math.min(from + droppedBytes, end)
     const bytes = read(path, start, end - start)
     for (let at = bytes.lastIndexOf(NEWLINE); at !== -1; at = at === 0 ? -1 : bytes.lastIndexOf(NEWLINE, at - 1)) {
       if (--left === 0) return start + at + 1
+    }
+    if (isLast) {
+      complain(`fewer than ${lines} lines are there: the output limit removed what was before them`)
+      return start
     }
   }
   return 0

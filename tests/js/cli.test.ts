@@ -2,11 +2,12 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { CLI, commandLine } from './support/cli'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo } from './support/guests'
+import { sealed } from './support/records'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -223,6 +224,21 @@ describe('logs', () => {
     expect(Number(peak)).toBeLessThan(140_000)
     wait.open()
     expect((await ended).code).toBe(0)
+  })
+
+  test('finds the last lines behind a removed middle of any size, and says when they are fewer', async () => {
+    const { taskId, stdoutPath } = await ended('seq 1 3')
+    const hole = [statSync(stdoutPath).size, 2 ** 43]
+    truncateSync(stdoutPath, 2 ** 43)
+    appendFileSync(stdoutPath, 'the rest of a line\nlast but one\nlast\n')
+    writeFileSync(join(store.taskDir(taskId)!, 'dropped.json'), sealed({ version: 1, stdout: hole, stderr: [0, 0] }))
+    const last = (lines: string) => outlive('logs', '--stream', 'stdout', '-n', lines, taskId)
+    expect(await last('2')).toEqual({ code: 0, stdout: 'last but one\nlast\n', stderr: '' })
+    expect(await last('5')).toEqual({
+      code: 0,
+      stdout: 'the rest of a line\nlast but one\nlast\n',
+      stderr: 'outlive: fewer than 5 lines are there: the output limit removed what was before them\n',
+    })
   })
 
   test('says where the stderr of a merged task is', async () => {
