@@ -1,5 +1,5 @@
 'use strict'
-// `ls`: the tasks, oldest first.
+// `ls`: the tasks, oldest first: in the order of `list`, which goes by the clock that nobody sets.
 
 const { bytes, duration, moment, onOneLine, paint, paintStatus, say, sayJson } = require('./terminal.js')
 const { table } = require('./table.js')
@@ -11,7 +11,7 @@ function run(tasks, { sessions, status, json }) {
   const isAsked = (task) => sessions.includes(task.sessionId) && (status?.includes(task.status) ?? true)
   // One look for all statuses: a task that ends between two would be in both.
   const listed = tasks.list({ previewBytes: json ? undefined : 0 })
-  const found = listed.filter(isAsked).sort((a, b) => a.startedAt - b.startedAt)
+  const found = listed.filter(isAsked)
   if (json) return sayJson(found)
   if (found.length === 0) return say(paint('dim', `no tasks${status === undefined ? '' : ' of that status'}`))
   // An agent names its sessions, and most people who look do not know that.

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { CLI, commandLine } from './support/cli'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo } from './support/guests'
-import { sealed } from './support/records'
+import { rewrite, sealed } from './support/records'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -45,6 +45,25 @@ describe('ls', () => {
     expect(JSON.parse(some.stdout).map((task: TaskSnapshot) => task.taskId)).toEqual([failed.taskId, killed.taskId])
     const twice = await outlive('ls', '--session', sessionId, '--status', 'failed', '--status', 'failed')
     expect(twice.stdout.match(/^bash-/gm)).toHaveLength(1)
+  })
+
+  test('is in the order of the spawns, over all sessions, whatever the wall clock said', async () => {
+    // R12
+    const other = temporaryStore()
+    const registry = other.registry()
+    const ids: string[] = []
+    for (const sessionId of ['one', 'another', 'one']) {
+      const id = await registry.spawn('true', { sessionId })
+      await registry.wait(id)
+      await eventually(() => processesOf(id).length === 0, 'its supervisor is gone')
+      ids.push(id)
+    }
+    registry.detach()
+    const [first] = ids.map((id) => other.taskDir(id)!)
+    for (const name of ['ended.json', 'started.json'])
+      rewrite(first!, name, (record) => ({ ...record, startedAt: Date.now() + 3_600_000 }))
+    const { stdout } = await outlive('ls', '--store', other.dir)
+    expect(stdout.match(/^bash-\w+/gm)).toEqual(ids)
   })
 
   test('shows the command of a task whose description says nothing', async () => {
