@@ -438,7 +438,8 @@ export class TaskRegistry {
    * Removes finished tasks of the attached sessions with their files, and resolves with their number. Never one that runs,
    * has live descendants, or whose completion is undelivered and younger than `undeliveredOlderThanMs`: one of a task whose
    * end was not recorded is as old as the first `cleanup` that saw it. Of what ended since the machine was started, no time
-   * counts in which it was suspended. What cannot be removed stays; it rejects when that is all there was to remove.
+   * counts in which it was suspended; what ended before that, at a date that is still to come, goes by a limit of 0 only.
+   * What cannot be removed stays; it rejects when that is all there was to remove.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   cleanup(options?: CleanupOptions): Promise<number>

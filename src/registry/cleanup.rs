@@ -116,18 +116,21 @@ fn is_over(entry: &Entry) -> bool {
     entry.task.is_gone() && entry.task.delivery != Delivery::Leased
 }
 
+/// Whether it is at least so old; by a limit of 0 it is, whatever the clocks say.
 fn is_older(ending: &Ending, known_since: u64, now: u64, than_ms: u64) -> bool {
-    // A clock that stands before the end says nothing about its age, and one that was set forward since makes it older than it is.
-    let by_clock = now.checked_sub(ending.finished_at.max(known_since));
-    by_clock.is_some_and(|age| age.min(longest_age(ending)) >= than_ms)
+    // A wall clock that stands before the end says nothing about its age, and one that was set forward since makes it older than it is.
+    let age = match (now.checked_sub(ending.finished_at.max(known_since)), age_within_boot(ending)) {
+        (Some(by_wall), Some(within_boot)) => Some(by_wall.min(within_boot)),
+        (Some(by_wall), None) => Some(by_wall),
+        // Since when the news is known, the wall's clock alone can say.
+        (None, within_boot) => within_boot.filter(|_| known_since == 0),
+    };
+    than_ms == 0 || age.is_some_and(|age| age >= than_ms)
 }
 
-/// What no wall clock can make longer: the time since the end by the clock that nobody sets, and that stands still while the machine
-/// is suspended. That of an earlier boot is not known. A task whose supervisor vanished before our eyes ended then, however long it had
-/// been silent.
-fn longest_age(ending: &Ending) -> u64 {
-    match ending.order {
-        EndOrder { this_boot: true, at } => clock::monotonic_ns().saturating_sub(at) / 1_000_000,
-        EndOrder { this_boot: false, .. } => u64::MAX,
-    }
+/// The time since the end by the clock that nobody sets, and that stands still while the machine is suspended. That of an earlier boot
+/// is not known. A task whose supervisor vanished before our eyes ended then, however long it had been silent.
+fn age_within_boot(ending: &Ending) -> Option<u64> {
+    let EndOrder { this_boot, at } = ending.order;
+    this_boot.then(|| clock::monotonic_ns().saturating_sub(at) / 1_000_000)
 }

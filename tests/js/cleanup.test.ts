@@ -322,22 +322,42 @@ test('cleanup deletes nothing through a link that was planted in a task’s plac
   expect(names.filter((name) => existsSync(join(outside, name)))).toEqual(names)
 })
 
-test('an end that lies in the future says nothing about its age: a clock near 1970 deletes nothing', async () => {
-  // R12
-  const sessionId = 'future'
-  const first = store.registry()
-  const ids = [await finished(first, sessionId), await finished(first, sessionId), await finished(first, sessionId)]
+describe('an end that lies in the future', () => {
   // Seen from a clock that has just been reset, every end lies half a century ahead.
   const aheads = [hour, 24 * hour, Date.now()]
-  ids.forEach((id, at) => {
-    rewriteEnd(id, { finishedAt: Date.now() + aheads[at]! })
+  const anyAge = { olderThanMs: 1, undeliveredOlderThanMs: 1 }
+
+  async function ahead(sessionId: string, task: object = {}): Promise<[TaskRegistry, string[]]> {
+    const first = store.registry()
+    const ids: string[] = []
+    for (const ahead of aheads) {
+      const id = await finished(first, sessionId)
+      rewriteEnd(id, { finishedAt: Date.now() + ahead })
+      rewrite(store.taskDir(id)!, 'task.json', (record) => ({ ...record, ...task }))
+      ids.push(id)
+    }
+    first.detach()
+    const tasks = store.registry()
+    expect(await tasks.replay(sessionId)).toMatchObject({ finished: 3, unreadable: [] })
+    return [tasks, ids]
+  }
+
+  test('says nothing about its age: a clock near 1970 deletes nothing of before, until all is to go', async () => {
+    // R12
+    const [tasks, ids] = await ahead('future', { bootId: '11111111-2222-3333-4444-555555555555' })
+    expect(await tasks.cleanup(anyAge)).toBe(0)
+    expect(await tasks.cleanup()).toBe(0)
+    expect(ids.filter((id) => store.taskDir(id) === undefined)).toEqual([])
+    expect(await tasks.cleanup({ olderThanMs: 0 })).toBe(3)
   })
-  first.detach()
-  const tasks = store.registry()
-  expect(await tasks.replay(sessionId)).toMatchObject({ finished: 3, unreadable: [] })
-  expect(await tasks.cleanup(everything)).toBe(0)
-  expect(await tasks.cleanup()).toBe(0)
-  expect(ids.filter((id) => store.taskDir(id) === undefined)).toEqual([])
+
+  test('is as old as the clock says that nobody sets, in the boot that it was in', async () => {
+    // R12
+    const [tasks, ids] = await ahead('future of this boot')
+    expect(await tasks.cleanup()).toBe(0)
+    expect(ids.filter((id) => store.taskDir(id) === undefined)).toEqual([])
+    expect(await tasks.cleanup(anyAge)).toBe(3)
+  })
 })
 
 test('a duration is of the clock that nobody sets, whatever the dates say', async () => {
