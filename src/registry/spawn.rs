@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -332,7 +331,7 @@ impl Keeper {
         // What cannot be removed now is taken by cleanup later.
         entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));
         let what = "its supervisor ended before it could start the command";
-        let source = ErrorKind::BrokenPipe.into();
+        let source = self.shared.store.executable.doubt();
         self.forget(ear, id);
         self.shared.outbox.fail(request, &Error::SpawnFailed { task: Some(id.clone()), what, source });
     }

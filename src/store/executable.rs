@@ -102,6 +102,17 @@ impl Executable {
         Err(Error::SupervisorUnavailable { tried })
     }
 
+    /// What may be the matter with a supervisor that could be executed, and ended before it had done anything.
+    pub fn doubt(&self) -> io::Error {
+        match &self.elsewhere {
+            Some(path) => {
+                let doubt = format!("it is {OVERRIDE}={}, which may be of another release", path.display());
+                io::Error::new(io::ErrorKind::BrokenPipe, doubt)
+            }
+            None => io::ErrorKind::BrokenPipe.into(),
+        }
+    }
+
     fn at_override(&self) -> io::Result<Found> {
         let path = self.elsewhere.as_deref().unwrap_or_default();
         Ok(Found { path: CString::new(path.as_bytes())?, checked: None, _memory: None })

@@ -132,6 +132,14 @@ describe('SUPERVISOR_UNAVAILABLE', () => {
     expect([privateCopies(store), store.taskIds()]).toEqual([[], []])
   })
 
+  test('is not what a file is that can be executed and starts nothing: SPAWN_FAILED names it as well', async () => {
+    const store = temporaryStore()
+    const node = await host(store, { env: { OUTLIVE_SUPERVISOR: '/bin/true' } })
+    const { code, message, left } = await node.call(rejection)
+    expect({ code, left }).toEqual({ code: 'SPAWN_FAILED', left: [] })
+    expect(message).toMatch(/ended before .*: it is OUTLIVE_SUPERVISOR=\/bin\/true, which may be of another release$/)
+  })
+
   test('names the private copy, memory, and why neither can be executed', async () => {
     const store = temporaryStore()
     // A process id namespace of its own: the setting holds for that only.
