@@ -100,6 +100,9 @@ pub(super) fn ending_without_record(
     let started_at = started.map_or(asked.created_at, |run| run.started_at);
     let last_output = [names::STDOUT, names::STDERR, names::OUTPUT].map(|name| modified(dir, name));
     let finished_at = last_output.into_iter().flatten().fold(started_at, u64::max);
+    // Dates are of the clock that people set; no task has lasted longer than it has been there.
+    let longest_ms =
+        if this_boot { clock::monotonic_ns().saturating_sub(asked.created_monotonic_ns) / 1_000_000 } else { u64::MAX };
     let ran = started.is_some() || has_trace(dir);
     let (cause, error) = match unread {
         Some(why) => (Cause::SupervisorLost, format!("its record cannot be read ({why}); how the command ended is unknown")),
@@ -115,7 +118,7 @@ pub(super) fn ending_without_record(
         error: Some(error),
         started_at,
         finished_at,
-        duration_ms: finished_at - started_at,
+        duration_ms: (finished_at - started_at).min(longest_ms),
         order: EndOrder { this_boot, at: if this_boot { clock::monotonic_ns() } else { finished_at } },
         descendants: 0,
         max_rss_bytes: None,

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { gate, obedient, readyFifo } from './support/guests'
+import { gate, killProcessesOf, obedient, patient, readyFifo } from './support/guests'
 import { host } from './support/host'
 import { rewrite } from './support/records'
 import { atTheEnd, eventually, temporaryStore, within } from './support/store'
@@ -102,6 +102,25 @@ test('tasks are listed in the order of their spawns, whatever the wall clock sai
   rewrite(store.taskDir(ids[0]!)!, 'task.json', (task) => ({ ...task, createdAt: ahead }))
   const listed = store.registry().list({ sessionId })
   expect(listed.map(({ taskId }) => ids.indexOf(taskId))).toEqual([0, 1, 2])
+})
+
+test('a lost task has lasted no longer than it has been there, whatever the dates say', async () => {
+  // R12
+  const sessionId = 'lost'
+  const began = performance.now()
+  const first = store.registry()
+  const ready = readyFifo(store)
+  const id = await first.spawn(patient(ready), { sessionId })
+  await ready.line()
+  first.detach()
+  await killProcessesOf([id])
+  // As on a machine that starts in 1970 and learns the date later.
+  rewrite(store.taskDir(id)!, 'started.json', (started) => ({ ...started, startedAt: 1000 }))
+  const next = store.registry()
+  await next.replay(sessionId)
+  const { status, startedAt, durationMs } = next.status(id)!
+  expect({ status, startedAt }).toEqual({ status: 'lost', startedAt: 1000 })
+  expect(durationMs).toBeLessThanOrEqual(performance.now() - began + 50)
 })
 
 const adjust = built('adjust.c')
