@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::keeper::{Ear, Job, Keeper};
+use super::keeper::{Ear, Job, Keeper, Request};
 use super::spawn::Asking;
 use crate::error::{Error, Result};
 use crate::platform::{failpoint, files};
@@ -66,7 +66,11 @@ impl Keeper {
         let waiting = opening.remove(&path).unwrap_or_default();
         let opened = match opened {
             Ok(opened) => opened,
-            Err(error) => return waiting.iter().for_each(|asking| self.shared.outbox.fail(asking.request, &error)),
+            Err(error) => {
+                // Their places are free before anybody hears of it: who then tries again finds them so.
+                let requests: Vec<Request> = waiting.into_iter().map(|asking| asking.request).collect();
+                return requests.into_iter().for_each(|request| self.shared.outbox.fail(request, &error));
+            }
         };
         if opened.is_near {
             if near.len() >= MANY {

@@ -17,7 +17,7 @@ import type { OutliveError, SpawnOptions, TaskSnapshot } from 'outlive'
 import { patient, readyFifo, statOf } from './support/guests'
 import { host } from './support/host'
 import { listen } from './support/listen'
-import { atTheEnd, eventually, temporaryStore } from './support/store'
+import { atTheEnd, eventually, rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 50 })
@@ -198,6 +198,19 @@ test('at the limit a place is free once wait, kill or a completion has told an e
   await times(20)
   subscription.close()
   expect(started.length).toBeGreaterThanOrEqual(19)
+})
+
+test('at the limit a place is free once a spawn was rejected for its working directory', async () => {
+  // P21
+  const cwd = join(scratch(), 'missing')
+  const lanes = 4
+  const few = store.registry({ maxRunning: lanes })
+  const codes = new Set<string>()
+  const tryAgain = async (): Promise<void> => {
+    for (let turn = 0; turn < 250; turn++) codes.add((await rejectionOf(few.spawn('true', { cwd }))).code!)
+  }
+  await Promise.all(Array.from({ length: lanes }, tryAgain))
+  expect([...codes]).toEqual(['CWD_NOT_FOUND'])
 })
 
 test('a working directory behind a link is what the kernel finds there', async () => {
