@@ -27,7 +27,8 @@ pub type Request = f64;
 /// When to try again what failed for want of descriptors or memory, and anything else that no event announces.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a record is looked for that the system does not let us read, with pauses that double: for half a minute. A mount may come back.
+/// How often a record is looked for that the system does not let us read, where nobody is left who could write it: for half a minute. A mount
+/// may come back.
 const MAX_LOOKS: u32 = 6;
 
 /// How long one thing is gone on with before it is the turn of news and callers.
@@ -172,8 +173,8 @@ impl Keeper {
             Err(error) if errno::is_exhaustion(&error) => {
                 return self.look_again_later(ear, id, hung_up, looks, TRY_AGAIN_AFTER);
             }
-            Err(error) if errno::is_the_systems(&error) && looks < MAX_LOOKS => {
-                return self.look_again_later(ear, id, hung_up, looks + 1, TRY_AGAIN_AFTER * 2u32.pow(looks - 1));
+            Err(error) if errno::is_the_systems(&error) && is_worth_a_look(looks, hung_up) => {
+                return self.look_again_later(ear, id, hung_up, looks + 1, pause_after(looks));
             }
             // A record that cannot be read is no news.
             Err(_) if !hung_up => return,
@@ -395,7 +396,33 @@ impl Handler for Keeper {
     }
 }
 
+/// Whether a record is looked for again that the system did not let us read so many times.
+fn is_worth_a_look(looks: u32, hung_up: bool) -> bool {
+    // While its supervisor lives a task is as it was, and nothing has to be decided without the record.
+    !hung_up || looks < MAX_LOOKS
+}
+
+/// Until the next look at what the system did not let us read: the pauses double, and none is longer than 16 seconds.
+pub(super) fn pause_after(looks: u32) -> Duration {
+    TRY_AGAIN_AFTER * 2u32.pow((looks - 1).min(4))
+}
+
 /// Answers a caller that waits; one that has gone needs no answer.
 fn answer<T>(reply: &SyncSender<Result<T>>, outcome: Result<T>) {
     drop(reply.send(outcome));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_out_of_reach_is_looked_for_as_long_as_its_supervisor_lives() {
+        // R18
+        let looks_until = |hung_up| (1..1000).find(|looks| !is_worth_a_look(*looks, hung_up));
+        assert_eq!(looks_until(false), None);
+        assert_eq!(looks_until(true), Some(6));
+        let pauses = [1, 2, 3, 4, 5, 6, 1000, u32::MAX].map(|looks| pause_after(looks).as_secs());
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 16, 16, 16]);
+    }
 }
