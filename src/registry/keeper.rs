@@ -341,7 +341,7 @@ impl Handler for Keeper {
             Timer::AnswerAgain { task, reached } => self.news.reach(&task, reached),
             Timer::ListenAgain { session } => {
                 self.listening_again.remove(&session);
-                self.listen(ear, &session);
+                self.attach_and_listen(ear, &session);
             }
             Timer::LookAgain { task, hung_up, looks } => {
                 self.looking_again.remove(&(task.clone(), hung_up));

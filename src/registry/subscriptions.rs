@@ -63,12 +63,24 @@ impl Keeper {
     pub(super) fn on_subscribed(&mut self, ear: &mut Ear, session: Option<SessionId>) {
         for session in self.shared.sessions(session.as_ref()) {
             // A session that cannot be attached is reported by whatever the caller does with it next.
-            drop(self.attach(ear, &session));
-            self.listen(ear, &session);
+            self.attach_and_listen(ear, &session);
         }
     }
 
-    /// Starts to deliver a session's completions if somebody here wants them, now or when the host that does so is gone.
+    /// What is listened to is attached: the end of a subscription gives back the sessions that are.
+    pub(super) fn attach_and_listen(&mut self, ear: &mut Ear, session: &SessionId) {
+        let is_to_be_attached = {
+            let ledger = self.shared.lock();
+            !ledger.attached.contains(session) && ledger.subscription_of(session).is_some()
+        };
+        if !is_to_be_attached {
+            self.listen(ear, session);
+        } else if self.attach(ear, session).is_err() {
+            self.listen_again_later(ear, session);
+        }
+    }
+
+    /// Starts to deliver an attached session's completions if somebody here wants them, now or when the host that does so is gone.
     pub(super) fn listen(&mut self, ear: &mut Ear, session: &SessionId) {
         if self.is_replaced(session) {
             // It holds nobody off, and nobody rings it.

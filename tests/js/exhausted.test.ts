@@ -1,10 +1,11 @@
 /** A host that has no descriptor left: what it cannot find out now is not made up, and is found out once there is room again. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { gate, obedient, processesOf, readyFifo, stubborn } from './support/guests'
 import { type Host, type HostScope, host } from './support/host'
+import { listen } from './support/listen'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -56,6 +57,12 @@ async function failuresOf({ shared }: HostScope): Promise<string[]> {
   return failures
 }
 
+/** Whether a host has the file open. */
+function isOpenIn({ pid }: Host, path: string): boolean {
+  const fds = `/proc/${pid}/fd`
+  return readdirSync(fds).some((fd) => readlinkSync(join(fds, fd)) === path)
+}
+
 const makeRoom = (node: Host) => node.call(({ shared }) => shared.makeRoom())
 
 test('an end that comes while no file can be opened is told as it was, and once', async () => {
@@ -98,6 +105,36 @@ test('what another host starts while a few files or none can be opened is told o
     wait.open()
     expect(await node.heard(`the end of a task that came when ${left} files could be opened`)).toBe(id)
   }
+  await node.kill()
+})
+
+test('a session that could not be attached for want of descriptors is left to others when the subscription ends', async () => {
+  // P32 D15
+  const sessionId = 'half attached'
+  const [other, wait] = [store.registry(), gate(store)]
+  const command = `read _ < ${wait.path}`
+  const ids = [await other.spawn(command, { sessionId }), await other.spawn(command, { sessionId })]
+  const owner = join(store.taskDir(ids[0]!)!, '../owner')
+  const node = await host(store, { under })
+  await node.call(({ tasks, shared }) => {
+    shared.subscription = tasks.onCompletion(() => {})
+    tasks.list()
+  })
+  // Enough to see that there are tasks, and too few to read one.
+  await node.call(takeAll, 2)
+  await node.call(({ tasks, shared }, sessionId) => {
+    shared.asks = [() => tasks.replay(sessionId)]
+  }, sessionId)
+  expect(await node.call(failuresOf)).toEqual(['STORAGE_FAILED EMFILE'])
+  await makeRoom(node)
+  await eventually(() => isOpenIn(node, owner), 'the host delivers the session')
+  const listed = await node.call(({ tasks }) => tasks.list().map(({ taskId }) => taskId))
+  expect(listed).toEqual(expect.arrayContaining(ids))
+  await node.call(({ shared }) => shared.subscription.close())
+  const listener = listen(other, sessionId)
+  wait.open(ids.length)
+  await listener.times(ids.length)
+  expect(listener.heard.map(({ taskId }) => taskId).sort()).toEqual(ids.sort())
   await node.kill()
 })
 
