@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Watch};
+use super::keeper::{Ear, Job, Keeper, Timer, Watch, pause_after};
 use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::errno;
@@ -73,7 +74,7 @@ impl Keeper {
         let mut unknown = None;
         let mut supervised = store::supervised();
         for task in new {
-            match self.take_in(ear, session, &task, &mut supervised) {
+            match self.take_in(ear, session, &task, &mut supervised, 1) {
                 Ok(effects) => self.perform(ear, &task, &effects),
                 // Tried again later, and the others need not wait for it.
                 Err(error) => drop(unknown.get_or_insert(error)),
@@ -105,14 +106,25 @@ impl Keeper {
         if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
             self.attach(ear, session)?;
         }
-        let effects = self.take_in(ear, session, id, &mut store::supervised())?;
+        self.take_in_alone(ear, session, id, 1)
+    }
+
+    fn take_in_alone(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) -> Result<()> {
+        let effects = self.take_in(ear, session, id, &mut store::supervised(), looks)?;
         self.perform(ear, id, &effects);
         self.sweep_lost(ear);
         Ok(())
     }
 
     /// A live task is never replaced. Returns what must follow; an error when descriptors or memory are wanting to find out.
-    fn take_in(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, supervised: &mut Named) -> Result<Vec<Effect>> {
+    fn take_in(
+        &mut self,
+        ear: &mut Ear,
+        session: &SessionId,
+        id: &TaskId,
+        supervised: &mut Named,
+        looks: u32,
+    ) -> Result<Vec<Effect>> {
         if self.shared.lock().knows(id) {
             return Ok(Vec::new());
         }
@@ -142,17 +154,41 @@ impl Keeper {
                 self.note_unreadable(session, &self.shared.store.task_dir(session, id));
                 Ok(Vec::new())
             }
-            Loaded::Unreadable(error) => {
-                let dir = self.shared.store.task_dir(session, id);
-                if errno::is_exhaustion(&error) {
-                    self.listen_again_later(ear, session);
-                    return Err(Error::storage("read", dir.path())(error));
-                }
-                self.note_unreadable(session, &dir);
-                Ok(Vec::new())
-            }
+            Loaded::Unreadable(error) => self.leave_unread(ear, session, id, looks, error).map(|()| Vec::new()),
         }
     }
+
+    fn leave_unread(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32, error: io::Error) -> Result<()> {
+        let dir = self.shared.store.task_dir(session, id);
+        if errno::is_exhaustion(&error) {
+            self.listen_again_later(ear, session);
+            return Err(Error::storage("read", dir.path())(error));
+        }
+        if errno::is_the_systems(&error) {
+            self.take_in_later(ear, session, id, looks);
+        }
+        self.note_unreadable(session, &dir);
+        Ok(())
+    }
+
+    /// Nothing is wrong with a task that the system keeps from us, as on a mount that is gone for a while, and no ring says that it is back. Its
+    /// timer is its own: a session that waits to be listened to again hears nothing of the others until then.
+    fn take_in_later(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) {
+        if self.taking_in_later.insert(id.clone()) {
+            let (session, task) = (session.clone(), id.clone());
+            ear.after(pause_after(looks), Timer::TakeIn { session, task, looks: looks.saturating_add(1) });
+        }
+    }
+
+    pub(super) fn take_in_again(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) {
+        self.taking_in_later.remove(id);
+        // Who has not subscribed finds it with the next call.
+        if self.shared.lock().subscription_of(session).is_some() {
+            // For want of descriptors the whole session is tried again.
+            drop(self.take_in_alone(ear, session, id, looks));
+        }
+    }
+
     fn note_unreadable(&mut self, session: &SessionId, dir: &TaskDir) {
         self.unreadable.entry(session.clone()).or_default().insert(dir.path().display().to_string());
     }

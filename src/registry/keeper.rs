@@ -91,6 +91,7 @@ pub(super) enum Timer {
     TellAgain { task: TaskId },
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool, looks: u32 },
+    TakeIn { session: SessionId, task: TaskId, looks: u32 },
     SweepFurther,
     Review { session: SessionId },
     CleanFurther(Cleaning),
@@ -120,6 +121,8 @@ pub(super) struct Keeper {
     pub(super) listening_again: HashSet<SessionId>,
     /// Tasks that a timer is set for, and whether their supervisor is gone.
     looking_again: HashSet<(TaskId, bool)>,
+    /// The same of tasks that are not in the ledger, because the system does not let us read them.
+    pub(super) taking_in_later: HashSet<TaskId>,
     /// An ownership that lasts for one drain.
     pub(super) borrowed: Option<OwnerBell>,
     /// What is told when all that has happened is known: the kernel reports descriptors in the order in which they rang first, and
@@ -148,6 +151,7 @@ impl Keeper {
             bells: HashMap::new(),
             listening_again: HashSet::new(),
             looking_again: HashSet::new(),
+            taking_in_later: HashSet::new(),
             borrowed: None,
             news: News::default(),
             to_sweep: Vec::new(),
@@ -347,6 +351,7 @@ impl Handler for Keeper {
                 self.looking_again.remove(&(task.clone(), hung_up));
                 self.look(ear, &task, hung_up, looks);
             }
+            Timer::TakeIn { session, task, looks } => self.take_in_again(ear, &session, &task, looks),
             Timer::SweepFurther => self.sweep_further(ear),
             Timer::Review { session } => self.review(ear, &session),
             Timer::CleanFurther(cleaning) => {

@@ -269,6 +269,27 @@ test('a record that is out of reach when its task ends is read as soon as it can
   expect(told).toEqual([end])
 })
 
+test('a task that is out of reach when its session is attached is told once it can be read', async () => {
+  // R18 D15
+  const dir = join(store.dir, 'attached out of reach')
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const other = registryAt(dir)
+  const id = await other.spawn(obedient(ready, wait, 'exit 7'))
+  await ready.line()
+  const record = join(dirname(other.status(id)!.stdoutPath), 'task.json')
+  renameSync(record, `${record}.there`)
+  symlinkSync(record, record)
+  const tasks = registryAt(dir)
+  const told: unknown[] = []
+  tasks.onCompletion(({ taskId, exitCode }) => void told.push({ taskId, exitCode }))
+  expect(await tasks.replay()).toMatchObject({ running: 0, unreadable: [dirname(record)] })
+  renameSync(`${record}.there`, record)
+  wait.open()
+  // Nobody calls.
+  await eventually(() => told.length > 0, 'it is told')
+  expect(told).toEqual([{ taskId: id, exitCode: 7 }])
+})
+
 test('how a task ended is left to the later release that recorded it', async () => {
   // R9
   const dir = join(store.dir, 'later')

@@ -28,7 +28,7 @@ module.exports = [
   {
     promise: 'R9: records of a newer release are reported',
     file: 'src/registry/attach.rs',
-    find: '                self.note_unreadable(session, &dir);\n',
+    find: '        self.note_unreadable(session, &dir);\n',
     replace: '',
     test: jest('records', 'newer release'),
   },
