@@ -9,6 +9,7 @@
 // What is no text comes out as the bytes that were written: the API tells where they are, and the file has them.
 
 const { closeSync, openSync, readSync, watch } = require('node:fs')
+const { setImmediate: turn } = require('node:timers/promises')
 const { find } = require('./find.js')
 const { complain, write } = require('./terminal.js')
 
@@ -22,8 +23,9 @@ async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   const streams = Object.keys(files).filter((name) => stream === undefined || name === stream)
   if (streams.length === 0) complain('the stderr of this task was merged into its stdout')
   const readers = streams.map((name) => reader(tasks, taskId, name, files[name], json))
+  for (const each of readers) each.start(lines)
   if (!follow) {
-    for (const each of readers) await each.start(lines)
+    for (const each of readers) await each.finish()
     return 'done'
   }
   const watches = []
@@ -32,16 +34,18 @@ async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
     const failed = new Promise((_, reject) => {
       for (const [index, name] of streams.entries()) watches.push(ring(files[name], readers[index], reject))
     })
-    return await Promise.race([followed(tasks, taskId, readers, lines), failed])
+    return await Promise.race([followed(tasks, taskId, readers), failed])
   } finally {
     for (const each of watches) each?.close()
   }
 }
 
-async function followed(tasks, taskId, readers, lines) {
-  for (const each of readers) await each.start(lines)
-  const { status, descendants } = await tasks.wait(taskId)
-  for (const each of readers) await each.readOn()
+async function followed(tasks, taskId, readers) {
+  const end = tasks.wait(taskId)
+  // With what writes faster than it can be printed nobody ever catches up.
+  const caughtUp = Promise.all(readers.map((each) => each.readOn()))
+  const { status, descendants } = await Promise.race([end, caughtUp.then(() => end)])
+  for (const each of readers) await each.finish()
   if (descendants > 0) complain(`the task has ended; ${descendants} of its processes still run and may write more`)
   return status === 'completed' ? 'done' : 'notCompleted'
 }
@@ -56,20 +60,25 @@ function ring(path, { readOn }, failed) {
   }
 }
 
-/** Prints one stream page by page; `start` first, `readOn` as often as something may have come. */
+/** Prints one stream page by page; `start` first, `readOn` as often as something may have come, `finish` last. */
 function reader(tasks, taskId, stream, path, json) {
   let from
+  let until = Number.POSITIVE_INFINITY
   let reading
+  const total = () => tasks.output(taskId, { stream, from: -1 }).totalBytes
   const pages = async () => {
-    for (let before = -1; from !== before; ) {
+    for (let before = -1; from !== before && from < until; ) {
       const chunk = tasks.output(taskId, { stream, from, maxBytes: PAGE_BYTES })
       before = from
       from = chunk.nextOffset
-      if (chunk.text !== '' || chunk.droppedBytes > 0) await print(stream, chunk, path, json)
+      if (chunk.text === '' && chunk.droppedBytes === 0) continue
+      await print(stream, chunk, path, json)
+      // What is written to a file is out at once, and the end would never be heard behind such pages. Not after the look that finds nothing: a
+      // ring that comes until the reading is over would be lost.
+      await turn()
     }
   }
   const readOn = async () => {
-    if (from === undefined) return // a ring before the start, which will see the same bytes
     // It looks again after each page, and so sees what rings while that is printed.
     reading ??= pages().finally(() => {
       reading = undefined
@@ -79,9 +88,13 @@ function reader(tasks, taskId, stream, path, json) {
   const start = (lines) => {
     const look = (at) => tasks.output(taskId, { stream, from: at, maxBytes: 1 })
     from = lines === undefined ? 0 : startOfLast(lines, path, look)
-    return readOn()
   }
-  return { start, readOn }
+  // What is there now is the last that is printed, however much comes meanwhile.
+  const finish = async () => {
+    until = total()
+    await readOn()
+  }
+  return { start, readOn, finish }
 }
 
 function print(stream, chunk, path, json) {

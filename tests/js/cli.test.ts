@@ -318,6 +318,21 @@ describe('logs', () => {
     await tasks.kill(taskId)
   })
 
+  test('of what never stops writing ends with what there was, and with -f when the task does', async () => {
+    const intoNothing = ['sh', '-c', 'exec "$@" > /dev/null', 'sh']
+    const [ready, wait] = [readyFifo(store), gate(store)]
+    const taskId = await tasks.spawn(`yes & echo also here >&2; ${obedient(ready, wait, 'exit 3')}`, {
+      maxOutputBytes: 16 << 20,
+    })
+    await ready.line()
+    expect((await start(['logs', taskId], intoNothing).ended).code).toBe(0)
+    const { seen, ended } = start(['logs', '-f', taskId], intoNothing)
+    await eventually(() => seen.stderr.includes('also here\n'), 'it follows the other stream too')
+    wait.open()
+    expect((await ended).code).toBe(4)
+    await tasks.kill(taskId)
+  })
+
   test('ends quietly when its reader has seen enough', async () => {
     const { taskId } = await ended('seq 1 200000')
     const line = `'${process.execPath}' '${CLI}' logs ${taskId} | head -n 1; echo "\${PIPESTATUS[0]}"`
