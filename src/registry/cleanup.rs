@@ -84,8 +84,7 @@ impl Keeper {
         let Cleaning { asked_at, older_than_ms, undelivered_older_than_ms, .. } = *cleaning;
         let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
         // Of an end that has no record nobody can have heard before a host knew of it.
-        let has_record = ending.error.is_none();
-        let known_since = if told || has_record { 0 } else { store::known_since(&entry.dir, asked_at) };
+        let known_since = if told || ending.is_recorded { 0 } else { store::known_since(&entry.dir, asked_at) };
         if !is_older(ending, known_since, asked_at, limit) {
             return;
         }

@@ -120,6 +120,7 @@ pub(super) fn ending_without_record(
         finished_at,
         duration_ms: (finished_at - started_at).min(longest_ms),
         order: EndOrder { this_boot, at: if this_boot { clock::monotonic_ns() } else { finished_at } },
+        is_recorded: false,
         descendants: 0,
         max_rss_bytes: None,
         cpu_ms: None,

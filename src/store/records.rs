@@ -240,6 +240,7 @@ impl EndedRecord {
             finished_at: self.finished_at,
             duration_ms: self.duration_ms,
             order: EndOrder { this_boot, at: if this_boot { self.ended_monotonic_ns } else { self.finished_at } },
+            is_recorded: true,
             descendants: self.descendants,
             max_rss_bytes: ran.then_some(self.max_rss_bytes),
             cpu_ms: ran.then_some(self.cpu_ms),

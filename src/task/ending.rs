@@ -74,6 +74,8 @@ pub struct Ending {
     pub duration_ms: u64,
     /// Its place among other endings.
     pub order: EndOrder,
+    /// Whether it was recorded as it came. Else it is what a host made of what was left.
+    pub is_recorded: bool,
     /// Live processes besides the leader when it ended.
     pub descendants: u32,
     /// Bytes, of the leader or a child it waited for.

@@ -23,6 +23,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         finished_at: 2,
         duration_ms: 1,
         order: EndOrder { this_boot: true, at },
+        is_recorded: true,
         descendants,
         max_rss_bytes: None,
         cpu_ms: None,

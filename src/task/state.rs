@@ -259,6 +259,7 @@ mod tests {
             finished_at: 2,
             duration_ms: 1,
             order: EndOrder { this_boot: true, at: 7 },
+            is_recorded: true,
             descendants,
             max_rss_bytes: None,
             cpu_ms: None,

@@ -154,6 +154,22 @@ test('cleanup takes what was told after a day and the rest after a week, unless 
   expect([young, untold].map((id) => tasks.status(id)?.status)).toEqual(['failed', 'failed'])
 })
 
+test('a command that could not be executed is as old as its end, for the first cleanup that sees it too', async () => {
+  // R6
+  const sessionId = 'never executed'
+  const tasks = store.registry()
+  const shell = join(store.dir, 'no-interpreter')
+  writeFileSync(shell, '#!/no/such/interpreter\n', { mode: 0o755 })
+  for (const options of [{ shell }, { env: { HUGE: 'x'.repeat(200_000) } }]) {
+    const id = await tasks.spawn('true', { sessionId, ...options })
+    const { cause, finishedAt } = await tasks.wait(id)
+    expect(cause).toBe('spawn_error')
+    await gone(id)
+    await eventually(() => Date.now() > finishedAt! + 1, 'it ended longer ago than the limit')
+    expect(await tasks.cleanup({ olderThanMs: 0, undeliveredOlderThanMs: 1 })).toBe(1)
+  }
+})
+
 test('cleanup keeps what nobody has heard of at least as long as what was told', async () => {
   // R6
   const sessionId = 'no shorter'
