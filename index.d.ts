@@ -369,7 +369,8 @@ export class TaskRegistry {
   /**
    * Ends a task and its whole tree: the signal for everybody who is there, the grace, then SIGKILL for whoever still is.
    * Resolves with the terminal snapshot when the tree is empty and the completion is queued. A finished task comes back as it
-   * is; descendants that outlived it are ended.
+   * is; descendants that outlived it are ended. In an `exit` handler, or right before `process.exit` or `detach`, the order still
+   * goes out, and the supervisor does the rest; only the answer is lost.
    * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `KILL_REFUSED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   kill(taskId: string, options?: KillOptions): Promise<TaskSnapshot>
@@ -445,8 +446,8 @@ export class TaskRegistry {
   cleanup(options?: CleanupOptions): Promise<number>
 
   /**
-   * Closes the registry; its tasks go on. Promises that are pending reject with `REGISTRY_CLOSED`, and so do later
-   * calls. Twice is fine, and so is a platform without an addon. Happens by itself when the process or worker ends.
+   * Closes the registry; its tasks go on, but for those that `kill` or `shutdown` was asked to end before. Promises that are
+   * pending reject with `REGISTRY_CLOSED`, and so do later calls. Twice is fine, and so is a platform without an addon. Happens by itself when the process or worker ends.
    * A callback that is at work goes on, and its completion is not told by another host for the next 10 seconds.
    */
   detach(): void
@@ -456,6 +457,7 @@ export class TaskRegistry {
    * are the tasks of its attached sessions that it has seen, also if another host started them. What a command has left
    * running that had ended before goes on: `kill` ends that, or `cleanup: 'kill'`. Until it resolves everything but `spawn`
    * works: callbacks can `ack`, `kill` can hurry a task that ignores its end. After a rejection it can be asked for again.
+   * In an `exit` handler, or right before `process.exit` or `detach`, the tasks are still ended, and only the answer is lost.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   shutdown(options?: ShutdownOptions): Promise<TaskSnapshot[]>

@@ -44,9 +44,8 @@ impl NativeRegistry {
     pub fn new(env: Env, storage_dir: String, max_running: f64, wake: Function<'_, (), ()>) -> Result<Self> {
         let wake = WakeFunction::new(&wake)?;
         let registry = thrown(Registry::open(Path::new(&storage_dir), max_running as usize, wake.caller()))?;
-        let registry = Arc::new(registry);
         let detached = Arc::downgrade(&registry);
-        // Fires when a worker or the process ends; a test runner's environment ends without it, which the face notices by itself.
+        // Fires when a worker ends, or the process with nothing left to do; a test runner's environment ends without it, which the face notices by itself.
         // A registry that was collected before needs nothing.
         env.add_env_cleanup_hook(detached, |registry| {
             if let Some(registry) = registry.upgrade() {

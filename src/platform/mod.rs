@@ -5,6 +5,7 @@
 //! * [`clock`]: Unix milliseconds, and a monotonic clock that the supervisor shares.
 //! * [`environment`]: the variables that a child inherits, in one copy.
 //! * [`errno`]: the system's names for its errors and signals.
+//! * [`exit`]: what is done last in a process.
 //! * [`failpoint`]: where tests make a host fail; nothing in a release.
 //! * [`fifo`]: FIFOs that wake every watcher on a write, report the last writer's end, and refuse a writer without a reader.
 //! * [`files`]: private files that follow no link, reserved space.
@@ -22,6 +23,7 @@
 pub mod clock;
 pub mod environment;
 pub mod errno;
+pub mod exit;
 pub mod failpoint;
 pub mod fifo;
 pub mod files;

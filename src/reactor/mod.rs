@@ -46,6 +46,8 @@ pub trait Handler: Send + 'static {
     fn has_news(&self) -> bool;
     /// Of all that has happened so far, whatever the order in which the kernel reported it, the handler has been told.
     fn on_caught_up(&mut self, ear: &mut Ear<Self::Job, Self::Timer>);
+    /// Somebody asked, and the reactor was stopped before that had its turn: what takes long is not begun any more.
+    fn on_left(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, job: Self::Job);
     /// Nothing more will be called.
     fn on_stop(&mut self);
     /// One of the above panicked; whoever waits for its answer has to hear of it.
@@ -90,8 +92,8 @@ impl<J, T> Ear<J, T> {
     }
 }
 
-/// The other threads' hold on a reactor. Dropping it stops the reactor behind the job that it is at, and waits for that;
-/// jobs that wait are dropped.
+/// The other threads' hold on a reactor. Dropping it stops the reactor behind the job that it is at, and waits for that, and for
+/// what the handler makes of the jobs that are left.
 pub struct Reactor<J> {
     mailbox: Mailbox<J>,
     thread: Option<JoinHandle<()>>,
@@ -185,12 +187,12 @@ impl<J> Queue<J> {
         self.jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Takes no more jobs, and lets go of those that wait: nobody waits for an answer that cannot come.
-    fn close(&self) {
+    /// Takes no more jobs, and gives out those that are left.
+    fn close(&self) -> Vec<J> {
         let mut jobs = self.lock();
         jobs.stopping = true;
-        jobs.high.clear();
-        jobs.low.clear();
+        let Jobs { high, low, .. } = &mut *jobs;
+        high.drain(..).chain(low.drain(..)).collect()
     }
 
     /// The next job of that priority, `Err` when there will be none.
@@ -210,7 +212,9 @@ fn run<H: Handler>(mut ear: Ear<H::Job, H::Timer>, mut handler: H) {
     scheduling::give_way();
     let Mailbox(queue) = ear.mailbox();
     while let Ok(()) = turn(&mut ear, &mut handler, &queue) {}
-    queue.close();
+    for job in queue.close() {
+        guarded(&mut handler, |handler| handler.on_left(&mut ear, job));
+    }
     guarded(&mut handler, Handler::on_stop);
 }
 
@@ -225,10 +229,7 @@ fn turn<H: Handler>(ear: &mut Ear<H::Job, H::Timer>, handler: &mut H, queue: &Qu
     }
     let is_idle = queue.is_empty() && !handler.has_news();
     let timeout = if is_idle { ear.timers.until_next() } else { Some(Duration::ZERO) };
-    let Ok((events, is_all)) = ear.poll.wait(timeout) else {
-        queue.close();
-        return Err(Stopped);
-    };
+    let (events, is_all) = ear.poll.wait(timeout).map_err(|_| Stopped)?;
     for event in events {
         run_urgent(ear, handler, queue)?;
         guarded(handler, |handler| handler.on_ready(ear, event.token, event.hung_up));
@@ -308,6 +309,12 @@ mod tests {
 
         fn on_caught_up(&mut self, _: &mut Ear<&'static str, &'static str>) {}
 
+        fn on_left(&mut self, _: &mut Ear<&'static str, &'static str>, job: &'static str) {
+            self.done.send("left").unwrap();
+            self.done.send(job).unwrap();
+            assert_ne!(job, "panic", "as it was told");
+        }
+
         fn on_stop(&mut self) {
             self.done.send("stop").unwrap();
         }
@@ -332,6 +339,28 @@ mod tests {
         assert_eq!(order, ["high", "timer", "low", "lower"]);
         drop(reactor);
         assert_eq!(heard.iter().collect::<Vec<_>>(), ["stop"]);
+    }
+
+    #[test]
+    fn what_has_had_no_turn_before_the_stop_is_handed_over_in_its_order() {
+        let (clerk, heard, go) = clerk();
+        let reactor = Reactor::start(clerk).unwrap();
+        reactor.send(Priority::Low, "stand still").unwrap();
+        assert_eq!(heard.recv(), Ok("stand still"));
+        for (priority, job) in [(Priority::Low, "low"), (Priority::High, "panic"), (Priority::High, "high")] {
+            reactor.send(priority, job).unwrap();
+        }
+        let mailbox = Mailbox::clone(&reactor.mailbox);
+        thread::scope(|scope| {
+            scope.spawn(|| drop(reactor));
+            while !mailbox.0.lock().stopping {
+                thread::yield_now();
+            }
+            go.send(()).unwrap();
+        });
+        let order: Vec<_> = heard.iter().collect();
+        assert_eq!(order, ["left", "panic", "it panicked", "left", "high", "left", "low", "stop"]);
+        assert_eq!(mailbox.send(Priority::High, "too late"), Err("too late"));
     }
 
     #[test]

@@ -106,13 +106,15 @@ impl Keeper {
         if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
             self.attach(ear, session)?;
         }
-        self.take_in_alone(ear, session, id, 1)
+        self.adopt_alone(ear, session, id, 1)?;
+        self.sweep_lost(ear);
+        Ok(())
     }
 
-    fn take_in_alone(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) -> Result<()> {
+    /// Takes a task from disk into the ledger.
+    pub(super) fn adopt_alone(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) -> Result<()> {
         let effects = self.take_in(ear, session, id, &mut store::supervised(), looks)?;
         self.perform(ear, id, &effects);
-        self.sweep_lost(ear);
         Ok(())
     }
 
@@ -185,7 +187,8 @@ impl Keeper {
         // Who has not subscribed finds it with the next call.
         if self.shared.lock().subscription_of(session).is_some() {
             // For want of descriptors the whole session is tried again.
-            drop(self.take_in_alone(ear, session, id, looks));
+            drop(self.adopt_alone(ear, session, id, looks));
+            self.sweep_lost(ear);
         }
     }
 

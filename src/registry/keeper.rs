@@ -374,6 +374,20 @@ impl Handler for Keeper {
         self.tell_news(ear);
     }
 
+    fn on_left(&mut self, ear: &mut Ear, job: Job) {
+        self.current = job.request();
+        match job {
+            // Accepted as a signal is: what is lost is the answer.
+            Job::Kill { request, task, session, signal, grace_ms } => {
+                self.kill_at_the_end(ear, request, &task, session, signal, grace_ms);
+            }
+            Job::Shutdown { request, grace_ms } => self.end_running(ear, request, grace_ms),
+            // Nothing of it has begun, and its caller hears that the registry is closed.
+            _ => {}
+        }
+        self.current = None;
+    }
+
     fn on_stop(&mut self) {
         self.sweep_once();
         // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.

@@ -8,6 +8,7 @@ mod attach;
 mod cleanup;
 mod cwd;
 mod delivery;
+mod exit;
 mod keeper;
 mod kill;
 mod ledger;
@@ -64,15 +65,18 @@ struct Shared {
 }
 
 impl Registry {
-    /// Opens a registry on a storage directory. `wake` is called, from another thread, when [`Registry::take`] has something.
-    pub fn open(storage: &Path, max_running: usize, wake: Wake) -> Result<Registry> {
+    /// Opens a registry on a storage directory. `wake` is called, from another thread, when [`Registry::take`] has something. It is
+    /// closed at the latest when the process exits.
+    pub fn open(storage: &Path, max_running: usize, wake: Wake) -> Result<Arc<Registry>> {
         let store = Store::open(storage)?;
         let ledger = Mutex::new(Ledger::default());
         let kept = Mutex::default();
         let shared = Arc::new(Shared { store, max_running, ledger, outbox: Outbox::new(wake), kept });
         let reactor = Reactor::start(Keeper::new(Arc::clone(&shared)));
         let reactor = reactor.map_err(Error::storage("start a thread for", storage))?;
-        Ok(Registry { shared, reactor: Mutex::new(Some(Arc::new(reactor))) })
+        let registry = Arc::new(Registry { shared, reactor: Mutex::new(Some(Arc::new(reactor))) });
+        exit::detach_at_exit(&registry);
+        Ok(registry)
     }
 
     /// The messages that have come since the last call, as a JSON array.
@@ -80,7 +84,7 @@ impl Registry {
         self.shared.outbox.take()
     }
 
-    /// Closes the registry; tasks go on. No callback is called after this has returned. `true` while callbacks are still at
+    /// Closes the registry; tasks go on, but for those that a `kill` or `shutdown` was about to end. No callback is called after this has returned. `true` while callbacks are still at
     /// work: until they are done, or [`Registry::let_go`] is called, no other host tells their sessions anything.
     pub fn detach(&self) -> bool {
         self.shared.lock().closed = true;

@@ -23,6 +23,11 @@ impl Keeper {
         // What waits to be told comes before the answer.
         self.shared.sessions(None).iter().for_each(|session| self.news.tell(session));
         self.tell_news(ear);
+        self.end_running(ear, request, grace_ms);
+    }
+
+    /// Ends what runs now; the answer waits for the last of it.
+    pub(super) fn end_running(&mut self, ear: &mut Ear, request: Request, grace_ms: Option<u64>) {
         let open: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
         if open.is_empty() {
             return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));

@@ -9,6 +9,7 @@ use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use crate::error::{Error, Result};
 use crate::reactor::TimerKey;
+use crate::store;
 use crate::task::{SessionId, TaskId};
 
 /// What a waiter waits for.
@@ -90,18 +91,38 @@ impl Keeper {
 
     /// The task that a caller names, from the ledger or from disk.
     pub(super) fn find(&mut self, ear: &mut Ear, task: &str, session: Option<SessionId>) -> Result<Entry> {
-        let unknown = || Error::TaskNotFound { task: task.to_owned(), session: session.clone() };
         if let Some(session) = &session
             && self.shared.is_to_be_attached(session)?
         {
             self.attach(ear, session)?;
         }
-        let id: TaskId = task.parse().map_err(|()| unknown())?;
-        for of in self.shared.sessions(session.as_ref()) {
-            self.adopt(ear, &of, &id)?;
+        if let Ok(id) = task.parse() {
+            for of in self.shared.sessions(session.as_ref()) {
+                self.adopt(ear, &of, &id)?;
+            }
         }
-        let entry = self.shared.lock().find(&id, session.as_ref());
-        entry.filter(|entry| !entry.is_removed()).ok_or_else(unknown)
+        self.known(task, session)
+    }
+
+    /// The same without its session's other tasks: to read those may take long.
+    pub(super) fn find_alone(&mut self, ear: &mut Ear, task: &str, session: Option<SessionId>) -> Result<Entry> {
+        if let Ok(id) = task.parse()
+            && !self.shared.lock().knows(&id)
+        {
+            for of in self.shared.sessions(session.as_ref()) {
+                // One that is spoilt keeps nobody from the others.
+                if store::open_session(&self.shared.store, &of).unwrap_or(false) {
+                    self.adopt_alone(ear, &of, &id, 1)?;
+                }
+            }
+        }
+        self.known(task, session)
+    }
+
+    fn known(&self, task: &str, session: Option<SessionId>) -> Result<Entry> {
+        let entry = task.parse().ok().and_then(|id| self.shared.lock().find(&id, session.as_ref()));
+        let is_there = entry.filter(|entry| !entry.is_removed());
+        is_there.ok_or_else(|| Error::TaskNotFound { task: task.to_owned(), session })
     }
 
     /// Patience has run out: the answer is the task as it stands, as soon as there are descriptors to say so.

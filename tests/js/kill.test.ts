@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { SpawnOptions } from 'outlive'
 import { gate, isAlive, obedient, patient, readyFifo, statOf, stop, stubborn, treeOf } from './support/guests'
-import { host } from './support/host'
+import { type HostScope, host } from './support/host'
 import { eventually, temporaryStore, within } from './support/store'
 
 const store = temporaryStore()
@@ -314,6 +314,89 @@ test('while 8 stubborn tasks are being killed, others start, are looked at, end 
 
   for (const outcome of await Promise.all(killing)) expect(outcome).toMatchObject({ ...byUs, signal: 'SIGKILL' })
   subscription.close()
+})
+
+describe('what is asked for at the very end goes out, and only the answer is lost:', () => {
+  const MANY = 64
+
+  const start = ({ tasks }: HostScope, count: number, sessionId: string): Promise<string[]> =>
+    Promise.all(
+      Array.from({ length: count }, () => tasks.spawn('exec sleep 1000', { sessionId, shell: '/bin/sh', cwd: '/' })),
+    )
+
+  type Way = (scope: HostScope, ids: string[], sessionId: string) => unknown
+  const killAtExit: Way = ({ tasks }, ids, sessionId) => {
+    process.on('exit', () => ids.forEach((id) => void tasks.kill(id, { sessionId })))
+    process.exit()
+  }
+  const killAtNaturalEnd: Way = ({ tasks }, ids, sessionId) => {
+    process.on('exit', () => ids.forEach((id) => void tasks.kill(id, { sessionId })))
+  }
+  const killAndDetach: Way = ({ tasks }, ids, sessionId) => {
+    const answers = ids.map((id) => tasks.kill(id, { sessionId }))
+    tasks.detach()
+    return Promise.allSettled(answers)
+  }
+  const shutDownAtExit: Way = ({ tasks }) => {
+    process.on('exit', () => void tasks.shutdown())
+    process.exit()
+  }
+  const shutDownAndDetach: Way = ({ tasks }) => {
+    const answer = tasks.shutdown()
+    tasks.detach()
+    return Promise.allSettled([answer])
+  }
+
+  test.each<[string, Way, 'its own' | "another host's"]>([
+    ['kill in an exit handler', killAtExit, 'its own'],
+    ['kill in an exit handler', killAtExit, "another host's"],
+    ['kill in the exit handler of a host that ends by itself', killAtNaturalEnd, 'its own'],
+    ['kill before detach', killAndDetach, 'its own'],
+    ['kill before detach', killAndDetach, "another host's"],
+    ['shutdown in an exit handler', shutDownAtExit, 'its own'],
+    ['shutdown before detach', shutDownAndDetach, 'its own'],
+  ])('%s', async (title, way, whose) => {
+    // P1
+    const sessionId = `${title}, ${whose}`
+    const starter = await host(store, { registry: { maxRunning: 100 } })
+    const ids = await starter.call(start, MANY, sessionId)
+    const asker = whose === 'its own' ? starter : await host(store)
+    await asker.call(way, ids, sessionId).catch(() => {}) // an exit is no answer
+    asker.leave()
+    const ended = within(Promise.all(ids.map((id) => tasks.wait(id, { sessionId }))), 'all have ended')
+    expect((await ended).map(({ cause }) => cause)).toEqual(Array(MANY).fill('kill'))
+    await Promise.all([starter.kill(), asker.kill()])
+  })
+
+  test('kill of a task that is not there says so, before detach too', async () => {
+    const node = await host(store)
+    const answers = await node.call(killAndDetach, ['bash-0123456789abcdef', 'no id'], 'nobody')
+    expect(answers).toMatchObject(Array(2).fill({ status: 'rejected', reason: { code: 'TASK_NOT_FOUND' } }))
+    await node.kill()
+  })
+
+  test('shutdown leaves nothing behind of what was still to start', async () => {
+    const sessionId = 'still to start'
+    const node = await host(store, { registry: { maxRunning: 100 } })
+    await node.call(start, 1, sessionId)
+    const outcomes = await node.call(
+      async ({ tasks }, count, sessionId) => {
+        const spawns = Array.from({ length: count }, () => tasks.spawn('exec sleep 1000', { sessionId, cwd: '/' }))
+        const answer = tasks.shutdown()
+        tasks.detach()
+        await answer.catch(() => {})
+        return Promise.all(spawns.map((spawn) => spawn.catch(({ code }) => code)))
+      },
+      MANY,
+      sessionId,
+    )
+    const started = outcomes.filter((outcome) => outcome !== 'REGISTRY_CLOSED')
+    const known = tasks.list({ sessionId }).map(({ taskId }) => taskId)
+    expect(known.slice(1)).toEqual(started)
+    const ended = within(Promise.all(known.map((id) => tasks.wait(id, { sessionId }))), 'all have ended')
+    expect((await ended).map(({ cause }) => cause)).toEqual(known.map(() => 'kill'))
+    await node.kill()
+  })
 })
 
 test("a finished task comes back as it is; an unknown one and another session's are TASK_NOT_FOUND", async () => {

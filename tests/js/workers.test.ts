@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { gate, obedient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { eventually, temporaryStore } from './support/store'
+import { eventually, temporaryStore, within } from './support/store'
 
 const root = join(__dirname, '../../index.js')
 const store = temporaryStore()
@@ -103,6 +103,22 @@ describe('worker threads', () => {
     expect(outcome).toMatchObject({ lost: [], unknown: [] })
     expect(outcome.count).toBeGreaterThan(0)
     await node.kill()
+  })
+
+  test('that ask for ends in an exit handler of theirs are heard', async () => {
+    // N3
+    const sessionId = session()
+    const spawns = Array.from({ length: 64 }, () => tasks.spawn('exec sleep 1000', { sessionId, shell: '/bin/sh' }))
+    const ids = await Promise.all(spawns)
+    const { said } = worker(
+      `process.on('exit', () => ${JSON.stringify(ids)}.forEach((id) => void tasks.kill(id, { sessionId })))
+       process.exit()`,
+      sessionId,
+    )
+    const ended = within(Promise.all(ids.map((id) => tasks.wait(id))), 'all have ended')
+    expect((await ended).map(({ cause }) => cause)).toEqual(ids.map(() => 'kill'))
+    expect(said).toEqual([])
+    tasks.drain({ sessionId })
   })
 
   test('that end leave no thread and no descriptor behind', async () => {

@@ -1,0 +1,46 @@
+//! The end of the process. Node tells an addon of it when the event loop has nothing left to do, and not when somebody calls
+//! `process.exit`; the C library does in both cases.
+
+use std::sync::{Arc, Mutex, MutexGuard, Weak, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use super::Registry;
+use crate::platform::exit;
+
+/// The registries of all threads. Held to add one or to take them away.
+static OPEN: Mutex<Vec<Weak<Registry>>> = Mutex::new(Vec::new());
+
+/// Kills of thousands of tasks go out in less. A store that does not answer must not keep the process for good.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Closes the registry when the process exits.
+pub(super) fn detach_at_exit(registry: &Arc<Registry>) {
+    exit::at_exit(detach_all);
+    let mut open = lock();
+    open.retain(|registry| registry.strong_count() > 0);
+    open.push(Arc::downgrade(registry));
+}
+
+fn detach_all() {
+    let open: Vec<Arc<Registry>> = lock().drain(..).filter_map(|registry| registry.upgrade()).collect();
+    if open.is_empty() {
+        return;
+    }
+    let (is_done, done) = mpsc::channel::<()>();
+    let detach = move || {
+        for registry in open {
+            registry.detach();
+        }
+        drop(is_done);
+    };
+    // Out of threads, the end is as sudden as one by a signal.
+    if thread::Builder::new().name("outlive-exit".to_owned()).spawn(detach).is_ok() {
+        // Nothing is ever sent: it is over when the sender goes.
+        let _is_over = done.recv_timeout(PATIENCE);
+    }
+}
+
+fn lock() -> MutexGuard<'static, Vec<Weak<Registry>>> {
+    OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
