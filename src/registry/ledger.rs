@@ -6,6 +6,15 @@ use std::sync::Arc;
 use crate::store::{self, TaskDir};
 use crate::task::{Asked, Delivery, Effect, EndOrder, Event, SessionId, Task, TaskId};
 
+/// Nearly every command is shorter: a thousand of them are listed without a look at a thousand files, and take 4 MiB at most. A longer
+/// one, of up to 8 MiB, is read from its file each time that somebody wants to see it.
+const MAX_KEPT_COMMAND: usize = 4096;
+
+/// A command's text, if it is one to keep.
+pub(super) fn if_short<T: AsRef<str> + Into<Arc<str>>>(command: T) -> Option<Arc<str>> {
+    (command.as_ref().len() <= MAX_KEPT_COMMAND).then(|| command.into())
+}
+
 /// One task.
 #[derive(Clone)]
 pub(super) struct Entry {
@@ -14,7 +23,7 @@ pub(super) struct Entry {
     pub(super) task: Task,
     /// Whether it was started in this boot of this machine.
     pub(super) this_boot: bool,
-    /// The command's text, once it was needed.
+    /// The command's text, once it was needed, if it is short.
     pub(super) command: Option<Arc<str>>,
     /// To whom the completion was handed last.
     pub(super) lease: Option<Lease>,
@@ -184,7 +193,7 @@ impl Ledger {
 
     pub(super) fn keep_command(&mut self, id: &TaskId, command: &Arc<str>) {
         if let Some(entry) = self.tasks.get_mut(id) {
-            entry.command = Some(Arc::clone(command));
+            entry.command = if_short(Arc::clone(command));
         }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::keeper::{Ear, Job, Keeper, Request, Watch};
-use super::ledger::{Entry, Ledger};
+use super::ledger::{Entry, Ledger, if_short};
 use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
@@ -258,7 +258,7 @@ impl Keeper {
         let dir = created.dir().clone();
         self.watch_events(ear, &task, &dir)?;
         let state = Task::new(asked.notify);
-        let command = Some(options.command.into());
+        let command = if_short(options.command);
         let entry = Entry { asked, dir, task: state, this_boot: true, command, lease: None, attempt: 0 };
         Ok(Made { entry, created, launch })
     }

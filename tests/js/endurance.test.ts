@@ -67,6 +67,33 @@ test('300 000 questions for a task that a later release wrote leave no memory be
   await node.kill()
 })
 
+test('large commands are kept on disk and not in memory, whether anybody is told of their ends or asks for them or not', async () => {
+  // N6
+  // What is freed goes back to the system at once.
+  const env = { MALLOC_MMAP_THRESHOLD_: '65536' }
+  const node = await host(store, { execArgv: ['--expose-gc'], env, registry: { maxRunning: 200 } })
+  const grown = await node.call(async ({ tasks }) => {
+    const large = `exit\n# ${'x'.repeat(1024 * 1024)}`
+    let told = 0
+    tasks.onCompletion(() => void told++, { sessionId: 'told' })
+    const run = async (rounds: number) => {
+      const until = told + rounds
+      for (let round = 0; round < rounds; round++) {
+        await tasks.wait(await tasks.spawn(large, { sessionId: 'told', shell: '/bin/sh' }))
+        await tasks.spawn(large, { notify: false, shell: '/bin/sh' })
+      }
+      while (told < until) await new Promise((resolve) => setImmediate(resolve))
+      for (let i = 0; i < 3; i++) (globalThis as unknown as { gc(): void }).gc()
+      return process.memoryUsage.rss()
+    }
+    const before = await run(10)
+    return (await run(50)) - before
+  })
+  // All of them are 100 MB.
+  expect(grown).toBeLessThan(50 * 1024 * 1024)
+  await node.kill()
+}, 60_000)
+
 test('a task that started 25 hours ago and lives is still running after a restart, and can be killed', async () => {
   // P7
   const tasks = store.registry()
