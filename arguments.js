@@ -28,6 +28,11 @@ function shown(value) {
   return isArray(value) ? 'an array' : 'an object'
 }
 
+/** The same of what may be a secret: not what it is, only what kind of thing. */
+function kindOf(value) {
+  return value === null || typeof value === 'object' || typeof value === 'function' ? shown(value) : `a ${typeof value}`
+}
+
 /** Whether a value is a proxy that throws at whatever it is asked, even whether it is an array. */
 function isRevoked(value) {
   try {
@@ -55,13 +60,13 @@ function bounded(name, size, takes, max) {
   if (size > max) throw misuse(`${name} takes ${takes}; got ${size} bytes`)
 }
 
-/** `min`: units, `max`: bytes. */
+/** `min`: units, `max`: bytes, `show`: what messages say of the value. */
 function text(name, value, takes, limits = {}) {
-  const { min = 0, max = Infinity, nul = false } = limits
-  if (typeof value !== 'string' || value.length < min) throw misuse(`${name} takes ${takes}; got ${shown(value)}`)
+  const { min = 0, max = Infinity, nul = false, show = shown } = limits
+  if (typeof value !== 'string' || value.length < min) throw misuse(`${name} takes ${takes}; got ${show(value)}`)
   if (value.length > max / MAX_UNIT_BYTES) bounded(name, Buffer.byteLength(value), takes, max)
-  if (!nul && value.includes('\0')) throw misuse(`${name} takes ${takes}, without NUL; got ${shown(value)}`)
-  if (!isWellFormed(value)) throw misuse(`${name} takes ${takes}, in whole characters; got ${shown(value)}`)
+  if (!nul && value.includes('\0')) throw misuse(`${name} takes ${takes}, without NUL; got ${show(value)}`)
+  if (!isWellFormed(value)) throw misuse(`${name} takes ${takes}, in whole characters; got ${show(value)}`)
   return value
 }
 
@@ -230,7 +235,7 @@ const LONGEST = 8 * MIB
 function overrides(name, value) {
   const isObject = typeof value === 'object' && value !== null && !isRevoked(value)
   if (!isObject || typeof value[Symbol.iterator] === 'function') {
-    throw misuse(`${name} takes an object of names and strings; got ${shown(value)}`)
+    throw misuse(`${name} takes an object of names and strings; got ${kindOf(value)}`)
   }
   const laid = Object.create(null)
   let size = 0
@@ -240,7 +245,8 @@ function overrides(name, value) {
     }
     const variable = value[key]
     const takes = 'a string, or undefined to remove it'
-    laid[key] = variable === undefined ? null : text(`${name}, variable ${shown(key)},`, variable, takes)
+    const options = { show: kindOf }
+    laid[key] = variable === undefined ? null : text(`${name}, variable ${shown(key)},`, variable, takes, options)
     size += Buffer.byteLength(key) + Buffer.byteLength(laid[key] ?? '')
     bounded(name, size, 'names and strings up to 8 MiB together', LONGEST)
   }

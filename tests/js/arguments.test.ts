@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import * as outlive from 'outlive'
-import { temporaryStore } from './support/store'
+import { rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 const tasks = store.registry({ maxRunning: 100 })
@@ -196,6 +196,16 @@ test('an environment that is larger than any that the system takes is refused at
   }
   const id = await tasks.spawn('true', { env: { A: half.slice(1), B: half.slice(1) } })
   expect(await tasks.wait(id)).toMatchObject({ status: 'failed', cause: 'spawn_error' })
+})
+
+test('a value of the environment that is refused is in no message', async () => {
+  const secret = 'sk-live-1234567'
+  const envs = [`${secret}\0`, `${secret}\ud83d`, 1234567, 1234567n, Symbol('1234567')].map((A) => ({ A }))
+  for (const env of [...envs, secret]) {
+    const error = await rejectionOf((async () => tasks.spawn('true', { env: env as never }))())
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(/; got a \w+$/) })
+    expect(String(error.stack)).not.toContain('1234567')
+  }
 })
 
 test('cyclic metadata is refused with the reason in cause', async () => {
