@@ -1,6 +1,6 @@
 //! Files of the store: private to their owner, opened without following a link in their last part.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::mem::MaybeUninit;
@@ -26,6 +26,11 @@ pub fn open_to_read(path: &Path) -> io::Result<(File, Metadata)> {
 /// The content of a plain file, or an error of kind `FileTooLarge` when there are more than `limit` bytes of it.
 pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let (file, about) = open_to_read(path)?;
+    read_open(&file, &about, limit)
+}
+
+/// The same of one that was opened.
+pub fn read_open(file: &File, about: &Metadata, limit: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity((about.len() as usize).min(limit) + 1);
     file.take(limit as u64 + 1).read_to_end(&mut content)?;
     if content.len() > limit {
@@ -44,7 +49,7 @@ pub fn write_aside(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> 
 }
 
 /// A name that no other draft has, also of another registry of this process.
-fn draft_beside(path: &Path) -> PathBuf {
+pub(super) fn draft_beside(path: &Path) -> PathBuf {
     static DRAFTS: AtomicU64 = AtomicU64::new(0);
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.{}.{}", process::id(), clock::monotonic_ns(), DRAFTS.fetch_add(1, Ordering::Relaxed)));
@@ -61,8 +66,20 @@ pub fn create_to_append(path: &Path) -> io::Result<File> {
     create_for(path, libc::O_WRONLY | libc::O_APPEND)
 }
 
+/// The same in an open directory, wherever its path leads by now.
+pub fn create_in(directory: &File, name: &CStr) -> io::Result<File> {
+    created(open_in(directory.as_raw_fd(), name, libc::O_WRONLY | NEW, 0o600)?)
+}
+
+/// Flags of a file that must not be there.
+const NEW: libc::c_int = libc::O_CREAT | libc::O_EXCL;
+
 fn create_for(path: &Path, access: libc::c_int) -> io::Result<File> {
-    let file = owned(open_raw(path, access | libc::O_CREAT | libc::O_EXCL, 0o600)?);
+    created(open_raw(path, access | NEW, 0o600)?)
+}
+
+fn created(fd: libc::c_int) -> io::Result<File> {
+    let file = owned(fd);
     set_mode(&file, &file.metadata()?)?;
     Ok(file)
 }
@@ -84,9 +101,15 @@ fn set_mode(file: &File, about: &Metadata) -> io::Result<()> {
     if has_mode(about, 0o600) { Ok(()) } else { file.set_permissions(Permissions::from_mode(0o600)) }
 }
 
-/// The same for what was just made by its name. The umask may have taken bits that the owner needs.
+/// The same for what was just made by its name. A link that somebody has put in its place meanwhile is left alone, and so is what that
+/// leads to.
 pub(super) fn set_mode_of(path: &Path, mode: u32) -> io::Result<()> {
-    if has_mode(&fs::symlink_metadata(path)?, mode) { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
+    if has_mode(&fs::symlink_metadata(path)?, mode) {
+        return Ok(());
+    }
+    // The umask may have taken from the owner what opening it in any other way asks for. Such a descriptor changes no mode itself.
+    let made = owned(open_raw(path, libc::O_PATH, 0)?);
+    fs::set_permissions(by_number(&made), Permissions::from_mode(mode))
 }
 
 fn has_mode(about: &Metadata, mode: u32) -> bool {
@@ -97,15 +120,6 @@ fn has_mode(about: &Metadata, mode: u32) -> bool {
 pub fn create_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)?;
     set_mode_of(path, 0o700)
-}
-
-/// Refuses what stands in a directory's place and is none, a link to one included.
-pub fn check_directory(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(not_a_directory()) }
-}
-
-fn not_a_directory() -> io::Error {
-    io::Error::from_raw_os_error(libc::ENOTDIR)
 }
 
 /// Opens a directory to hand it on; it need not be readable.
@@ -201,12 +215,15 @@ pub fn starting_with(directory: &Path, start: &str) -> Vec<PathBuf> {
     entries.filter(|entry| entry.file_name().as_bytes().starts_with(start.as_bytes())).map(|entry| entry.path()).collect()
 }
 
-/// Refuses a directory that another user owns or can write to.
-pub fn check_private(path: &Path) -> io::Result<()> {
-    let about = fs::metadata(path)?;
-    if !about.is_dir() {
-        return Err(not_a_directory());
-    }
+/// Refuses what stands in a directory's place and is none, a link to one included, and a directory that another user owns or can
+/// write to.
+pub fn check_directory(path: &Path) -> io::Result<()> {
+    let about = fs::symlink_metadata(path)?;
+    if about.is_dir() { check_owner(&about) } else { Err(io::Error::from_raw_os_error(libc::ENOTDIR)) }
+}
+
+/// Refuses what another user owns or can write to.
+pub fn check_owner(about: &Metadata) -> io::Result<()> {
     let me = super::identity::user();
     if about.uid() != me {
         let owner = about.uid();
@@ -214,14 +231,20 @@ pub fn check_private(path: &Path) -> io::Result<()> {
     }
     if about.mode() & 0o022 != 0 {
         let mode = about.mode() & 0o7777;
-        return Err(io::Error::new(ErrorKind::PermissionDenied, format!("others can write to it (mode {mode:o})")));
+        let advice = "if all that it holds is to be trusted, take that from them: chmod go-w";
+        return Err(io::Error::new(ErrorKind::PermissionDenied, format!("others can write to it (mode {mode:o}); {advice}")));
     }
     Ok(())
 }
 
 /// The path of an open directory, without links on the way.
 pub fn path_of(directory: &File) -> io::Result<PathBuf> {
-    fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+    fs::read_link(by_number(directory))
+}
+
+/// A path to what is open, whatever has become of its name.
+pub(super) fn by_number(open: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()))
 }
 
 /// Whether only this machine can mount the file system: one of those that live on disks of their own.
@@ -238,10 +261,13 @@ pub fn is_local(path: &Path) -> io::Result<bool> {
 }
 
 pub(super) fn open_raw(path: &Path, flags: libc::c_int, mode: libc::mode_t) -> io::Result<libc::c_int> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
+    open_in(libc::AT_FDCWD, &CString::new(path.as_os_str().as_bytes())?, flags, mode)
+}
+
+fn open_in(directory: libc::c_int, path: &CStr, flags: libc::c_int, mode: libc::mode_t) -> io::Result<libc::c_int> {
     loop {
         // SAFETY: `path` is a C string that lives across the call.
-        match check(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOFOLLOW, mode) }) {
+        match check(unsafe { libc::openat(directory, path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOFOLLOW, mode) }) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             other => return other,
         }
@@ -261,6 +287,20 @@ mod tests {
     fn what_lives_on_no_disk_of_its_own_is_not_local() {
         assert!(is_local(&std::env::temp_dir()).unwrap());
         assert!(!is_local(Path::new("/proc")).unwrap());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_what_was_made_changes_no_mode_elsewhere() {
+        let [elsewhere, link] = [(); 2].map(|()| draft_beside(&std::env::temp_dir().join("outlive-mode")));
+        fs::DirBuilder::new().mode(0o755).create(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        let before = fs::metadata(&elsewhere).unwrap().mode();
+        set_mode_of(&link, 0o700).expect_err("it is a link");
+        assert_eq!(fs::metadata(&elsewhere).unwrap().mode(), before);
+        set_mode_of(&elsewhere, 0o700).unwrap();
+        assert_eq!(fs::metadata(&elsewhere).unwrap().mode() & 0o7777, 0o700);
+        fs::remove_file(&link).unwrap();
+        fs::remove_dir(&elsewhere).unwrap();
     }
 
     #[test]

@@ -8,13 +8,19 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Mutex;
 
-use outlive_protocol::fds;
-
 use super::environment::Block;
 use super::{check, scheduling, vfork};
 
 /// Supervisors whose registry has gone while they ran. They are reaped when the next one starts.
 static UNREAPED: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
+
+/// What is executed.
+pub enum Program {
+    /// Whatever is found there.
+    At(CString),
+    /// This very file, wherever its name leads by now.
+    Open(File),
+}
 
 /// A child of ours that waits to be reaped. Dropping it leaves the reaping to a later [`start`].
 pub struct Child(libc::pid_t);
@@ -24,12 +30,31 @@ pub struct Child(libc::pid_t);
 ///
 /// Not with the C library's `posix_spawn`: it asks for the limit of descriptors twice for each of them, sets each signal's
 /// disposition, which the supervisor does for its command, and maps a stack each time: a third of what the start costs.
-pub fn start(path: &CStr, arguments: &[CString], environment: &Block, fds: &[BorrowedFd<'_>]) -> io::Result<Child> {
+pub fn start(program: &Program, arguments: &[CString], environment: &Block, fds: &[BorrowedFd<'_>]) -> io::Result<Child> {
     reap_leftovers();
-    let places = Places::new(fds)?;
+    // An open program has a place as well, behind all that the child expects. It must not go with the exec: an emulator, to which the
+    // kernel then gives the file, opens it once more.
+    let behind = RawFd::try_from(fds.len()).expect("there are few places");
+    let by_number;
+    let (path, open) = match program {
+        Program::At(path) => (path, None),
+        Program::Open(file) => {
+            by_number = CString::new(format!("/proc/self/fd/{behind}"))?;
+            (&by_number, Some(file))
+        }
+    };
+    let fds: Vec<BorrowedFd<'_>> = fds.iter().copied().chain(open.map(File::as_fd)).collect();
+    let places = Places::new(&fds)?;
     let arguments = pointers(arguments.iter().map(CString::as_c_str));
     let environment = pointers(environment.lines());
-    let plan = Plan { path, arguments: &arguments, environment: &environment, fds: &places.fds, refusal: Cell::new(None) };
+    let plan = Plan {
+        path,
+        open: open.map(|_| behind),
+        arguments: &arguments,
+        environment: &environment,
+        fds: &places.fds,
+        refusal: Cell::new(None),
+    };
     let pid = vfork::start(&|| plan.refusal.set(Some(become_supervisor(&plan))))?;
     match plan.refusal.take() {
         None => Ok(Child(pid)),
@@ -70,8 +95,7 @@ pub fn sealed_executable(content: &[u8]) -> io::Result<File> {
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: a plain system call on a descriptor that we own.
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
-    // It is executed by its number, which a place must not take over.
-    Ok(File::from(raise(&file.as_fd())?))
+    Ok(file)
 }
 
 /// Not through the C library: glibc before 2.27 lacks the function, and would then refuse to load the whole addon.
@@ -102,7 +126,7 @@ impl Places {
             if fd.as_raw_fd() as usize >= fds.len() {
                 numbers.push(fd.as_raw_fd());
             } else {
-                let stand_in = raise(fd)?;
+                let stand_in = raise(fd, fds.len())?;
                 numbers.push(stand_in.as_raw_fd());
                 raised.push(stand_in);
             }
@@ -112,10 +136,10 @@ impl Places {
 }
 
 /// Moves a descriptor above all places.
-fn raise(fd: &BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn raise(fd: &BorrowedFd<'_>, places: usize) -> io::Result<OwnedFd> {
     // No higher than it must be: a host may have few descriptors, and a number beyond its limit is an invalid argument.
     // SAFETY: a plain system call on a borrowed, open descriptor.
-    let raised = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, fds::FIRST_UNEXPECTED) })?;
+    let raised = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, places) })?;
     // SAFETY: `raised` was just made and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raised) })
 }
@@ -127,6 +151,8 @@ fn pointers<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*mut libc::c_cha
 /// Everything that the child needs, made ready before it exists: it must not allocate, for it has our memory.
 struct Plan<'a> {
     path: &'a CStr,
+    /// Its number in the child, if it is executed by that.
+    open: Option<RawFd>,
     /// Ended by a null pointer, as the environment is.
     arguments: &'a [*mut libc::c_char],
     environment: &'a [*mut libc::c_char],
@@ -144,7 +170,18 @@ fn become_supervisor(plan: &Plan<'_>) -> io::Error {
             return error;
         }
     }
+    let (arguments, environment) = (plan.arguments.as_ptr(), plan.environment.as_ptr());
+    if let Some(fd) = plan.open {
+        // Not through the C library: glibc has had the function since 2.34.
+        // SAFETY: an open descriptor, a C string, and two lists of them that end with a null pointer.
+        unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), arguments, environment, libc::AT_EMPTY_PATH) };
+        let error = io::Error::last_os_error();
+        if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) {
+            return error;
+        }
+        // Linux before 3.19, emulators, a container's filter. The path leads to the same open file.
+    }
     // SAFETY: a C string, and two lists of them that end with a null pointer.
-    unsafe { libc::execve(plan.path.as_ptr(), plan.arguments.as_ptr().cast(), plan.environment.as_ptr().cast()) };
+    unsafe { libc::execve(plan.path.as_ptr(), arguments.cast(), environment.cast()) };
     io::Error::last_os_error()
 }

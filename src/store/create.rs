@@ -125,9 +125,13 @@ impl Created {
         };
         let open_fifo = |path: &Path| fifo::create(path).and_then(|()| fifo::open_both(path));
         let null = files::open_null().map_err(Error::storage("open", "/dev/null"))?;
-        make(names::COMMAND, &|path| {
+        let directory = files::open_directory_to_read(self.dir.path())
+            .and_then(|opened| files::check_owner(&opened.metadata()?).map(|()| opened))
+            .map_err(Error::storage("open", self.dir.path()))?;
+        make(names::COMMAND, &|_| {
             failpoint::pass("host.before_command")?;
-            let mut file = files::create(path)?;
+            // Where the supervisor reads it, whatever somebody puts in the place of the store.
+            let mut file = files::create_in(&directory, names::COMMAND.as_c_str())?;
             file.write_all(command.as_bytes())?;
             Ok(file)
         })?;
@@ -143,7 +147,6 @@ impl Created {
                 (output, other)
             }
         };
-        let directory = files::open_directory_to_read(self.dir.path()).map_err(Error::storage("open", self.dir.path()))?;
         let control = make(names::CONTROL, &|path| failpoint::pass("host.before_control").and_then(|()| open_fifo(path)))?;
         let events = make(names::EVENTS, &|path| failpoint::pass("host.before_events").and_then(|()| open_fifo(path)))?;
         let ended = make(names::ENDED, &|path| {

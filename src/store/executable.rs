@@ -1,11 +1,14 @@
 //! The supervisor's executable: embedded in the addon, so that whoever copies the addon copies all of it.
 //! Tried in this order: `OUTLIVE_SUPERVISOR`, a private copy in the store, memory. Memory is not first because
 //! security monitors report what is executed from there.
+//!
+//! Whoever can write to a parent of the store can put another file in the copy's place at any time. So what is executed is the open
+//! file that was checked, by `execveat`; where the system knows or allows no such call, by its name in `/proc/self/fd`; never by the path.
 
-use std::ffi::{CStr, CString, OsString};
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ffi::{CString, OsString};
+use std::fs::{File, Metadata, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +16,8 @@ use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
-use crate::platform::{errno, failpoint, files, process};
+use crate::platform::process::{self, Program};
+use crate::platform::{errno, failpoint, files};
 use crate::task::TaskId;
 
 const CONTENT: &[u8] = include_bytes!(env!("OUTLIVE_SUPERVISOR_BIN"));
@@ -31,18 +35,22 @@ pub struct Executable {
     found: Mutex<Option<Found>>,
 }
 
-struct Found {
-    path: CString,
-    /// The copy in the store as it was when its content was checked; anything else is executed as it is.
-    checked: Option<Stamp>,
-    /// Keeps `/proc/self/fd/…` alive.
-    _memory: Option<File>,
+enum Found {
+    /// What is there is executed as it is.
+    Elsewhere(CString),
+    /// The copy in the store as it was when its content was checked.
+    Copy(Stamp),
+    /// Nobody can change it.
+    Memory(File),
 }
 
 /// Device, inode, mode, and the moment of the last change of any kind, which nobody can turn back.
 type Stamp = (u64, u64, u32, i64, i64);
 
-type Start<'a> = dyn Fn(&CStr) -> io::Result<process::Child> + 'a;
+/// Finds something to execute.
+type Way = fn(&Executable) -> io::Result<(Found, Program)>;
+
+type Start<'a> = dyn Fn(&Program) -> io::Result<process::Child> + 'a;
 
 impl Executable {
     /// To be called on the thread that changes the environment, Node's main thread: another would read it while it changes.
@@ -60,16 +68,16 @@ impl Executable {
         environment: &Block,
         fds: &[BorrowedFd<'_>],
     ) -> Result<process::Child> {
-        let start = |path: &CStr| {
+        let start = |program: &Program| {
             failpoint::pass("host.before_spawn")?;
-            retry_busy(|| process::start(path, arguments, environment, fds))
+            retry_busy(|| process::start(program, arguments, environment, fds))
         };
         let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(known) = found.as_ref().filter(|known| known.checked.is_none() || known.checked == self.stamp()) {
-            match start(&known.path) {
+        if let Some(known) = &*found {
+            match self.open_again(known).and_then(|program| start(&program)) {
                 Ok(child) => return Ok(child),
                 Err(error) if is_about_the_task(&error) => return Err(refused(task, error)),
-                // It was removed, or the store was mounted anew: look again.
+                // It was removed or changed, or the store was mounted anew: look again.
                 Err(_) => {}
             }
         }
@@ -79,10 +87,10 @@ impl Executable {
 
     fn find(&self, task: &TaskId, start: &Start<'_>, found: &mut Option<Found>) -> Result<process::Child> {
         let mut tried = Vec::new();
-        let ways: &[fn(&Executable) -> io::Result<Found>] =
+        let ways: &[Way] =
             if self.elsewhere.is_some() { &[Executable::at_override] } else { &[Executable::checked_copy, |_| from_memory()] };
         for way in ways {
-            let attempt = way(self).and_then(|place| start(&place.path).map(|child| (place, child)));
+            let attempt = way(self).and_then(|(place, program)| start(&program).map(|child| (place, child)));
             match attempt {
                 Ok((place, child)) => {
                     *found = Some(place);
@@ -107,30 +115,48 @@ impl Executable {
         match &self.elsewhere {
             Some(path) => {
                 let doubt = format!("it is {OVERRIDE}={}, which may be of another release", path.display());
-                io::Error::new(io::ErrorKind::BrokenPipe, doubt)
+                io::Error::new(ErrorKind::BrokenPipe, doubt)
             }
-            None => io::ErrorKind::BrokenPipe.into(),
+            None => ErrorKind::BrokenPipe.into(),
         }
     }
 
-    fn at_override(&self) -> io::Result<Found> {
-        let path = self.elsewhere.as_deref().unwrap_or_default();
-        Ok(Found { path: CString::new(path.as_bytes())?, checked: None, _memory: None })
+    /// The copy is opened anew each time: a descriptor that is kept would keep its file system from being unmounted.
+    fn open_again(&self, found: &Found) -> io::Result<Program> {
+        match found {
+            Found::Elsewhere(path) => Ok(Program::At(path.clone())),
+            Found::Memory(memory) => memory.try_clone().map(Program::Open),
+            Found::Copy(checked) => match files::open_to_read(&self.copy)? {
+                (copy, about) if stamp(&about) == *checked => Ok(Program::Open(copy)),
+                _ => Err(io::Error::new(ErrorKind::InvalidData, "it has changed since it was checked")),
+            },
+        }
     }
 
-    /// The copy in the store: checked by content before its first use and after any change, written anew and renamed into
-    /// place when it differs.
-    fn checked_copy(&self) -> io::Result<Found> {
-        // Taken before the content is read: a change while we read shows at the next start.
-        let mut checked = self.stamp();
-        let is_ours = checked.is_some()
-            && files::read_bounded(&self.copy, CONTENT.len()).is_ok_and(|content| content == CONTENT)
-            && files::may_execute(&self.copy).is_ok();
-        if !is_ours {
+    fn at_override(&self) -> io::Result<(Found, Program)> {
+        let path = CString::new(self.elsewhere.as_deref().unwrap_or_default().as_bytes())?;
+        Ok((Found::Elsewhere(path.clone()), Program::At(path)))
+    }
+
+    /// The copy in the store: checked before its first use and after any change, written anew and renamed into place when it
+    /// differs.
+    fn checked_copy(&self) -> io::Result<(Found, Program)> {
+        self.open_copy().or_else(|_| {
             files::write_aside(&self.copy, write_executable)?;
-            checked = self.stamp();
+            self.open_copy()
+        })
+    }
+
+    /// A copy that has our content and that nobody else can change.
+    fn open_copy(&self) -> io::Result<(Found, Program)> {
+        // Looked at before the content is read: a change while we read shows at the next start.
+        let (copy, about) = files::open_to_read(&self.copy)?;
+        files::check_owner(&about)?;
+        let content = files::read_open(&copy, &about, CONTENT.len())?;
+        if content != CONTENT || about.mode() & 0o100 == 0 {
+            return Err(io::Error::new(ErrorKind::InvalidData, "it is not what was written"));
         }
-        Ok(Found { path: CString::new(self.copy.as_os_str().as_bytes())?, checked, _memory: None })
+        Ok((Found::Copy(stamp(&about)), Program::Open(copy)))
     }
 
     /// Copies, of whichever release, that are written and have not been renamed into place.
@@ -151,11 +177,10 @@ impl Executable {
         paths.retain(|path| behind_hash(path).is_some_and(&is_it));
         paths
     }
+}
 
-    fn stamp(&self) -> Option<Stamp> {
-        let now = fs::symlink_metadata(&self.copy).ok()?;
-        Some((now.dev(), now.ino(), now.mode(), now.ctime(), now.ctime_nsec()))
-    }
+fn stamp(about: &Metadata) -> Stamp {
+    (about.dev(), about.ino(), about.mode(), about.ctime(), about.ctime_nsec())
 }
 
 fn behind_hash(path: &Path) -> Option<&str> {
@@ -163,10 +188,9 @@ fn behind_hash(path: &Path) -> Option<&str> {
     hash.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(rest)
 }
 
-fn from_memory() -> io::Result<Found> {
+fn from_memory() -> io::Result<(Found, Program)> {
     let memory = process::sealed_executable(CONTENT)?;
-    let path = CString::new(format!("/proc/self/fd/{}", memory.as_raw_fd()))?;
-    Ok(Found { path, checked: None, _memory: Some(memory) })
+    Ok((Found::Memory(memory.try_clone()?), Program::Open(memory)))
 }
 
 fn write_executable(path: &Path) -> io::Result<()> {

@@ -31,17 +31,21 @@ impl Store {
         make_root(path)?;
         // Links on the way are resolved once, so that the same store has one name for as long as it is open.
         let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;
-        files::check_private(&root).map_err(Error::storage("use the storage directory", &root))?;
         let here = Here::at(&root).map_err(Error::storage("read this boot's id from", identity::BOOT_ID))?;
         let store = Store { executable: Executable::new(&root), root, here };
+        store.check_owner()?;
         store.check_length().map_err(Error::storage("use the storage directory", store.root()))?;
         Ok(store)
     }
 
     /// Makes the directory once more if somebody has removed it, as who tidies up a cache does.
     pub(super) fn restore(&self) -> Result<()> {
-        make_root(&self.root)?;
-        files::check_private(&self.root).map_err(Error::storage("use the storage directory", &self.root))
+        make_root(&self.root)
+    }
+
+    /// Refuses the directory when it is another user's, or others can write to it, as who tidied up may have let it become.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        files::check_directory(&self.root).map_err(Error::storage("use the storage directory", &self.root))
     }
 
     /// Refuses a directory in which a path can be longer than the kernel takes. The supervisor writes into an open directory, so its

@@ -54,6 +54,8 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
         return Ok(());
     }
     let dir = store.session_dir(session);
+    // What has a session's directory of ours was looked at when that was made.
+    store.check_owner()?;
     failpoint::pass("host.before_session_directory")
         .and_then(|()| allow_existing(files::create_directory(&dir)))
         .and_then(|()| files::check_directory(&dir))

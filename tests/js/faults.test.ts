@@ -1,6 +1,6 @@
 /** Steps that the system refuses, one after the other: what could not be done is said, and nothing is left half done. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { Completion, TaskSnapshot } from 'outlive'
 import { addonWithFailpoints, failpoints } from './support/failpoints'
 import { gate, patient, processesOf, readyFifo, statOf, stop, treeOf } from './support/guests'
@@ -346,6 +346,51 @@ test('a spawn whose task was told and removed by another host before it was answ
   expect(await spawned).toBe(told[0])
   expect(await slow.call(({ tasks }, id) => tasks.status(id), told[0]!)).toBeNull()
   await slow.kill()
+})
+
+describe('at the last moment somebody puts his own file in the place of', () => {
+  /** A host that waits at a point of its second spawn, what it was asked to run, and a script that must not run in its place. */
+  async function waitingAt(point: string, make: (task: string, script: string) => void): Promise<string[]> {
+    const store = temporaryStore()
+    const env = { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: `${point}=1*off->delay(1000ms)` }
+    const node = await host(store, { env })
+    const first = await node.call(async ({ tasks }) => {
+      const id = await tasks.spawn('true', { notify: false })
+      await tasks.wait(id)
+      return id
+    })
+    const files = ['asked', 'planted', 'script'].map((name) => join(store.dir, name))
+    const [asked, planted, script] = files as [string, string, string]
+    writeFileSync(script, `#!/bin/sh\n: > ${planted}\n`, { mode: 0o700 })
+    await node.call(({ tasks, shared }, command) => {
+      shared.spawned = tasks.spawn(command, { notify: false }).catch(() => {})
+    }, `: > ${asked}`)
+    const isThere = (id: string) => id !== first && existsSync(join(store.taskDir(id)!, 'command'))
+    const id = await eventually(() => store.taskIds().find(isThere), 'the second task is on its way')
+    make(store.taskDir(id)!, script)
+    await eventually(() => existsSync(asked) || existsSync(planted), 'something has run')
+    await node.kill()
+    return files.filter(existsSync).map((path) => basename(path))
+  }
+
+  test('the supervisor: what was checked is executed', async () => {
+    const put = (task: string, script: string): void => {
+      const root = join(task, '../..')
+      const copy = readdirSync(root).find((name) => name.startsWith('supervisor-'))!
+      copyFileSync(script, `${script}-copy`)
+      renameSync(`${script}-copy`, join(root, copy))
+    }
+    expect(await waitingAt('host.before_spawn', put)).toEqual(['asked', 'script'])
+  })
+
+  test('the task’s directory: what was asked is executed', async () => {
+    const put = (task: string, script: string): void => {
+      renameSync(task, `${script}-aside`)
+      mkdirSync(task)
+      copyFileSync(script, join(task, 'command'))
+    }
+    expect(await waitingAt('host.before_captures', put)).toEqual(['asked', 'script'])
+  })
 })
 
 /** Runs in a host: how a task ends under a plan for its supervisor, how often that is told; its tree is gone then. */

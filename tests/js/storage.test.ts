@@ -6,13 +6,14 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { gate, killProcessesOf, obedient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
+import { eventually, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
@@ -132,6 +133,72 @@ asRoot('a storage directory of another user is refused', async () => {
   expect(String(error.cause)).toMatch(/user 65534/)
   expect(readdirSync(dir)).toEqual([])
 })
+
+test('a session’s directory that others can write to is refused, and nothing is told of what lies there', async () => {
+  // R14
+  const [dir, sessionId] = [join(store.dir, 'open-session'), 'open']
+  const first = registryAt(dir)
+  const id = await first.spawn('echo forged', { sessionId })
+  await first.wait(id)
+  first.detach()
+  const session = join(dir, readdirSync(dir).find((name) => /^[0-9a-f]{32}$/.test(name))!)
+  chmodSync(session, 0o777)
+  const tasks = registryAt(dir)
+  const told: unknown[] = []
+  tasks.onCompletion((completion) => void told.push(completion), { sessionId })
+  for (const ask of [() => tasks.spawn('true', { sessionId }), () => tasks.replay(sessionId)]) {
+    const error = await rejectionOf((async () => ask())())
+    expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(session) })
+    expect(error.message).toMatch(/others can write to it \(mode 777\).*chmod go-w/)
+  }
+  expect(() => tasks.drain({ sessionId })).toThrow(/others can write to it/)
+  expect(await tasks.sessions()).toEqual([])
+  chmodSync(session, 0o700)
+  expect(await tasks.sessions()).toEqual([sessionId])
+  await tasks.replay(sessionId)
+  await eventually(() => told.length === 1, 'it is told once it is private again')
+})
+
+test('a store that was removed while its host lives, and made again for all to write to, is refused', async () => {
+  // R14
+  const dir = join(store.dir, 'made-again')
+  const tasks = registryAt(dir)
+  const before = await tasks.spawn('true', { notify: false })
+  await tasks.wait(before)
+  await killProcessesOf([before])
+  rmSync(dir, { recursive: true })
+  mkdirSync(dir)
+  chmodSync(dir, 0o777)
+  const error = await rejectionOf(tasks.spawn('true'))
+  expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(dir) })
+  expect(error.message).toMatch(/others can write to it/)
+  expect(readdirSync(dir)).toEqual([])
+  chmodSync(dir, 0o700)
+  expect(await tasks.wait(await tasks.spawn('true'))).toMatchObject({ exitCode: 0 })
+})
+
+asRoot.each(['the store', 'the session'])(
+  'what another user has put in the place of %s, whose parent is his, is refused',
+  async (what) => {
+    // R14
+    const nobody = 65_534
+    const parent = join(store.dir, `of-nobody ${what}`)
+    const dir = join(parent, 'tasks')
+    mkdirSync(parent)
+    const tasks = registryAt(dir)
+    await tasks.wait(await tasks.spawn('true', { notify: false }))
+    const session = readdirSync(dir).find((name) => /^[0-9a-f]{32}$/.test(name))!
+    chownSync(parent, nobody, nobody)
+    renameSync(dir, `${dir}-aside`)
+    const planted = what === 'the store' ? [dir] : [dir, join(dir, session)]
+    for (const path of planted) mkdirSync(path, { mode: 0o755 })
+    chownSync(planted.at(-1)!, nobody, nobody)
+    const error = await rejectionOf(tasks.spawn('true'))
+    expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(planted.at(-1)!) })
+    expect(error.message).toMatch(/it belongs to user 65534, and this is user 0/)
+    expect(readdirSync(planted.at(-1)!)).toEqual([])
+  },
+)
 
 test('a session id is a name and no path: whatever it holds, it stays inside the store', async () => {
   // R15
