@@ -14,6 +14,7 @@
 //! * [`marked`]: counting and killing what carries a task's mark.
 //! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
 //! * [`process`]: starting a supervisor without copying the host's memory, and reaping it.
+//! * [`removal`]: a directory goes, however deep it is, and no link leads out of it.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //! * [`signals`]: a thread that no signal reaches for a while.
 //! * [`vfork`]: a child that shares our memory until its exec.
@@ -32,6 +33,7 @@ pub mod lock;
 pub mod marked;
 pub mod poll;
 pub mod process;
+pub mod removal;
 pub mod scheduling;
 mod signals;
 pub mod tree;

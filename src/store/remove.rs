@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::look::has_trace;
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_inhabited, session};
-use crate::platform::{failpoint, files};
+use crate::platform::{failpoint, files, removal};
 use crate::task::{SessionId, TaskId};
 
 /// How old a directory without a task must be before it is taken for the remains of a host that died.
@@ -30,7 +30,7 @@ pub fn remove(dir: &TaskDir) -> io::Result<()> {
         _ => {}
     }
     failpoint::pass("host.after_task_json_removed")?;
-    match fs::remove_dir_all(dir.path()) {
+    match removal::remove_tree(dir.path()) {
         // Another host was quicker.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => other?,

@@ -338,6 +338,29 @@ test('cleanup deletes nothing through a link that was planted in a task’s plac
   expect(names.filter((name) => existsSync(join(outside, name)))).toEqual(names)
 })
 
+test('cleanup takes a task whose directory holds a tree of any depth, and its host lives', async () => {
+  // R6
+  const node = await host(store)
+  const id = await node.call(async ({ tasks }) => {
+    const id = await tasks.spawn('true', { sessionId: 'deep', notify: false })
+    await tasks.wait(id)
+    return id
+  })
+  await gone(id)
+  const grow = "for (let i = 0; i < 15000; i++) { fs.mkdirSync('d'); process.chdir('d') }"
+  execFileSync(process.execPath, ['-e', grow], { cwd: store.taskDir(id)! })
+  const removed = () =>
+    node.call(({ tasks }, everything) => tasks.cleanup(everything).catch((error: Error) => error.message), everything)
+  let outcome = await removed()
+  for (let turn = 0; turn < 5 && outcome !== 1; turn++) {
+    expect(outcome).toMatch(/the rest goes the next time/)
+    outcome = await removed()
+  }
+  expect(outcome).toBe(1)
+  expect(store.taskDir(id)).toBeUndefined()
+  await node.kill()
+}, 180_000)
+
 describe('an end that lies in the future', () => {
   // Seen from a clock that has just been reset, every end lies half a century ahead.
   const aheads = [hour, 24 * hour, Date.now()]
