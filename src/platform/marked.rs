@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::errno::unless_exhausted;
-use super::{check, files, tree};
+use super::{check, files, identity, tree};
 
 /// A process in the middle of an exec has no environment for a moment, so one look that finds nothing says little.
 const QUIET_PASSES: u32 = 4;
@@ -76,7 +76,7 @@ pub fn count(mark: &str, besides: &[u8]) -> u32 {
     found.iter().filter(|carrier| !tree::is_called(carrier.pid, besides)).count() as u32
 }
 
-/// The processes that the kernel calls by one name, by the mark that each carries. They are looked for when first asked for, in this pid
+/// The processes of this user that the kernel calls by one name, by the mark that each carries. They are looked for when first asked for, in this pid
 /// namespace and those below it.
 pub struct Named {
     name: &'static [u8],
@@ -99,13 +99,18 @@ impl Named {
         let pid = self.found.insert(found).get(mark).copied();
         // Since it was found it may have ended.
         let carries = |pid| mark_of(&in_proc(pid), &HashSet::from([mark.to_owned()])).map(|mark| mark.is_some());
-        let lives = |pid| Ok(tree::is_called(pid, self.name) && carries(pid)?);
+        let lives = |pid| Ok(self.is_one(pid) && carries(pid)?);
         pid.map_or(Ok(false), lives)
+    }
+
+    /// Whoever likes can have that name and a mark; root can have started it before it became our user.
+    fn is_one(&self, pid: u32) -> bool {
+        tree::is_called(pid, self.name) && tree::user(pid).is_some_and(|user| user == identity::user() || user == 0)
     }
 
     fn look(&self) -> io::Result<HashMap<String, u32>> {
         let mut found = HashMap::new();
-        for pid in pids()?.filter(|pid| tree::is_called(*pid, self.name)) {
+        for pid in pids()?.filter(|pid| self.is_one(*pid)) {
             let environment = environment(&in_proc(pid))?.unwrap_or_default();
             let is_mark = |text: &&str| text.strip_prefix(self.variable).is_some_and(|rest| rest.starts_with('='));
             found.extend(variables(&environment).find(is_mark).map(|mark| (mark.to_owned(), pid)));

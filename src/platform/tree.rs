@@ -48,6 +48,14 @@ pub(super) fn is_called(pid: u32, name: &[u8]) -> bool {
     fs::read(format!("/proc/{pid}/comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
 }
 
+/// The user who started a process. The effective one is another's in a set-user-id program, and the owner of its directory in `/proc` is
+/// root where it has hidden its memory.
+pub(super) fn user(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let users = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t"))?;
+    str::from_utf8(users).ok()?.split_whitespace().next()?.parse().ok()
+}
+
 /// The directories of a process's threads. Of one that has only the first, that one's is known.
 fn threads_of(pid: u32, count: u32) -> Box<dyn Iterator<Item = PathBuf>> {
     let all = PathBuf::from(format!("/proc/{pid}/task"));

@@ -1,8 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   type Gate,
   gate,
+  killProcessesOf,
   obedient,
   patient,
   processesOf,
@@ -258,5 +260,39 @@ const lingering = (ready: ReadyFifo, wait: Gate) =>
     )
     expect(seen).toEqual([2, 2, 0])
     await Promise.all([there.kill(), here.kill()])
+  },
+)
+
+const isRoot = process.getuid?.() === 0
+const AS_NOBODY = isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
+
+/** A program that any user can run, for as long as these tests run. */
+function strange(program: string, argument: string, env: Record<string, string> = {}) {
+  chmodSync(store.dir, 0o711)
+  const [name, ...rest] = [...AS_NOBODY, program, argument]
+  const stranger = spawn(name!, rest, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  atTheEnd(() => stranger.kill('SIGKILL'))
+  return stranger
+}
+
+;(isRoot ? test : test.skip).each([
+  ['a program of his', 0o755],
+  ['a set-user-id program', 0o4755],
+])(
+  'a stranger who runs %s under a supervisor’s name and a task’s mark keeps no end from being told',
+  async (_, mode) => {
+    const sessionId = `named ${mode}`
+    const first = await host(store)
+    const id = await first.call(({ tasks }, sessionId) => tasks.spawn('sleep 1000', { sessionId }), sessionId)
+    await first.kill()
+    await killProcessesOf([id])
+    const program = join(store.dir, 'outlive-supervisor')
+    copyFileSync('/bin/sleep', program)
+    chmodSync(program, mode)
+    const stranger = strange(program, '1000', { OUTLIVE_TASK_ID: id })
+    const isUp = () => readFileSync(`/proc/${stranger.pid}/comm`, 'latin1') === 'outlive-supervi\n'
+    await eventually(isUp, 'the stranger has its name')
+    const tasks = store.registry()
+    expect(await tasks.replay(sessionId)).toMatchObject({ lost: 1, unreadable: [] })
   },
 )
