@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -304,7 +304,14 @@ fn mark_of(process: &Path, marks: &HashSet<String>) -> io::Result<Option<String>
 
 /// None for a thread that has ended; empty where it is not ours to read.
 fn environment(thread: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(thread.join("environ")) {
+    /// More than the kernel lets a process begin with. One that has moved its own elsewhere may show gigabytes.
+    const MOST: u64 = 8 << 20;
+    let read = || -> io::Result<Vec<u8>> {
+        let mut environment = Vec::new();
+        File::open(thread.join("environ"))?.take(MOST).read_to_end(&mut environment)?;
+        Ok(environment)
+    };
+    match read() {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Some(Vec::new())),
         // Older kernels say nothing where newer ones say ESRCH.
         read => Ok(unless_exhausted(read)?.filter(|environment| !environment.is_empty())),

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -296,3 +296,21 @@ function strange(program: string, argument: string, env: Record<string, string> 
     expect(await tasks.replay(sessionId)).toMatchObject({ lost: 1, unreadable: [] })
   },
 )
+
+test('a process that shows half a gigabyte as its environment, whosever it is, costs a host no such memory', async () => {
+  const program = join(store.dir, 'moved')
+  execFileSync('cc', ['-O1', '-Wall', '-Werror', '-o', program, join(__dirname, 'support/moved.c')])
+  const stranger = strange(program, '512')
+  const said = await new Promise((resolve) => stranger.once('exit', resolve).stdout.once('data', resolve))
+  if (String(said) !== 'moved\n') return console.warn('skipped: this kernel moves no environment')
+  const node = await host(store)
+  const status = await node.call(async ({ tasks }) => {
+    const id = await tasks.spawn('kill -9 $PPID; sleep 1000', { sessionId: 'moved' })
+    return (await tasks.wait(id)).status
+  })
+  expect(status).toBe('lost')
+  // It has looked for what is left of the task before it goes on.
+  await node.call(async ({ tasks }) => tasks.wait(await tasks.spawn('true', { sessionId: 'moved' })))
+  const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${node.pid}/status`, 'utf8'))![1]
+  expect(Number(peak)).toBeLessThan(400_000)
+})
