@@ -237,6 +237,7 @@ function overrides(name, value) {
   if (!isObject || typeof value[Symbol.iterator] === 'function') {
     throw misuse(`${name} takes an object of names and strings; got ${kindOf(value)}`)
   }
+  const [takes, secret] = ['a string, or undefined to remove it', { show: kindOf }]
   const laid = Object.create(null)
   let size = 0
   for (const key of Object.keys(value)) {
@@ -244,9 +245,7 @@ function overrides(name, value) {
       throw misuse(`${name} takes names that are not empty and have neither "=" nor NUL; got ${shown(key)}`)
     }
     const variable = value[key]
-    const takes = 'a string, or undefined to remove it'
-    const options = { show: kindOf }
-    laid[key] = variable === undefined ? null : text(`${name}, variable ${shown(key)},`, variable, takes, options)
+    laid[key] = variable === undefined ? null : text(`${name}, variable ${shown(key)},`, variable, takes, secret)
     size += Buffer.byteLength(key) + Buffer.byteLength(laid[key] ?? '')
     bounded(name, size, 'names and strings up to 8 MiB together', LONGEST)
   }

@@ -10,7 +10,7 @@ use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
 use crate::platform::marked::Named;
 use crate::platform::{clock, fifo, files};
-use crate::task::{Asked, Effect, Event, SessionId, Task, TaskId};
+use crate::task::{Asked, Effect, Event, Run, SessionId, Task, TaskId};
 
 /// What a task's directory holds.
 pub enum Loaded {
@@ -131,17 +131,7 @@ fn replay(
     if seen.empty {
         effects.extend(task.on(Event::TreeEmpty));
     } else if !lives {
-        let mut ending = ending_without_record(dir, &asked, seen.started, this_boot, None);
-        if this_boot {
-            // Nobody has seen it vanish. Of several, the one that was heard of last is the last.
-            ending.order.at = clock::monotonic_ns_at(ending.finished_at);
-        }
-        effects.extend(task.on(Event::SupervisorGone(ending)));
-        if !this_boot {
-            // Nothing of an earlier boot lives.
-            effects.retain(|effect| *effect != Effect::Sweep);
-            effects.extend(task.on(Event::TreeEmpty));
-        }
+        effects.extend(lose(dir, &asked, seen.started, this_boot, &mut task));
     }
     if is_delivered(dir) && (is_over || !lives) {
         task.on(Event::Accepted);
@@ -150,6 +140,21 @@ fn replay(
         events = None;
     }
     Ok(Loaded::Task { asked, task, this_boot, events, effects })
+}
+
+/// The task's supervisor has vanished, and nobody has seen it.
+fn lose(dir: &TaskDir, asked: &Asked, started: Option<Run>, this_boot: bool, task: &mut Task) -> Vec<Effect> {
+    let mut ending = ending_without_record(dir, asked, started, this_boot, None);
+    if this_boot {
+        // Of several, the one that was heard of last is the last.
+        ending.order.at = clock::monotonic_ns_at(ending.finished_at);
+        return task.on(Event::SupervisorGone(ending));
+    }
+    let mut effects = task.on(Event::SupervisorGone(ending));
+    // Nothing of an earlier boot lives.
+    effects.retain(|effect| *effect != Effect::Sweep);
+    effects.extend(task.on(Event::TreeEmpty));
+    effects
 }
 
 #[cfg(test)]
