@@ -4,7 +4,7 @@
  * no guest ever blocks in open, and none sees an end of file.
  */
 import { execFileSync } from 'node:child_process'
-import { closeSync, constants, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -149,8 +149,26 @@ function carriersOf(taskIds: Set<string>): number[] {
 
 function stringsOf(pid: number, file: 'cmdline' | 'environ'): string[] {
   try {
-    return readFileSync(`/proc/${pid}/${file}`, 'latin1').split('\0')
+    return startOf(`/proc/${pid}/${file}`).toString('latin1').split('\0')
   } catch {
     return [] // gone, or somebody else's
+  }
+}
+
+/** The first 8 MiB: the kernel takes no more from anybody, but a process can show gigabytes. */
+function startOf(path: string): Buffer {
+  const file = openSync(path, 'r')
+  try {
+    const pieces: Buffer[] = []
+    for (let room = 8 * 1024 * 1024; room > 0; ) {
+      const piece = Buffer.allocUnsafe(Math.min(room, 65_536))
+      const length = readSync(file, piece)
+      if (length === 0) break
+      pieces.push(piece.subarray(0, length))
+      room -= length
+    }
+    return Buffer.concat(pieces)
+  } finally {
+    closeSync(file)
   }
 }
