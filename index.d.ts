@@ -242,9 +242,8 @@ export interface TaskSnapshot {
   droppedBytes: number
   lastOutputAt: number | null
   /**
-   * Live processes of the task besides the shell; also after its end. Of hundreds, those that are counted in 4 ms. Where `/proc`
-   * is another pid namespace's they are found by `OUTLIVE_TASK_ID` in their environment, however many there are. Of a task in
-   * another container: none while it runs, then those that were counted at its end.
+   * Live processes of the task besides the shell; also after its end. Of hundreds, those that are counted in 4 ms. Of a task in
+   * another container, and where `/proc` is another pid namespace's: none while it runs, then those that were counted at its end.
    */
   descendants: number
   /** After the end. */

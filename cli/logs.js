@@ -25,9 +25,10 @@ async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   const readers = streams.map((name) => reader(tasks, taskId, name, files[name], json))
   for (const each of readers) each.start(lines)
   if (!follow) {
-    for (const each of readers) await each.finish()
+    for (const each of readers) await each.readOn()
     return 'done'
   }
+  for (const each of readers) each.goOn()
   const watches = []
   try {
     // What a ring throws must not be lost in the event loop: it ends the following.
@@ -45,7 +46,8 @@ async function followed(tasks, taskId, readers) {
   // With what writes faster than it can be printed nobody ever catches up.
   const caughtUp = Promise.all(readers.map((each) => each.readOn()))
   const { status, descendants } = await Promise.race([end, caughtUp.then(() => end)])
-  for (const each of readers) await each.finish()
+  for (const each of readers) each.stop()
+  for (const each of readers) await each.readOn()
   if (descendants > 0) complain(`the task has ended; ${descendants} of its processes still run and may write more`)
   return status === 'completed' ? 'done' : 'notCompleted'
 }
@@ -60,15 +62,18 @@ function ring(path, { readOn }, failed) {
   }
 }
 
-/** Prints one stream page by page; `start` first, `readOn` as often as something may have come, `finish` last. */
+/**
+ * Prints one stream page by page: what is there at the `start`, or, from `goOn` until what is there at the `stop`, what comes as well. `readOn`
+ * as often as something may have come, and at the end.
+ */
 function reader(tasks, taskId, stream, path, json) {
   let from
-  let until = Number.POSITIVE_INFINITY
+  let until
   let reading
-  const total = () => tasks.output(taskId, { stream, from: -1 }).totalBytes
+  const look = (at) => tasks.output(taskId, { stream, from: at, maxBytes: 1 })
   const pages = async () => {
     for (let before = -1; from !== before && from < until; ) {
-      const chunk = tasks.output(taskId, { stream, from, maxBytes: PAGE_BYTES })
+      const chunk = tasks.output(taskId, { stream, from, maxBytes: Math.min(PAGE_BYTES, until - from) })
       before = from
       from = chunk.nextOffset
       if (chunk.text === '' && chunk.droppedBytes === 0) continue
@@ -85,16 +90,17 @@ function reader(tasks, taskId, stream, path, json) {
     })
     await reading
   }
+  const stop = () => {
+    until = look(-1).totalBytes
+  }
   const start = (lines) => {
-    const look = (at) => tasks.output(taskId, { stream, from: at, maxBytes: 1 })
-    from = lines === undefined ? 0 : startOfLast(lines, path, look)
+    stop()
+    from = lines === undefined ? 0 : startOfLast(lines, path, until, look)
   }
-  // What is there now is the last that is printed, however much comes meanwhile.
-  const finish = async () => {
-    until = total()
-    await readOn()
+  const goOn = () => {
+    until = Number.POSITIVE_INFINITY
   }
-  return { start, readOn, finish }
+  return { start, goOn, stop, readOn }
 }
 
 function print(stream, chunk, path, json) {
@@ -126,11 +132,10 @@ function read(path, at, size) {
 }
 
 /**
- * The offset at which the last `lines` lines of a file begin, found by looking back. When there are fewer, it is 0, or the end of what the
+ * The offset at which the last `lines` lines of a file of this size begin, found by looking back. When there are fewer, it is 0, or the end of what the
  * output limit removed: that can be larger than anybody reads through. `look`: the page at an offset.
  */
-function startOfLast(lines, path, look) {
-  const size = look(-1).totalBytes
+function startOfLast(lines, path, size, look) {
   if (!Number.isSafeInteger(size)) throw new Error(`${path} is too long to be looked at from its end`)
   if (lines === 0) return size
   let left = lines

@@ -32,7 +32,7 @@ static STUCK: Mutex<Vec<Weak<Reading>>> = Mutex::new(Vec::new());
 static FREED: AtomicUsize = AtomicUsize::new(0);
 
 /// What has come of a sweep.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
     /// Nothing is left.
     All,
@@ -40,11 +40,9 @@ pub enum Swept {
     NewOnes,
     /// Nobody can look into some now, and they may be among those that are looked for.
     HeldUp(HeldUp),
-    /// Those that carry these marks live on: the system does not let us signal them.
-    Refused(Refused),
 }
 
-/// The marks of those that we may not signal, and why.
+/// The marks of those that live on because the system does not let us signal them, and why.
 pub type Refused = HashMap<String, io::Error>;
 
 /// What holds up a sweep.
@@ -64,16 +62,14 @@ impl HeldUp {
     }
 }
 
-/// Live processes that carry `mark` (`NAME=value`) in the environment they were started with, without those that the kernel calls
-/// `besides`; 0 where that cannot be found out.
-pub fn count(mark: &str, besides: &[u8]) -> u32 {
+/// Live processes that carry `mark` (`NAME=value`) in the environment they were started with; 0 where that cannot be found out.
+pub fn count(mark: &str) -> u32 {
     let marks = Arc::new(HashSet::from([mark.to_owned()]));
     let look: Look = |pid, marks| {
         let mark = mark_of(&in_proc(pid), marks).unwrap_or_default();
         Ok(mark.map(|mark| Carrier { pid, mark, refused: None }))
     };
-    let found = pass(&marks, look).map_or_else(|_| Vec::new(), |(found, _)| found);
-    found.iter().filter(|carrier| !tree::is_called(carrier.pid, besides)).count() as u32
+    pass(&marks, look).map_or(0, |(found, _)| found.len() as u32)
 }
 
 /// The processes of this user that the kernel calls by one name, by the mark that each carries. They are looked for when first asked for, in this pid
@@ -121,7 +117,7 @@ impl Named {
 
 /// Kills everything that carries one of the marks, and what that starts meanwhile: passes are repeated until some find nothing new.
 /// An error when descriptors or memory are wanting to look everywhere: then some may live.
-pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {
+pub fn kill_all(marks: HashSet<String>) -> io::Result<(Swept, Refused)> {
     let marks = Arc::new(marks);
     // A process that was killed may take a while to be gone, and is not waited for.
     let mut killed = HashSet::new();
@@ -133,7 +129,7 @@ pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {
     let began = Instant::now();
     while quiet < QUIET_PASSES {
         if quiet == 0 && passes > 1 && began.elapsed() > SLICE {
-            return Ok(Swept::NewOnes);
+            return Ok((Swept::NewOnes, refused));
         }
         passes += 1;
         quiet += 1;
@@ -150,13 +146,7 @@ pub fn kill_all(marks: HashSet<String>) -> io::Result<Swept> {
         }
         thread::yield_now();
     }
-    Ok(if !refused.is_empty() {
-        Swept::Refused(refused)
-    } else if is_all {
-        Swept::All
-    } else {
-        Swept::HeldUp(held_up)
-    })
+    Ok((if is_all { Swept::All } else { Swept::HeldUp(held_up) }, refused))
 }
 
 /// A process that carries a mark.

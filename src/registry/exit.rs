@@ -1,7 +1,7 @@
 //! The end of the process. Node tells an addon of it when the event loop has nothing left to do, and not when somebody calls
 //! `process.exit`; the C library does in both cases.
 
-use std::sync::{Arc, Mutex, MutexGuard, Weak, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -27,20 +27,33 @@ fn detach_all() {
     if open.is_empty() {
         return;
     }
-    let (is_done, done) = mpsc::channel::<()>();
+    let over = Arc::new((Mutex::new(false), Condvar::new()));
+    let tell = Over(Arc::clone(&over));
     let detach = move || {
+        let _tell = tell;
         for registry in open {
             registry.detach();
         }
-        drop(is_done);
     };
     // Out of threads, the end is as sudden as one by a signal.
     if thread::Builder::new().name("outlive-exit".to_owned()).spawn(detach).is_ok() {
-        // Nothing is ever sent: it is over when the sender goes.
-        let _is_over = done.recv_timeout(PATIENCE);
+        let (is_over, told) = &*over;
+        let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(told.wait_timeout_while(is_over, PATIENCE, |is_over| !*is_over));
+    }
+}
+
+/// Tells at its end, also when that is a panic.
+struct Over(Arc<(Mutex<bool>, Condvar)>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let (is_over, told) = &*self.0;
+        *is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        told.notify_one();
     }
 }
 
 fn lock() -> MutexGuard<'static, Vec<Weak<Registry>>> {
-    OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -144,23 +144,15 @@ impl Shared {
 
 /// Live processes besides the leader, as the kernel counts them now.
 pub(super) fn descendants(entry: &Entry) -> u32 {
-    let marked = || marked::count(&entry.asked.task.mark(), names::SUPERVISOR_COMM);
+    let below = |supervisor, besides| tree::count_below(supervisor, names::SUPERVISOR_COMM, besides);
     match &entry.task.state {
         State::Starting | State::Ended(_, Tree::Empty) => 0,
-        State::Running(run) | State::Stopping(run) => {
-            let below = tree::count_below(run.supervisor_pid, names::SUPERVISOR_COMM, Some(run.pid));
-            // Which of them is the leader is not known, and it carries the mark too.
-            below.unwrap_or_else(|| marked().saturating_sub(1))
-        }
+        State::Running(run) | State::Stopping(run) => below(run.supervisor_pid, Some(run.pid)).unwrap_or(0),
+        // In another container nobody sees them, and its supervisor has counted them.
         State::Ended(ending, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => {
-            let below = tree::count_below(*supervisor, names::SUPERVISOR_COMM, None);
-            // In another container nobody sees them, and its supervisor has counted them.
-            below.unwrap_or_else(|| match marked() {
-                0 => ending.descendants,
-                seen => seen,
-            })
+            below(*supervisor, None).unwrap_or(ending.descendants)
         }
-        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked(),
+        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&entry.asked.task.mark()),
     }
 }
 

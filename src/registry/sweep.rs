@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::keeper::{Ear, Keeper, TRY_AGAIN_AFTER, Timer};
-use crate::platform::failpoint;
 use crate::platform::marked::{self, HeldUp, Refused, Swept};
+use crate::platform::{errno, failpoint};
 use crate::reactor::TimerKey;
 use crate::task::{Event, TaskId};
 
@@ -46,20 +46,22 @@ impl Keeper {
         let Unswept { mut tasks, timer, .. } = std::mem::take(&mut self.unswept);
         timer.into_iter().for_each(|timer| ear.cancel(timer));
         tasks.append(&mut self.to_sweep);
-        tasks.sort();
+        tasks.sort_unstable();
         tasks.dedup();
         drop(failpoint::pass("host.before_sweep"));
-        let mut left = Refused::new();
-        let (pause, held_up) = match marked::kill_all(tasks.iter().map(TaskId::mark).collect()) {
-            Ok(Swept::All) => (None, None),
+        let (outcome, mut left) = match marked::kill_all(tasks.iter().map(TaskId::mark).collect()) {
+            Ok(swept) => swept,
+            // Nobody knows what is left. Who waits is answered when there are descriptors again.
+            Err(error) if errno::is_exhaustion(&error) => return self.sweep_later(ear, tasks, TRY_AGAIN_AFTER, None),
+            // And when there is no `/proc` to look at, nobody ever will.
+            Err(_) => (Swept::All, Refused::new()),
+        };
+        let (pause, held_up) = match outcome {
+            Swept::All if left.is_empty() => (None, None),
+            Swept::All => (Some(LOOK_AFTER_REFUSED_AFTER), None),
             // Others have their turn first, and most of the processor.
-            Ok(Swept::NewOnes) => (Some(SWEEP_FURTHER_AFTER), None),
-            Ok(Swept::HeldUp(why)) => (Some(TRY_AGAIN_AFTER), Some(why)),
-            Ok(Swept::Refused(refused)) => {
-                left = refused;
-                (Some(LOOK_AFTER_REFUSED_AFTER), None)
-            }
-            Err(_) => (Some(TRY_AGAIN_AFTER), None),
+            Swept::NewOnes => (Some(SWEEP_FURTHER_AFTER), None),
+            Swept::HeldUp(why) => (Some(TRY_AGAIN_AFTER), Some(why)),
         };
         for task in &tasks {
             match left.remove(&task.mark()) {
@@ -69,9 +71,13 @@ impl Keeper {
             }
         }
         if let Some(pause) = pause {
-            self.unswept = Unswept { tasks, held_up, timer: ear.after(pause, Timer::SweepFurther) };
+            self.sweep_later(ear, tasks, pause, held_up);
         }
         drop(failpoint::pass("host.after_sweep"));
+    }
+
+    fn sweep_later(&mut self, ear: &mut Ear, tasks: Vec<TaskId>, pause: Duration, held_up: Option<HeldUp>) {
+        self.unswept = Unswept { tasks, held_up, timer: ear.after(pause, Timer::SweepFurther) };
     }
 
     /// The last one. What it does not find is left to the next host.

@@ -112,10 +112,6 @@ impl Capture {
         // By its name, as who reads it: where our own descriptor stands is the command's affair too.
         let file = File::open(fds::TASK_DIR, self.name).ok()?;
         let data = files::next_data(&file, self.dropped.0).ok()?;
-        if data == self.dropped.0 {
-            // No hole is left.
-            return Some(data);
-        }
         // Where the hole was cut off within this block, the rest of it was never written either.
         let mut block = [0; BLOCK as usize];
         let length = files::read_at(file.number(), &mut block, data).ok()?;

@@ -333,6 +333,17 @@ describe('logs', () => {
     await tasks.kill(taskId)
   })
 
+  test('-n prints as many lines of each stream, however much comes while the other one is printed', async () => {
+    const ready = readyFifo(store)
+    const taskId = await tasks.spawn(`echo ready > '${ready.path}'; while :; do echo out; echo err >&2; done`)
+    await ready.line()
+    await eventually(() => tasks.status(taskId)!.stderrBytes! > 1000, 'it has written')
+    const { stdout, stderr } = await start(['logs', '-n', '3', taskId]).ended
+    // The last one may be half written.
+    expect([stdout, stderr].map((text) => text.split('\n').filter(Boolean).length)).toEqual([3, 3])
+    await tasks.kill(taskId)
+  })
+
   test('ends quietly when its reader has seen enough', async () => {
     const { taskId } = await ended('seq 1 200000')
     const line = `'${process.execPath}' '${CLI}' logs ${taskId} | head -n 1; echo "\${PIPESTATUS[0]}"`

@@ -212,56 +212,30 @@ const OF_ANOTHER = FLAGS.filter((flag) => flag !== '--mount-proc')
 const lingering = (ready: ReadyFifo, wait: Gate) =>
   `setsid sh -c '${patient(ready)}' & sh -c '${patient(ready)}' & ${obedient(ready, wait)}`
 
-;(mayUnshare ? test : test.skip)(
-  'where /proc is that of a namespace around ours, what a command leaves is counted, before its end and after it',
-  async () => {
-    const plugin = await host(store, { under: ['unshare', ...OF_ANOTHER] })
-    const [ready, wait] = [readyFifo(store), gate(store)]
-    const sessionId = 'counted from inside'
-    const start = ({ tasks }: HostScope, command: string, sessionId: string) => tasks.spawn(command, { sessionId })
-    const id = await plugin.call(start, lingering(ready, wait), sessionId)
-    for (const _ of 'abc') await ready.line()
-    const counted = ({ tasks }: HostScope, id: string, sessionId: string) =>
-      tasks.status(id, { sessionId })!.descendants
-    expect(await plugin.call(counted, id, sessionId)).toBe(2)
-    wait.open()
-    const seen = await plugin.call(
-      async ({ tasks }, id, sessionId) => [
-        (await tasks.wait(id, { sessionId })).descendants,
-        ...tasks.drain({ sessionId }).map(({ descendants }) => descendants),
-        (await tasks.kill(id, { sessionId })).descendants,
-      ],
-      id,
-      sessionId,
-    )
-    expect(seen).toEqual([2, 2, 0])
-  },
-)
-
-;(mayUnshare ? test : test.skip)(
-  'a host in another container is told what a command has left as it was counted at its end',
-  async () => {
-    const own = { under: ['unshare', ...FLAGS] }
-    const [there, here] = await Promise.all([host(store, own), host(store, own)])
-    const [ready, wait] = [readyFifo(store), gate(store)]
-    const sessionId = 'counted from elsewhere'
-    const start = ({ tasks }: HostScope, command: string, sessionId: string) => tasks.spawn(command, { sessionId })
-    const id = await there.call(start, lingering(ready, wait), sessionId)
-    for (const _ of 'abc') await ready.line()
-    wait.open()
-    const seen = await here.call(
-      async ({ tasks }, id, sessionId) => [
-        (await tasks.wait(id, { sessionId })).descendants,
-        ...tasks.drain({ sessionId }).map(({ descendants }) => descendants),
-        (await tasks.kill(id, { sessionId })).descendants,
-      ],
-      id,
-      sessionId,
-    )
-    expect(seen).toEqual([2, 2, 0])
-    await Promise.all([there.kill(), here.kill()])
-  },
-)
+;(mayUnshare ? test : test.skip).each([
+  ['where /proc is that of a namespace around ours', [OF_ANOTHER]],
+  ['in another container', [FLAGS, FLAGS]],
+])('a host %s is told what a command has left as it was counted at its end', async (where, namespaces) => {
+  const hosts = await Promise.all(namespaces.map((flags) => host(store, { under: ['unshare', ...flags] })))
+  const [there, here] = [hosts[0]!, hosts.at(-1)!]
+  const [ready, wait] = [readyFifo(store), gate(store)]
+  const sessionId = `counted ${where}`
+  const start = ({ tasks }: HostScope, command: string, sessionId: string) => tasks.spawn(command, { sessionId })
+  const id = await there.call(start, lingering(ready, wait), sessionId)
+  for (const _ of 'abc') await ready.line()
+  wait.open()
+  const seen = await here.call(
+    async ({ tasks }, id, sessionId) => [
+      (await tasks.wait(id, { sessionId })).descendants,
+      ...tasks.drain({ sessionId }).map(({ descendants }) => descendants),
+      (await tasks.kill(id, { sessionId })).descendants,
+    ],
+    id,
+    sessionId,
+  )
+  expect(seen).toEqual([2, 2, 0])
+  await Promise.all(hosts.map((each) => each.kill()))
+})
 
 const isRoot = process.getuid?.() === 0
 const AS_NOBODY = isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []

@@ -92,8 +92,8 @@ module.exports = [
   {
     promise: 'D18: what was lost while no host lived is told in the order of the last signs of life',
     file: 'src/store/load.rs',
-    find: '            ending.order.at = clock::monotonic_ns_at(ending.finished_at);\n',
-    replace: '            ending.order.at = clock::monotonic_ns_at(u64::MAX);\n',
+    find: '        ending.order.at = clock::monotonic_ns_at(ending.finished_at);\n',
+    replace: '        ending.order.at = clock::monotonic_ns_at(u64::MAX);\n',
     test: jest('replay', 'last signs of life'),
   },
   {

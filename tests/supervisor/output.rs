@@ -193,42 +193,50 @@ fn an_output_that_was_cut_off_in_its_hole_shows_no_zeroes() {
     check_content(&path, (MIB / 2, 2 * MIB));
 }
 
-/// Starts a task that says when it has written, is cut up to `end`, and changes its output once it may; its supervisor is stopped
-/// meanwhile, and sees only what has come of it. The task is over when this returns.
+/// Starts a task that writes once it may, is cut up to `end`, and changes its output once it may; its supervisor is stopped meanwhile
+/// each time, and sees only what has come of it. The task is over when this returns.
 fn change_behind_its_back(asked: Asked, end: u64) -> Task {
     let mut task = asked.start();
     task.line();
+    go_on_unseen(&mut task);
     let is_cut = |task: &Task| task.record(names::DROPPED.as_str()).is_some_and(|record| record["stdout"][1] == end);
     eventually("the middle is gone", || is_cut(&task));
-    task.signal_supervisor(libc::SIGSTOP);
-    eventually("the supervisor is stopped", || task.status("State").contains("T (stopped)"));
-    task.go();
-    task.line();
-    task.signal_supervisor(libc::SIGCONT);
+    go_on_unseen(&mut task);
     task.kill(libc::SIGTERM, 60_000);
     task.gone();
     task
 }
 
+/// Lets the command go on to its next line while the supervisor is stopped.
+fn go_on_unseen(task: &mut Task) {
+    task.signal_supervisor(libc::SIGSTOP);
+    eventually("the supervisor is stopped", || task.status("State").contains("T (stopped)"));
+    task.go();
+    task.line();
+    task.signal_supervisor(libc::SIGCONT);
+}
+
 #[test]
 fn an_output_that_was_cut_off_in_its_hole_and_written_on_shows_no_zeroes() {
-    // O1
-    let mut asked = Asked::new(format!(
-        "yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s 150000 ../task/stdout; \
-         yes {LINE} | head -c 11200; echo x >ready; exec sleep 1000"
-    ));
-    asked.settings.max_output_bytes = 65536;
-    // So that it looks when both has happened.
-    let task = change_behind_its_back(asked, 266_240);
-    assert_eq!(dropped(&task, "stdout"), (32_768, 150_000));
-    check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, 150_000));
+    // O1: somewhere in it, and in its first block, of which nothing is left then
+    for cut in [150_000, 32_960] {
+        let mut asked = Asked::new(format!(
+            "echo x >ready; read line <go; yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s {cut} ../task/stdout; \
+             yes {LINE} | head -c 11200; echo x >ready; exec sleep 1000"
+        ));
+        asked.settings.max_output_bytes = 65536;
+        // So that it looks when both has happened.
+        let task = change_behind_its_back(asked, 266_240);
+        assert_eq!(dropped(&task, "stdout"), (32_768, cut));
+        check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, cut));
+    }
 }
 
 #[test]
 fn an_output_that_starts_over_within_its_limit_loses_nothing() {
     // O1
     let mut asked = Asked::new(format!(
-        "yes {LINE} | head -c 76800; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 46080; \
+        "echo x >ready; read line <go; yes {LINE} | head -c 76800; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 46080; \
          echo x >ready; exec sleep 1000"
     ));
     asked.settings.max_output_bytes = 65536;
@@ -242,7 +250,7 @@ fn an_output_that_starts_over_within_its_limit_loses_nothing() {
 fn an_output_that_starts_over_and_grows_past_its_old_hole_keeps_its_own_end() {
     // O1
     let mut asked = Asked::new(format!(
-        "yes {LINE} | head -c 300000; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 270000; \
+        "echo x >ready; read line <go; yes {LINE} | head -c 300000; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 270000; \
          echo x >ready; exec sleep 1000"
     ));
     asked.settings.max_output_bytes = 65536;
@@ -256,7 +264,7 @@ fn an_output_that_starts_over_and_grows_past_its_old_hole_keeps_its_own_end() {
 fn an_output_that_was_cut_off_behind_its_hole_keeps_the_hole() {
     // O1
     let mut asked = Asked::new(format!(
-        "yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s 280000 ../task/stdout; \
+        "echo x >ready; read line <go; yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s 280000 ../task/stdout; \
          yes {LINE} | head -c 8000; echo x >ready; exec sleep 1000"
     ));
     asked.settings.max_output_bytes = 65536;
