@@ -80,7 +80,7 @@ test('large commands are kept on disk and not in memory, whether anybody is told
       const until = told + rounds
       for (let round = 0; round < rounds; round++) {
         await tasks.wait(await tasks.spawn(large, { sessionId: 'told', shell: '/bin/sh' }))
-        await tasks.spawn(large, { notify: false, shell: '/bin/sh' })
+        await tasks.spawn(large, { sessionId: 'silent', notify: false, shell: '/bin/sh' })
       }
       while (told < until) await new Promise((resolve) => setImmediate(resolve))
       for (let i = 0; i < 3; i++) (globalThis as unknown as { gc(): void }).gc()
