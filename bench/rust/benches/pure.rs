@@ -81,6 +81,7 @@ fn ending() -> Ending {
         finished_at: 2,
         duration_ms: 1,
         order: EndOrder { this_boot: true, at: 2 },
+        is_recorded: true,
         descendants: 0,
         max_rss_bytes: Some(MIB),
         cpu_ms: Some(1),
