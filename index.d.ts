@@ -304,8 +304,8 @@ export interface ReplayReport {
   /** Completions that nobody has taken yet. */
   pending: number
   /**
-   * Paths of tasks that are left as they are: their records are torn or of a newer version, or the task is another machine's, or runs
-   * in the store that this one is a copy of.
+   * Paths of tasks that are left as they are: their records are torn or of a newer version, others can write to their
+   * directory, or the task is another machine's, or runs in the store that this one is a copy of.
    */
   unreadable: string[]
 }

@@ -82,8 +82,17 @@ function act(order) {
 async function run({ verb, id, options }) {
   const tasks = open(options.store)
   try {
-    const sessions = options.sessions ?? tasks.sessions()
-    for (const session of sessions) warn(await tasks.replay(session))
+    const sessions = []
+    for (const session of options.sessions ?? tasks.sessions()) {
+      try {
+        warn(await tasks.replay(session))
+        sessions.push(session)
+      } catch (error) {
+        // One that cannot be used keeps nobody from the others, unless it was named.
+        if (options.sessions !== undefined) throw error
+        complain(error.message)
+      }
+    }
     return await verbs[verb]().run(tasks, { ...options, sessions }, id)
   } finally {
     tasks.detach()
@@ -91,7 +100,8 @@ async function run({ verb, id, options }) {
 }
 
 function warn({ unreadable }) {
-  const why = 'written by a newer version, damaged, or the task of another machine or store; left as it is'
+  const why =
+    'written by a newer version, damaged, open to others, or the task of another machine or store; left as it is'
   for (const path of unreadable) complain(`left out ${path}: ${why}`)
 }
 

@@ -231,7 +231,7 @@ pub fn check_owner(about: &Metadata) -> io::Result<()> {
     }
     if about.mode() & 0o022 != 0 {
         let mode = about.mode() & 0o7777;
-        let advice = "if all that it holds is to be trusted, take that from them: chmod go-w";
+        let advice = "if all that it holds is to be trusted, take that from them: chmod -R go-w";
         return Err(io::Error::new(ErrorKind::PermissionDenied, format!("others can write to it (mode {mode:o}); {advice}")));
     }
     Ok(())
@@ -243,7 +243,7 @@ pub fn path_of(directory: &File) -> io::Result<PathBuf> {
 }
 
 /// A path to what is open, whatever has become of its name.
-pub(super) fn by_number(open: &File) -> PathBuf {
+pub fn by_number(open: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()))
 }
 

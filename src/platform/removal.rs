@@ -1,8 +1,8 @@
 //! Removing a directory whatever is in it. Each directory below is emptied in its turn, and those in it are moved to the top first. So
-//! neither the stack nor the descriptors limit how deep it may be. What is below is reached through its open directory: a link that
-//! somebody puts in its place leads nowhere.
+//! neither the stack nor the descriptors limit how deep it may be. All is reached through open directories: a link that somebody puts
+//! in the place of one leads nowhere.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -11,22 +11,31 @@ use super::files;
 /// How many steps are taken at once: others wait for the thread that removes, and on a busy disk so many take a second or two.
 const MOST: usize = 8192;
 
-/// Removes a directory and what it holds. An error when something cannot go or when it is too much for once, and then the rest stays.
-pub fn remove_tree(top: &Path) -> io::Result<()> {
+/// Removes a directory, which is open, and what it holds. An error when something cannot go or when it is too much for once, and then the
+/// rest stays.
+pub fn remove_tree(path: &Path, open: &File) -> io::Result<()> {
     let mut left = MOST;
-    let mut directories = empty(top, &mut left)?;
+    let top = files::by_number(open);
+    let mut directories = empty(&top, &mut left)?;
     while let Some(directory) = directories.pop() {
         if let Some(open) = unless_gone(files::open_directory_to_read(&directory))? {
             for below in empty(&files::by_number(&open), &mut left)? {
-                let at_the_top = files::draft_beside(&top.join("removed"));
-                if step(&mut left, || fs::rename(below, &at_the_top))?.is_some() {
-                    directories.push(at_the_top);
-                }
+                directories.extend(go_or_rise(below, &top, &mut left)?);
             }
         }
         step(&mut left, || fs::remove_dir(&directory))?;
     }
-    step(&mut left, || fs::remove_dir(top)).map(drop)
+    step(&mut left, || fs::remove_dir(path)).map(drop)
+}
+
+/// Removes a directory that is empty, which takes no right to write into it as a move does, and moves another one to the top.
+fn go_or_rise(below: PathBuf, top: &Path, left: &mut usize) -> io::Result<Option<PathBuf>> {
+    match step(left, || fs::remove_dir(&below)) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+        gone => return gone.map(|_| None),
+    }
+    let at_the_top = files::draft_beside(&top.join("removed"));
+    Ok(step(left, || fs::rename(below, &at_the_top))?.map(|()| at_the_top))
 }
 
 /// Removes the files of a directory. The answer is the directories in it, of very many the first: there is a step to come for each.
@@ -69,6 +78,28 @@ mod tests {
         path
     }
 
+    fn remove(path: &Path) -> io::Result<()> {
+        remove_tree(path, &files::open_directory_to_read(path)?)
+    }
+
+    #[test]
+    fn what_a_link_in_its_place_leads_to_stays() {
+        // R15
+        let (top, aside, outside) = (scratch("swapped"), scratch("aside"), scratch("another"));
+        for dir in [&top, &outside] {
+            fs::create_dir(dir.join("d")).unwrap();
+            fs::write(dir.join("d/mine"), "").unwrap();
+        }
+        let open = files::open_directory_to_read(&top).unwrap();
+        fs::rename(&top, &aside).unwrap();
+        symlink(&outside, &top).unwrap();
+        remove_tree(&top, &open).unwrap_err();
+        assert!(outside.join("d/mine").exists());
+        assert!(!aside.join("d").exists());
+        fs::remove_file(&top).unwrap();
+        [aside, outside].iter().for_each(|dir| remove(dir).unwrap());
+    }
+
     #[test]
     fn a_link_leads_nowhere_and_what_it_leads_to_stays() {
         // R15
@@ -78,10 +109,10 @@ mod tests {
         for place in ["link", "a/link", "a/b/link"] {
             symlink(&outside, top.join(place)).unwrap();
         }
-        remove_tree(&top).unwrap();
+        remove(&top).unwrap();
         assert!(!top.exists());
         assert!(outside.join("mine").exists());
-        remove_tree(&outside).unwrap();
+        remove(&outside).unwrap();
     }
 
     #[test]
@@ -91,9 +122,9 @@ mod tests {
         for i in 0..MOST {
             fs::write(top.join(format!("d/{i}")), "").unwrap();
         }
-        let error = remove_tree(&top).unwrap_err();
+        let error = remove(&top).unwrap_err();
         assert!(error.to_string().contains("the rest goes the next time"), "{error}");
-        remove_tree(&top).unwrap();
+        remove(&top).unwrap();
         assert!(!top.exists());
     }
 }

@@ -57,11 +57,11 @@ impl Keeper {
             Err(_) => (Swept::All, Refused::new()),
         };
         let (pause, held_up) = match outcome {
-            Swept::All if left.is_empty() => (None, None),
-            Swept::All => (Some(LOOK_AFTER_REFUSED_AFTER), None),
             // Others have their turn first, and most of the processor.
             Swept::NewOnes => (Some(SWEEP_FURTHER_AFTER), None),
+            _ if !left.is_empty() => (Some(LOOK_AFTER_REFUSED_AFTER), None),
             Swept::HeldUp(why) => (Some(TRY_AGAIN_AFTER), Some(why)),
+            Swept::All => (None, None),
         };
         for task in &tasks {
             match left.remove(&task.mark()) {

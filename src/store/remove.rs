@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use outlive_protocol::names;
+
 use super::look::has_trace;
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_inhabited, session};
@@ -19,18 +21,19 @@ const COPY_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// Removes a task's directory. `task.json` goes first: whatever stops the rest, half a task is none.
 pub fn remove(dir: &TaskDir) -> io::Result<()> {
     failpoint::pass("host.before_remove")?;
-    match files::check_directory(dir.path()) {
+    let open = match files::open_directory_to_read(dir.path()) {
         // Another host was quicker.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // What a link in its place leads to is not ours.
-        checked => checked?,
-    }
-    match fs::remove_file(dir.task()) {
+        open => open?,
+    };
+    files::check_owner(&open.metadata()?)?;
+    match fs::remove_file(files::by_number(&open).join(names::TASK.as_str())) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     failpoint::pass("host.after_task_json_removed")?;
-    match removal::remove_tree(dir.path()) {
+    match removal::remove_tree(dir.path(), &open) {
         // Another host was quicker.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => other?,
@@ -83,8 +86,6 @@ fn is_older(path: &Path, than: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-
-    use outlive_protocol::names;
 
     use super::super::scratch::Scratch;
     use super::*;

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { TaskSnapshot } from 'outlive'
 import { CLI, commandLine } from './support/cli'
@@ -464,8 +464,27 @@ test.each(['ls', 'gc'])('%s says which tasks it cannot read', async (verb) => {
   mkdirSync(newer)
   writeFileSync(join(newer, 'task.json'), '{"version":99}\n')
   const { code, stderr } = await outlive(verb, '--store', other.dir)
-  const why = 'written by a newer version, damaged, or the task of another machine or store; left as it is'
+  const why =
+    'written by a newer version, damaged, open to others, or the task of another machine or store; left as it is'
   expect({ code, stderr }).toEqual({ code: 0, stderr: `outlive: left out ${newer}: ${why}\n` })
+})
+
+test('ls says why it leaves out a session that others can write to, and lists the others', async () => {
+  const other = temporaryStore()
+  const registry = other.registry()
+  const [bad, good] = await Promise.all(['bad', 'good'].map((sessionId) => registry.spawn('true', { sessionId })))
+  await Promise.all([registry.wait(bad!), registry.wait(good!)])
+  registry.detach()
+  const session = dirname(other.taskDir(bad!)!)
+  chmodSync(session, 0o770)
+  const { code, stdout, stderr } = await outlive('ls', '--store', other.dir)
+  expect(code).toBe(0)
+  expect(stdout).toContain(good)
+  expect(stdout).not.toContain(bad)
+  expect(stderr).toMatch(/^outlive: .*others can write to it \(mode 770\).*chmod -R go-w\n$/)
+  expect(stderr).toContain(session)
+  const named = await outlive('ls', '--session', 'bad', '--store', other.dir)
+  expect(named).toMatchObject({ code: 1, stdout: '', stderr })
 })
 
 test.each(['ls', 'logs'])('what %s cannot write, it says in a line', async (verb) => {
