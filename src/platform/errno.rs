@@ -70,6 +70,14 @@ pub fn unless_exhausted<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// What was done; `None` where nothing is there any more.
+pub fn unless_gone<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
+
 fn name(names: &[(i32, &str)], number: i32) -> Option<String> {
     names.iter().find(|(known, _)| *known == number).map(|(_, name)| (*name).to_owned())
 }

@@ -6,12 +6,13 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::errno::unless_gone;
 use super::files;
 
 /// How many steps are taken at once: others wait for the thread that removes, and on a busy disk so many take a second or two.
 const MOST: usize = 8192;
 
-/// Removes a directory, which is open, and what it holds. An error when something cannot go or when it is too much for once, and then the
+/// Removes a directory, which is open, and what it holds. Another host may be removing the same. An error when something cannot go or when it is too much for once, and then the
 /// rest stays.
 pub fn remove_tree(path: &Path, open: &File) -> io::Result<()> {
     let mut left = MOST;
@@ -56,14 +57,6 @@ fn step(left: &mut usize, take: impl FnOnce() -> io::Result<()>) -> io::Result<O
     let too_much = || io::Error::other("there is too much in it for once; the rest goes the next time");
     *left = left.checked_sub(1).ok_or_else(too_much)?;
     unless_gone(take())
-}
-
-/// Another host may be removing the same.
-fn unless_gone<T>(done: io::Result<T>) -> io::Result<Option<T>> {
-    match done {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
 }
 
 #[cfg(test)]

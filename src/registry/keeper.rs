@@ -278,7 +278,8 @@ impl Keeper {
             Job::Opened { path, opened } => self.on_opened(ear, path, opened),
             Job::SpawnIn { asking, cwd } => self.spawn_in(ear, *asking, cwd),
             Job::Kill { request, task, session, signal, grace_ms } => {
-                self.kill(ear, request, &task, session, signal, grace_ms);
+                let found = self.find(ear, &task, session);
+                self.kill(ear, request, found, signal, grace_ms);
             }
             Job::Wait { request, task, session, timeout } => self.wait(ear, request, &task, session, timeout),
             Job::Cancel { request } => self.cancel(ear, request),
@@ -377,9 +378,10 @@ impl Handler for Keeper {
     fn on_left(&mut self, ear: &mut Ear, job: Job) {
         self.current = job.request();
         match job {
-            // Accepted as a signal is: what is lost is the answer.
+            // Accepted as a signal is: what is lost is the answer. It is a look at one task and a write.
             Job::Kill { request, task, session, signal, grace_ms } => {
-                self.kill_at_the_end(ear, request, &task, session, signal, grace_ms);
+                let found = self.find_alone(ear, &task, session);
+                self.kill(ear, request, found, signal, grace_ms);
             }
             Job::Shutdown { request, grace_ms } => self.end_running(ear, request, grace_ms),
             // Nothing of it has begun, and its caller hears that the registry is closed.

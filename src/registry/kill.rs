@@ -27,34 +27,8 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn kill(
-        &mut self,
-        ear: &mut Ear,
-        request: Request,
-        task: &str,
-        session: Option<SessionId>,
-        signal: u8,
-        grace_ms: Option<u64>,
-    ) {
-        let found = self.find(ear, task, session);
-        self.kill_found(ear, request, found, signal, grace_ms);
-    }
-
-    /// The same when the registry is closed before the kill has had its turn: a look at one task and a write.
-    pub(super) fn kill_at_the_end(
-        &mut self,
-        ear: &mut Ear,
-        request: Request,
-        task: &str,
-        session: Option<SessionId>,
-        signal: u8,
-        grace_ms: Option<u64>,
-    ) {
-        let found = self.find_alone(ear, task, session);
-        self.kill_found(ear, request, found, signal, grace_ms);
-    }
-
-    fn kill_found(&mut self, ear: &mut Ear, request: Request, found: Result<Entry>, signal: u8, grace_ms: Option<u64>) {
+    /// `found`: the task that the caller names.
+    pub(super) fn kill(&mut self, ear: &mut Ear, request: Request, found: Result<Entry>, signal: u8, grace_ms: Option<u64>) {
         let entry = match found {
             Ok(entry) => entry,
             Err(error) => return self.shared.outbox.fail(request, &error),

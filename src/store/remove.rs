@@ -10,6 +10,7 @@ use outlive_protocol::names;
 use super::look::has_trace;
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_inhabited, session};
+use crate::platform::errno::unless_gone;
 use crate::platform::{failpoint, files, removal};
 use crate::task::{SessionId, TaskId};
 
@@ -21,23 +22,12 @@ const COPY_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// Removes a task's directory. `task.json` goes first: whatever stops the rest, half a task is none.
 pub fn remove(dir: &TaskDir) -> io::Result<()> {
     failpoint::pass("host.before_remove")?;
-    let open = match files::open_directory_to_read(dir.path()) {
-        // Another host was quicker.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // What a link in its place leads to is not ours.
-        open => open?,
-    };
+    // What a link in its place leads to is not ours. What is gone another host was quicker with.
+    let Some(open) = unless_gone(files::open_directory_to_read(dir.path()))? else { return Ok(()) };
     files::check_owner(&open.metadata()?)?;
-    match fs::remove_file(files::by_number(&open).join(names::TASK.as_str())) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    unless_gone(fs::remove_file(files::by_number(&open).join(names::TASK.as_str())))?;
     failpoint::pass("host.after_task_json_removed")?;
-    match removal::remove_tree(dir.path(), &open) {
-        // Another host was quicker.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        other => other?,
-    }
+    unless_gone(removal::remove_tree(dir.path(), &open))?;
     failpoint::pass("host.after_remove")
 }
 

@@ -193,9 +193,14 @@ fn an_output_that_was_cut_off_in_its_hole_shows_no_zeroes() {
     check_content(&path, (MIB / 2, 2 * MIB));
 }
 
-/// Starts a task that writes once it may, is cut up to `end`, and changes its output once it may; its supervisor is stopped meanwhile
-/// each time, and sees only what has come of it. The task is over when this returns.
-fn change_behind_its_back(asked: Asked, end: u64) -> Task {
+/// Starts a task with a limit of 64 KiB that writes so many bytes, is cut up to `end`, and changes its output; its supervisor is stopped
+/// meanwhile each time, and sees only what has come of it. The task is over when this returns.
+fn change_behind_its_back(first: u64, end: u64, change: &str) -> Task {
+    let mut asked = Asked::new(format!(
+        "echo x >ready; read line <go; yes {LINE} | head -c {first}; echo x >ready; read line <go; {change}; \
+         echo x >ready; exec sleep 1000"
+    ));
+    asked.settings.max_output_bytes = 65536;
     let mut task = asked.start();
     task.line();
     go_on_unseen(&mut task);
@@ -205,6 +210,12 @@ fn change_behind_its_back(asked: Asked, end: u64) -> Task {
     task.kill(libc::SIGTERM, 60_000);
     task.gone();
     task
+}
+
+/// The hole is recorded, and the output is as written around it.
+fn check_hole(task: &Task, hole: (u64, u64)) {
+    assert_eq!(dropped(task, "stdout"), hole);
+    check_content(&task.directory.join(names::STDOUT.as_str()), hole);
 }
 
 /// Lets the command go on to its next line while the supervisor is stopped.
@@ -220,57 +231,34 @@ fn go_on_unseen(task: &mut Task) {
 fn an_output_that_was_cut_off_in_its_hole_and_written_on_shows_no_zeroes() {
     // O1: somewhere in it, and in its first block, of which nothing is left then
     for cut in [150_000, 32_960] {
-        let mut asked = Asked::new(format!(
-            "echo x >ready; read line <go; yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s {cut} ../task/stdout; \
-             yes {LINE} | head -c 11200; echo x >ready; exec sleep 1000"
-        ));
-        asked.settings.max_output_bytes = 65536;
         // So that it looks when both has happened.
-        let task = change_behind_its_back(asked, 266_240);
-        assert_eq!(dropped(&task, "stdout"), (32_768, cut));
-        check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, cut));
+        let change = format!("truncate -s {cut} ../task/stdout; yes {LINE} | head -c 11200");
+        check_hole(&change_behind_its_back(300_000, 266_240, &change), (32_768, cut));
     }
+}
+
+/// A change that the supervisor never sees as a file that is shorter than its hole.
+fn start_over(bytes: u64) -> String {
+    format!(": >../task/stdout; yes {LINE} | head -c {bytes}")
 }
 
 #[test]
 fn an_output_that_starts_over_within_its_limit_loses_nothing() {
     // O1
-    let mut asked = Asked::new(format!(
-        "echo x >ready; read line <go; yes {LINE} | head -c 76800; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 46080; \
-         echo x >ready; exec sleep 1000"
-    ));
-    asked.settings.max_output_bytes = 65536;
-    // So that it never sees a file that is shorter than its hole.
-    let task = change_behind_its_back(asked, 40_960);
-    assert_eq!(dropped(&task, "stdout"), (0, 0));
-    check_content(&task.directory.join(names::STDOUT.as_str()), (0, 0));
+    check_hole(&change_behind_its_back(76_800, 40_960, &start_over(46_080)), (0, 0));
 }
 
 #[test]
 fn an_output_that_starts_over_and_grows_past_its_old_hole_keeps_its_own_end() {
     // O1
-    let mut asked = Asked::new(format!(
-        "echo x >ready; read line <go; yes {LINE} | head -c 300000; echo x >ready; read line <go; : >../task/stdout; yes {LINE} | head -c 270000; \
-         echo x >ready; exec sleep 1000"
-    ));
-    asked.settings.max_output_bytes = 65536;
-    // So that it never sees a file that is shorter than its hole.
-    let task = change_behind_its_back(asked, 266_240);
-    assert_eq!(dropped(&task, "stdout"), (32_768, 233_472));
-    check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, 233_472));
+    check_hole(&change_behind_its_back(300_000, 266_240, &start_over(270_000)), (32_768, 233_472));
 }
 
 #[test]
 fn an_output_that_was_cut_off_behind_its_hole_keeps_the_hole() {
     // O1
-    let mut asked = Asked::new(format!(
-        "echo x >ready; read line <go; yes {LINE} | head -c 300000; echo x >ready; read line <go; truncate -s 280000 ../task/stdout; \
-         yes {LINE} | head -c 8000; echo x >ready; exec sleep 1000"
-    ));
-    asked.settings.max_output_bytes = 65536;
-    let task = change_behind_its_back(asked, 266_240);
-    assert_eq!(dropped(&task, "stdout"), (32_768, 266_240));
-    check_content(&task.directory.join(names::STDOUT.as_str()), (32_768, 266_240));
+    let change = format!("truncate -s 280000 ../task/stdout; yes {LINE} | head -c 8000");
+    check_hole(&change_behind_its_back(300_000, 266_240, &change), (32_768, 266_240));
 }
 
 #[test]
