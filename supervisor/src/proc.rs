@@ -88,11 +88,15 @@ pub(crate) fn is_supervisor(pid: u32) -> bool {
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.
 pub(crate) fn handles(pid: u32, signal: u8) -> bool {
     let mut answers = false;
-    if flags_of(pid, pid).is_some_and(ends) {
+    let first = stat_of(pid, pid);
+    if first.is_some_and(ends) {
         // A signal is the first thread's to take unless that has ended.
-        each_thread(pid, &mut |thread| answers |= !flags_of(pid, thread).is_none_or(ends) && answers_to(pid, thread, signal));
+        each_thread(pid, &mut |thread| {
+            let stat = stat_of(pid, thread);
+            answers |= !stat.is_none_or(ends) && answers_to(pid, thread, stat, signal);
+        });
     } else {
-        answers = answers_to(pid, pid, signal);
+        answers = answers_to(pid, pid, first, signal);
     }
     // The masks stay until it is a zombie, and that can take a second where much memory is given back. So this comes last: what
     // was on its way out then had no answer to a signal that is still to be sent.
@@ -101,12 +105,12 @@ pub(crate) fn handles(pid: u32, signal: u8) -> bool {
 
 /// Is this signal in one of a thread's masks, or may the thread be waiting for it? What is blocked may be taken from a queue, as
 /// tini and systemd do; while `sigwait` waits, the mask does not show it.
-fn answers_to(pid: u32, thread: u32, signal: u8) -> bool {
+fn answers_to(pid: u32, thread: u32, stat: Option<Stat>, signal: u8) -> bool {
     const MASKS: [&[u8]; 3] = [b"SigBlk:\t", b"SigIgn:\t", b"SigCgt:\t"];
     let mut buffer = [0; 16];
     // Who cannot be woken is in no `sigwait`. It may be in an exec that waits for a file system, and before Linux 5.7 whoever asks then for
     // its call waits too.
-    if state_of(pid, thread) != Some(b'D') {
+    if stat.is_none_or(|stat| stat.state != b'D') {
         let call = read_start(&file_of(pid, thread, b"/syscall"), &mut buffer);
         // Who has made itself unreadable (`PR_SET_DUMPABLE`) may be in any.
         if call.is_none_or(|call| process::IN_SIGWAIT.iter().any(|number| call.starts_with(number))) {
@@ -128,35 +132,32 @@ fn answers_to(pid: u32, thread: u32, signal: u8) -> bool {
 fn is_on_its_way_out(pid: u32) -> bool {
     let (mut ending, mut others) = (0, 0);
     // A thread that is gone meanwhile has ended.
-    each_thread(pid, &mut |thread| *(if flags_of(pid, thread).is_none_or(ends) { &mut ending } else { &mut others }) += 1);
+    each_thread(pid, &mut |thread| *(if stat_of(pid, thread).is_none_or(ends) { &mut ending } else { &mut others }) += 1);
     ending > 0 && others == 0
 }
 
-/// Has a thread with these flags begun to end, or been hit by a signal that ends it?
-fn ends(flags: u32) -> bool {
+/// What a thread does, as its `stat` shows it.
+#[derive(Clone, Copy)]
+struct Stat {
+    state: u8,
+    flags: u32,
+}
+
+/// Has such a thread begun to end, or been hit by a signal that ends it?
+fn ends(stat: Stat) -> bool {
     const EXITING: u32 = 0x4;
     const SIGNALED: u32 = 0x400;
-    flags & (EXITING | SIGNALED) != 0
+    stat.flags & (EXITING | SIGNALED) != 0
 }
 
-fn flags_of(pid: u32, thread: u32) -> Option<u32> {
-    let mut flags = None;
-    each_field(&file_of(pid, thread, b"/stat"), &mut |place, field| {
-        if place == 6 {
-            flags = Some(field.iter().fold(0, decimal));
-        }
+fn stat_of(pid: u32, thread: u32) -> Option<Stat> {
+    let (mut state, mut flags) = (None, None);
+    each_field(&file_of(pid, thread, b"/stat"), &mut |place, field| match place {
+        0 => state = field.first().copied(),
+        6 => flags = Some(field.iter().fold(0, decimal)),
+        _ => {}
     });
-    flags
-}
-
-fn state_of(pid: u32, thread: u32) -> Option<u8> {
-    let mut state = None;
-    each_field(&file_of(pid, thread, b"/stat"), &mut |place, field| {
-        if place == 0 {
-            state = field.first().copied();
-        }
-    });
-    state
+    Some(Stat { state: state?, flags: flags? })
 }
 
 /// A process's directory, or a file in it.
