@@ -36,18 +36,20 @@ pub trait Handler: Send + 'static {
     /// What a timer stands for.
     type Timer: Send + 'static;
 
+    /// What it may ask of the reactor, handed to it at the start.
+    fn ear(&mut self) -> &mut Ear<Self::Job, Self::Timer>;
     /// Somebody asked.
-    fn on_job(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, job: Self::Job);
+    fn on_job(&mut self, job: Self::Job);
     /// A watched FIFO was written to, or its last writer is gone.
-    fn on_ready(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, token: Token, hung_up: bool);
+    fn on_ready(&mut self, token: Token, hung_up: bool);
     /// A timer's time has come.
-    fn on_due(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, timer: Self::Timer);
+    fn on_due(&mut self, timer: Self::Timer);
     /// Whether there is something for `on_caught_up`.
     fn has_news(&self) -> bool;
     /// Of all that has happened so far, whatever the order in which the kernel reported it, the handler has been told.
-    fn on_caught_up(&mut self, ear: &mut Ear<Self::Job, Self::Timer>);
+    fn on_caught_up(&mut self);
     /// Somebody asked, and the reactor was stopped before that had its turn: what takes long is not begun any more.
-    fn on_left(&mut self, ear: &mut Ear<Self::Job, Self::Timer>, job: Self::Job);
+    fn on_left(&mut self, job: Self::Job);
     /// Nothing more will be called.
     fn on_stop(&mut self);
     /// One of the above panicked; whoever waits for its answer has to hear of it.
@@ -135,12 +137,13 @@ impl<J> Jobs<J> {
 
 impl<J: Send + 'static> Reactor<J> {
     /// Starts the thread.
-    pub fn start<H: Handler<Job = J>>(handler: H) -> io::Result<Reactor<J>> {
+    pub fn start<H: Handler<Job = J>>(make: impl FnOnce(Ear<J, H::Timer>) -> H) -> io::Result<Reactor<J>> {
         let (poll, waker) = Poll::new()?;
         let jobs = Mutex::new(Jobs { high: VecDeque::new(), low: VecDeque::new(), stopping: false });
         let mailbox = Mailbox(Arc::new(Queue { jobs, waker }));
         let ear = Ear { poll, timers: Timers::new(), next_token: 0, mailbox: mailbox.clone() };
-        let thread = thread::Builder::new().name("outlive".to_owned()).spawn(move || run(ear, handler))?;
+        let handler = make(ear);
+        let thread = thread::Builder::new().name("outlive".to_owned()).spawn(move || run(handler))?;
         Ok(Reactor { mailbox, thread: Some(thread) })
     }
 
@@ -208,45 +211,45 @@ impl<J> Queue<J> {
 
 struct Stopped;
 
-fn run<H: Handler>(mut ear: Ear<H::Job, H::Timer>, mut handler: H) {
+fn run<H: Handler>(mut handler: H) {
     scheduling::give_way();
-    let Mailbox(queue) = ear.mailbox();
-    while let Ok(()) = turn(&mut ear, &mut handler, &queue) {}
+    let Mailbox(queue) = handler.ear().mailbox();
+    while let Ok(()) = turn(&mut handler, &queue) {}
     for job in queue.close() {
-        guarded(&mut handler, |handler| handler.on_left(&mut ear, job));
+        guarded(&mut handler, |handler| handler.on_left(job));
     }
     guarded(&mut handler, Handler::on_stop);
 }
 
 /// What is due, what has happened, and one job that takes long; in between all those that somebody may stand still for.
-fn turn<H: Handler>(ear: &mut Ear<H::Job, H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
-    run_urgent(ear, handler, queue)?;
+fn turn<H: Handler>(handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
+    run_urgent(handler, queue)?;
     // One that a timer sets in its turn comes behind jobs and events.
     let now = Instant::now();
-    while let Some(timer) = ear.timers.take_due(now) {
-        guarded(handler, |handler| handler.on_due(ear, timer));
-        run_urgent(ear, handler, queue)?;
+    while let Some(timer) = handler.ear().timers.take_due(now) {
+        guarded(handler, |handler| handler.on_due(timer));
+        run_urgent(handler, queue)?;
     }
     let is_idle = queue.is_empty() && !handler.has_news();
-    let timeout = if is_idle { ear.timers.until_next() } else { Some(Duration::ZERO) };
-    let (events, is_all) = ear.poll.wait(timeout).map_err(|_| Stopped)?;
+    let timeout = if is_idle { handler.ear().timers.until_next() } else { Some(Duration::ZERO) };
+    let (events, is_all) = handler.ear().poll.wait(timeout).map_err(|_| Stopped)?;
     for event in events {
-        run_urgent(ear, handler, queue)?;
-        guarded(handler, |handler| handler.on_ready(ear, event.token, event.hung_up));
+        run_urgent(handler, queue)?;
+        guarded(handler, |handler| handler.on_ready(event.token, event.hung_up));
     }
-    run_urgent(ear, handler, queue)?;
+    run_urgent(handler, queue)?;
     if is_all && handler.has_news() {
-        guarded(handler, |handler| handler.on_caught_up(ear));
+        guarded(handler, |handler| handler.on_caught_up());
     }
     if let Some(job) = queue.next(Priority::Low)? {
-        guarded(handler, |handler| handler.on_job(ear, job));
+        guarded(handler, |handler| handler.on_job(job));
     }
     Ok(())
 }
 
-fn run_urgent<H: Handler>(ear: &mut Ear<H::Job, H::Timer>, handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
+fn run_urgent<H: Handler>(handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
     while let Some(job) = queue.next(Priority::High)? {
-        guarded(handler, |handler| handler.on_job(ear, job));
+        guarded(handler, |handler| handler.on_job(job));
     }
     Ok(())
 }
@@ -267,25 +270,30 @@ mod tests {
 
     /// Writes down what it is called for. The job "stand still" does so until it is let go, and two others panic.
     struct Clerk {
+        ear: Ear<&'static str, &'static str>,
         done: Sender<&'static str>,
         go: Receiver<()>,
         panics_again: bool,
     }
 
-    fn clerk() -> (Clerk, Receiver<&'static str>, Sender<()>) {
+    fn clerk() -> (impl FnOnce(Ear<&'static str, &'static str>) -> Clerk, Receiver<&'static str>, Sender<()>) {
         let ((done, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
-        (Clerk { done, go: wait, panics_again: false }, heard, go)
+        (move |ear| Clerk { ear, done, go: wait, panics_again: false }, heard, go)
     }
 
     impl Handler for Clerk {
         type Job = &'static str;
         type Timer = &'static str;
 
-        fn on_job(&mut self, ear: &mut Ear<&'static str, &'static str>, job: &'static str) {
+        fn ear(&mut self) -> &mut Ear<&'static str, &'static str> {
+            &mut self.ear
+        }
+
+        fn on_job(&mut self, job: &'static str) {
             self.done.send(job).unwrap();
             match job {
                 "stand still" => {
-                    ear.after(Duration::ZERO, "timer");
+                    self.ear.after(Duration::ZERO, "timer");
                     self.go.recv().unwrap();
                 }
                 "panic" => panic!("as it was told"),
@@ -297,9 +305,9 @@ mod tests {
             }
         }
 
-        fn on_ready(&mut self, _: &mut Ear<&'static str, &'static str>, _: Token, _: bool) {}
+        fn on_ready(&mut self, _: Token, _: bool) {}
 
-        fn on_due(&mut self, _: &mut Ear<&'static str, &'static str>, timer: &'static str) {
+        fn on_due(&mut self, timer: &'static str) {
             self.done.send(timer).unwrap();
         }
 
@@ -307,9 +315,9 @@ mod tests {
             false
         }
 
-        fn on_caught_up(&mut self, _: &mut Ear<&'static str, &'static str>) {}
+        fn on_caught_up(&mut self) {}
 
-        fn on_left(&mut self, _: &mut Ear<&'static str, &'static str>, job: &'static str) {
+        fn on_left(&mut self, job: &'static str) {
             self.done.send("left").unwrap();
             self.done.send(job).unwrap();
             assert_ne!(job, "panic", "as it was told");

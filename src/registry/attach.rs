@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Timer, Watch, pause_after};
+use super::keeper::{Job, Keeper, Timer, Watch, pause_after};
 use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::errno;
@@ -25,11 +25,11 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn attach_all(&mut self, ear: &mut Ear, session: Option<SessionId>) -> Result<Vec<SessionId>> {
+    pub(super) fn attach_all(&mut self, session: Option<SessionId>) -> Result<Vec<SessionId>> {
         let mut usable = Vec::new();
         let mut failed = None;
         for session in self.shared.sessions(session.as_ref()) {
-            match self.attach(ear, &session) {
+            match self.attach(&session) {
                 Ok(()) => usable.push(session),
                 // For want of descriptors nothing is known of any of them.
                 Err(error) if error.is_exhaustion() => return Err(error),
@@ -44,19 +44,19 @@ impl Keeper {
     }
 
     /// Brings the ledger up to what is on disk.
-    pub(super) fn attach(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
+    pub(super) fn attach(&mut self, session: &SessionId) -> Result<()> {
         if store::open_session(&self.shared.store, session)? {
-            self.rescan(ear, session)?;
+            self.rescan(session)?;
         }
         let is_new = self.shared.lock().attached.insert(session.clone());
         if is_new || self.is_replaced(session) {
-            self.listen(ear, session);
+            self.listen(session);
         }
         Ok(())
     }
 
     /// Finds tasks that are new on disk, and forgets those whose files are gone.
-    pub(super) fn rescan(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
+    pub(super) fn rescan(&mut self, session: &SessionId) -> Result<()> {
         let on_disk: HashSet<TaskId> = store::session_tasks(&self.shared.store, session)?.into_iter().collect();
         let new: Vec<TaskId> = {
             let mut ledger = self.shared.lock();
@@ -74,19 +74,19 @@ impl Keeper {
         let mut unknown = None;
         let mut supervised = store::supervised();
         for task in new {
-            match self.take_in(ear, session, &task, &mut supervised, 1) {
-                Ok(effects) => self.perform(ear, &task, &effects),
+            match self.take_in(session, &task, &mut supervised, 1) {
+                Ok(effects) => self.perform(&task, &effects),
                 // Tried again later, and the others need not wait for it.
                 Err(error) => drop(unknown.get_or_insert(error)),
             }
         }
         // Who asks hears of no lost task before what is left of it is killed.
-        self.sweep_lost(ear);
+        self.sweep_lost();
         unknown.map_or(Ok(()), Err)
     }
 
     /// Now and then, for a host that starts tasks and asks for nothing: what others have removed would stay in its memory for good.
-    pub(super) fn forget_removed(&mut self, ear: &mut Ear) {
+    pub(super) fn forget_removed(&mut self) {
         self.starts = self.starts.wrapping_add(1);
         if self.starts.is_multiple_of(STARTS_UNTIL_A_LOOK) {
             let session = {
@@ -96,43 +96,36 @@ impl Keeper {
                 attached.iter().nth(turn).cloned()
             };
             // The next look may do.
-            session.iter().for_each(|session| drop(self.rescan(ear, session)));
+            session.iter().for_each(|session| drop(self.rescan(session)));
         }
     }
 
     /// Takes a task that a call names from disk into the ledger, and attaches its session.
-    pub(super) fn adopt(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId) -> Result<()> {
+    pub(super) fn adopt(&mut self, session: &SessionId, id: &TaskId) -> Result<()> {
         let is_attached = self.shared.lock().attached.contains(session);
         if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
-            self.attach(ear, session)?;
+            self.attach(session)?;
         }
-        self.adopt_alone(ear, session, id, 1)?;
-        self.sweep_lost(ear);
+        self.adopt_alone(session, id, 1)?;
+        self.sweep_lost();
         Ok(())
     }
 
     /// Takes a task from disk into the ledger.
-    pub(super) fn adopt_alone(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) -> Result<()> {
-        let effects = self.take_in(ear, session, id, &mut store::supervised(), looks)?;
-        self.perform(ear, id, &effects);
+    pub(super) fn adopt_alone(&mut self, session: &SessionId, id: &TaskId, looks: u32) -> Result<()> {
+        let effects = self.take_in(session, id, &mut store::supervised(), looks)?;
+        self.perform(id, &effects);
         Ok(())
     }
 
     /// A live task is never replaced. Returns what must follow; an error when descriptors or memory are wanting to find out.
-    fn take_in(
-        &mut self,
-        ear: &mut Ear,
-        session: &SessionId,
-        id: &TaskId,
-        supervised: &mut Named,
-        looks: u32,
-    ) -> Result<Vec<Effect>> {
+    fn take_in(&mut self, session: &SessionId, id: &TaskId, supervised: &mut Named, looks: u32) -> Result<Vec<Effect>> {
         if self.shared.lock().knows(id) {
             return Ok(Vec::new());
         }
         let mut token = None;
         let watch = |events: &File| {
-            token = Some(ear.watch(events)?);
+            token = Some(self.ear.watch(events)?);
             Ok(())
         };
         let loaded = store::load(&self.shared.store, session, id, watch, supervised);
@@ -148,26 +141,26 @@ impl Keeper {
             }
             Loaded::Nothing => Ok(Vec::new()),
             Loaded::AnsweredFor => {
-                self.listen_again_later(ear, session);
+                self.listen_again_later(session);
                 Ok(Vec::new())
             }
             Loaded::OutOfReach => {
-                self.listen_again_later(ear, session);
+                self.listen_again_later(session);
                 self.note_unreadable(session, &self.shared.store.task_dir(session, id));
                 Ok(Vec::new())
             }
-            Loaded::Unreadable(error) => self.leave_unread(ear, session, id, looks, error).map(|()| Vec::new()),
+            Loaded::Unreadable(error) => self.leave_unread(session, id, looks, error).map(|()| Vec::new()),
         }
     }
 
-    fn leave_unread(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32, error: io::Error) -> Result<()> {
+    fn leave_unread(&mut self, session: &SessionId, id: &TaskId, looks: u32, error: io::Error) -> Result<()> {
         let dir = self.shared.store.task_dir(session, id);
         if errno::is_exhaustion(&error) {
-            self.listen_again_later(ear, session);
+            self.listen_again_later(session);
             return Err(Error::storage("read", dir.path())(error));
         }
         if errno::is_the_systems(&error) {
-            self.take_in_later(ear, session, id, looks);
+            self.take_in_later(session, id, looks);
         }
         self.note_unreadable(session, &dir);
         Ok(())
@@ -175,20 +168,20 @@ impl Keeper {
 
     /// Nothing is wrong with a task that the system keeps from us, as on a mount that is gone for a while, and no ring says that it is back. Its
     /// timer is its own: a session that waits to be listened to again hears nothing of the others until then.
-    fn take_in_later(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) {
+    fn take_in_later(&mut self, session: &SessionId, id: &TaskId, looks: u32) {
         if self.taking_in_later.insert(id.clone()) {
             let (session, task) = (session.clone(), id.clone());
-            ear.after(pause_after(looks), Timer::TakeIn { session, task, looks: looks.saturating_add(1) });
+            self.ear.after(pause_after(looks), Timer::TakeIn { session, task, looks: looks.saturating_add(1) });
         }
     }
 
-    pub(super) fn take_in_again(&mut self, ear: &mut Ear, session: &SessionId, id: &TaskId, looks: u32) {
+    pub(super) fn take_in_again(&mut self, session: &SessionId, id: &TaskId, looks: u32) {
         self.taking_in_later.remove(id);
         // Who has not subscribed finds it with the next call.
         if self.shared.lock().subscription_of(session).is_some() {
             // For want of descriptors the whole session is tried again.
-            drop(self.adopt_alone(ear, session, id, looks));
-            self.sweep_lost(ear);
+            drop(self.adopt_alone(session, id, looks));
+            self.sweep_lost();
         }
     }
 

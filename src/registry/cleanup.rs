@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request, SLICE, Timer};
+use super::keeper::{Job, Keeper, Request, SLICE, Timer};
 use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::clock;
@@ -43,8 +43,8 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn cleanup(&mut self, ear: &mut Ear, request: Request, older_than_ms: u64, undelivered_older_than_ms: u64) {
-        let sessions = match self.attach_all(ear, None) {
+    pub(super) fn cleanup(&mut self, request: Request, older_than_ms: u64, undelivered_older_than_ms: u64) {
+        let sessions = match self.attach_all(None) {
             Ok(sessions) => sessions,
             Err(error) => return self.shared.outbox.fail(request, &error),
         };
@@ -56,12 +56,12 @@ impl Keeper {
         let asked_at = clock::unix_ms();
         let cleaning =
             Cleaning { request, asked_at, older_than_ms, undelivered_older_than_ms, tasks, sessions, removed: 0, failed: None };
-        self.clean_further(ear, cleaning);
+        self.clean_further(cleaning);
     }
 
-    pub(super) fn clean_further(&mut self, ear: &mut Ear, mut cleaning: Cleaning) {
+    pub(super) fn clean_further(&mut self, mut cleaning: Cleaning) {
         // Nobody shall wait for a task that is removed.
-        self.tell_news(ear);
+        self.tell_news();
         let began = Instant::now();
         while began.elapsed() < SLICE {
             if let Some(task) = cleaning.tasks.pop() {
@@ -74,7 +74,7 @@ impl Keeper {
                 return self.shared.outbox.answer(cleaning.request, cleaning.outcome());
             }
         }
-        ear.after(Duration::ZERO, Timer::CleanFurther(cleaning));
+        self.ear.after(Duration::ZERO, Timer::CleanFurther(cleaning));
     }
 
     fn remove_if_over(&self, task: &TaskId, cleaning: &mut Cleaning) {

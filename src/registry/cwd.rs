@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::keeper::{Ear, Job, Keeper, Request};
+use super::keeper::{Job, Keeper, Request};
 use super::spawn::Asking;
 use crate::error::{Error, Result};
 use crate::platform::{failpoint, files};
@@ -33,7 +33,7 @@ pub(super) struct Opened {
 
 impl Keeper {
     /// Opens the directory of a task that is to be started, and goes on with [`Keeper::spawn_in`].
-    pub(super) fn open_cwd(&mut self, ear: &mut Ear, asking: Asking) {
+    pub(super) fn open_cwd(&mut self, asking: Asking) {
         let path = asking.options.cwd.clone();
         let Directories { near, opening } = &mut self.directories;
         if near.contains(&path) {
@@ -42,13 +42,13 @@ impl Keeper {
                 // Something was mounted there since.
                 near.remove(&path);
             }
-            return self.spawn_in(ear, asking, opened.map(|opened| opened.file));
+            return self.spawn_in(asking, opened.map(|opened| opened.file));
         }
         if let Some(waiting) = opening.get_mut(&path) {
             return waiting.push(asking);
         }
         opening.insert(path.clone(), vec![asking]);
-        let (mailbox, far) = (ear.mailbox(), path.clone());
+        let (mailbox, far) = (self.ear.mailbox(), path.clone());
         let answer = move || {
             let opened = failpoint::pass("host.before_cwd").map_err(Error::storage("open", &far)).and_then(|()| open(&far));
             Job::Opened { path: far, opened }.post(&mailbox);
@@ -56,12 +56,12 @@ impl Keeper {
         if thread::Builder::new().name("outlive-cwd".to_owned()).spawn(answer).is_err() {
             // Out of threads: then it has to be here.
             let opened = open(&path);
-            self.on_opened(ear, path, opened);
+            self.on_opened(path, opened);
         }
     }
 
     /// Each spawn that has waited has a turn of its own, behind what somebody may stand still for.
-    pub(super) fn on_opened(&mut self, ear: &mut Ear, path: PathBuf, opened: Result<Opened>) {
+    pub(super) fn on_opened(&mut self, path: PathBuf, opened: Result<Opened>) {
         let Directories { near, opening } = &mut self.directories;
         let waiting = opening.remove(&path).unwrap_or_default();
         let opened = match opened {
@@ -78,7 +78,7 @@ impl Keeper {
             }
             near.insert(path.clone());
         }
-        let mailbox = ear.mailbox();
+        let mailbox = self.ear.mailbox();
         for asking in waiting {
             let cwd = opened.file.try_clone().map_err(Error::storage("open", &path));
             Job::SpawnIn { asking: Box::new(asking), cwd }.post(&mailbox);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::keeper::{Ear, Job, Keeper, SLICE};
+use super::keeper::{Job, Keeper, SLICE};
 use super::ledger::Entry;
 use super::output::preview;
 use super::snapshot::descendants;
@@ -267,8 +267,8 @@ impl Registry {
 
 impl Keeper {
     /// Hands the session's pending completions to its subscription, if this host is the one that delivers.
-    pub(super) fn deliver(&mut self, ear: &mut Ear, session: &SessionId) {
-        if self.shared.lock().subscription_of(session).is_none() || !self.owns(ear, session) {
+    pub(super) fn deliver(&mut self, session: &SessionId) {
+        if self.shared.lock().subscription_of(session).is_none() || !self.owns(session) {
             return;
         }
         let began = Instant::now();
@@ -279,7 +279,7 @@ impl Keeper {
             let attempt = entry.next_attempt();
             // Those that come after it are told after it.
             let Ok(completion) = self.shared.completion(&entry, attempt) else {
-                return self.listen_again_later(ear, session);
+                return self.listen_again_later(session);
             };
             // What has changed on another thread since it was looked up is seen in the next turn.
             let lease = self.shared.lock().lease(&entry.asked.task, subscription, attempt);
@@ -291,17 +291,17 @@ impl Keeper {
             }
             // At least one each time, however slow the disk is; and all before a shutdown is answered.
             if began.elapsed() > SLICE && !self.is_shutting_down {
-                return self.review_further(ear, session);
+                return self.review_further(session);
             }
         }
     }
 
     /// Delivers what is pending in sessions that no other host delivers.
-    pub(super) fn drain(&mut self, ear: &mut Ear, session: Option<SessionId>) -> Result<Vec<Completion>> {
+    pub(super) fn drain(&mut self, session: Option<SessionId>) -> Result<Vec<Completion>> {
         let mut drained = Vec::new();
-        for session in self.attach_all(ear, session)? {
-            let outcome = self.drain_session(ear, &session, &mut drained);
-            self.give_up_ownership(ear, &session);
+        for session in self.attach_all(session)? {
+            let outcome = self.drain_session(&session, &mut drained);
+            self.give_up_ownership(&session);
             match outcome {
                 Ok(()) => {}
                 // What was accepted so far must reach the caller; the rest stays pending.
@@ -312,9 +312,9 @@ impl Keeper {
         Ok(drained)
     }
 
-    fn drain_session(&mut self, ear: &mut Ear, session: &SessionId, drained: &mut Vec<Completion>) -> Result<()> {
+    fn drain_session(&mut self, session: &SessionId, drained: &mut Vec<Completion>) -> Result<()> {
         let is_empty = self.shared.lock().pending(session).next().is_none();
-        if is_empty || !self.borrow_ownership(ear, session)? {
+        if is_empty || !self.borrow_ownership(session)? {
             return Ok(());
         }
         for entry in self.shared.undelivered(session) {

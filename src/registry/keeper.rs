@@ -105,6 +105,7 @@ pub(super) enum Watch {
 
 /// The reactor thread's own state. Nobody else sees it, so it needs no lock.
 pub(super) struct Keeper {
+    pub(super) ear: Ear,
     pub(super) shared: Arc<Shared>,
     pub(super) watches: HashMap<Token, Watch>,
     /// Supervisors that this process started, until they are reaped.
@@ -138,8 +139,9 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>) -> Keeper {
+    pub(super) fn new(shared: Arc<Shared>, ear: Ear) -> Keeper {
         Keeper {
+            ear,
             shared,
             watches: HashMap::new(),
             children: HashMap::new(),
@@ -162,11 +164,11 @@ impl Keeper {
     }
 
     /// Reads what a task's directory says now, and does what follows.
-    pub(super) fn refresh(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool) {
-        self.look(ear, id, hung_up, 1);
+    pub(super) fn refresh(&mut self, id: &TaskId, hung_up: bool) {
+        self.look(id, hung_up, 1);
     }
 
-    fn look(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool, looks: u32) {
+    fn look(&mut self, id: &TaskId, hung_up: bool, looks: u32) {
         let Some(entry) = self.shared.lock().find(id, None) else { return };
         if entry.task.is_gone() {
             return;
@@ -175,54 +177,54 @@ impl Keeper {
             Ok(news) => news,
             // Neither a ring nor a hang-up comes a second time.
             Err(error) if errno::is_exhaustion(&error) => {
-                return self.look_again_later(ear, id, hung_up, looks, TRY_AGAIN_AFTER);
+                return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER);
             }
             Err(error) if errno::is_the_systems(&error) && is_worth_a_look(looks, hung_up) => {
-                return self.look_again_later(ear, id, hung_up, looks + 1, pause_after(looks));
+                return self.look_again_later(id, hung_up, looks + 1, pause_after(looks));
             }
             // A record that cannot be read is no news.
             Err(_) if !hung_up => return,
             // Left to a release that can.
-            Err(error) if store::is_newer(&error) => return self.announce_past(ear, id),
+            Err(error) if store::is_newer(&error) => return self.announce_past(id),
             // Nobody is left who could write a better one.
             Err(error) => vec![store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &error)],
         };
         if self.never_started(id, &entry.task.state, &news) {
             // Nobody removes a task that never ran but the host that answers for it.
-            return if store::is_removed(&entry.dir) { self.announce_past(ear, id) } else { self.reject_spawn(ear, id) };
+            return if store::is_removed(&entry.dir) { self.announce_past(id) } else { self.reject_spawn(id) };
         }
         let is_lost = matches!(news[..], [Event::SupervisorGone(_)]);
         if is_lost && entry.task.state == State::Starting {
             match store::is_answered_for(&entry.dir) {
-                Err(_) => return self.look_again_later(ear, id, hung_up, looks, TRY_AGAIN_AFTER),
+                Err(_) => return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER),
                 // The host that wanted to start it could not, and its caller knows, or will unless that host is killed too.
                 Ok(true) => {
-                    self.forget(ear, id);
-                    return self.listen_again_later(ear, &entry.asked.session);
+                    self.forget(id);
+                    return self.listen_again_later(&entry.asked.session);
                 }
                 Ok(false) => {}
             }
         }
         for event in news {
             let effects = self.shared.lock().apply(id, event);
-            self.perform(ear, id, &effects);
+            self.perform(id, &effects);
         }
     }
 
     /// What the disk has to say cannot be read now, and the task is as it was for so long.
-    fn look_again_later(&mut self, ear: &mut Ear, id: &TaskId, hung_up: bool, looks: u32, pause: Duration) {
+    fn look_again_later(&mut self, id: &TaskId, hung_up: bool, looks: u32, pause: Duration) {
         if self.looking_again.insert((id.clone(), hung_up)) {
-            ear.after(pause, Timer::LookAgain { task: id.clone(), hung_up, looks });
+            self.ear.after(pause, Timer::LookAgain { task: id.clone(), hung_up, looks });
         }
     }
 
     /// Moves a task and does what follows.
-    pub(super) fn apply(&mut self, ear: &mut Ear, id: &TaskId, event: Event) {
+    pub(super) fn apply(&mut self, id: &TaskId, event: Event) {
         let effects = self.shared.lock().apply(id, event);
-        self.perform(ear, id, &effects);
+        self.perform(id, &effects);
     }
 
-    pub(super) fn perform(&mut self, ear: &mut Ear, id: &TaskId, effects: &[Effect]) {
+    pub(super) fn perform(&mut self, id: &TaskId, effects: &[Effect]) {
         for effect in effects {
             match effect {
                 Effect::AnnounceStart => self.announce_start(id),
@@ -232,17 +234,17 @@ impl Keeper {
                     self.news.reach(id, Until::Ended);
                 }
                 Effect::AnnounceEmpty => self.news.reach(id, Until::Empty),
-                Effect::RetryLater => self.tell_again_later(ear, id),
+                Effect::RetryLater => self.tell_again_later(id),
             }
         }
     }
 
-    fn on_events(&mut self, ear: &mut Ear, token: Token, id: &TaskId, hung_up: bool) {
+    fn on_events(&mut self, token: Token, id: &TaskId, hung_up: bool) {
         // Before the task may be forgotten, and its child with it.
         let ended = if hung_up { self.children.remove(id) } else { None };
-        self.refresh(ear, id, hung_up);
+        self.refresh(id, hung_up);
         if hung_up && let Some(Watch::Events { events, .. }) = self.watches.remove(&token) {
-            ear.unwatch(&events);
+            self.ear.unwatch(&events);
         }
         ended.into_iter().for_each(process::Child::reap);
     }
@@ -253,63 +255,63 @@ impl Keeper {
     }
 
     /// A callback has failed: the completion waits a little longer each time.
-    fn tell_again_later(&mut self, ear: &mut Ear, id: &TaskId) {
+    fn tell_again_later(&mut self, id: &TaskId) {
         const FIRST_PAUSE: Duration = Duration::from_millis(100);
         let failures = self.shared.lock().find(id, None).map_or(0, |entry| entry.task.failures);
-        ear.after(FIRST_PAUSE * 2u32.saturating_pow(failures.saturating_sub(1)), Timer::TellAgain { task: id.clone() });
+        self.ear.after(FIRST_PAUSE * 2u32.saturating_pow(failures.saturating_sub(1)), Timer::TellAgain { task: id.clone() });
     }
 
-    fn review(&mut self, ear: &mut Ear, session: &SessionId) {
+    fn review(&mut self, session: &SessionId) {
         self.shared.lock().begin_review(session);
         self.news.tell(session);
-        self.give_up_ownership(ear, session);
+        self.give_up_ownership(session);
     }
 
     /// Others have their turn first.
-    pub(super) fn review_further(&mut self, ear: &mut Ear, session: &SessionId) {
+    pub(super) fn review_further(&mut self, session: &SessionId) {
         if self.shared.lock().ask_for_review(session) {
-            ear.after(Duration::ZERO, Timer::Review { session: session.clone() });
+            self.ear.after(Duration::ZERO, Timer::Review { session: session.clone() });
         }
     }
 
-    fn run(&mut self, ear: &mut Ear, job: Job) {
+    fn run(&mut self, job: Job) {
         match job {
-            Job::Spawn(spawn) => self.spawn(ear, *spawn),
-            Job::Opened { path, opened } => self.on_opened(ear, path, opened),
-            Job::SpawnIn { asking, cwd } => self.spawn_in(ear, *asking, cwd),
+            Job::Spawn(spawn) => self.spawn(*spawn),
+            Job::Opened { path, opened } => self.on_opened(path, opened),
+            Job::SpawnIn { asking, cwd } => self.spawn_in(*asking, cwd),
             Job::Kill { request, task, session, signal, grace_ms } => {
-                let found = self.find(ear, &task, session);
-                self.kill(ear, request, found, signal, grace_ms);
+                let found = self.find(&task, session);
+                self.kill(request, found, signal, grace_ms);
             }
-            Job::Wait { request, task, session, timeout } => self.wait(ear, request, &task, session, timeout),
-            Job::Cancel { request } => self.cancel(ear, request),
+            Job::Wait { request, task, session, timeout } => self.wait(request, &task, session, timeout),
+            Job::Cancel { request } => self.cancel(request),
             Job::Adopt { task, session, reply } => {
                 let sessions = self.shared.sessions(session.as_ref());
-                let adopted = sessions.iter().try_for_each(|session| self.adopt(ear, session, &task));
+                let adopted = sessions.iter().try_for_each(|session| self.adopt(session, &task));
                 answer(&reply, adopted);
             }
             Job::Attach { session, reply } => {
-                let attached = self.attach_all(ear, session);
+                let attached = self.attach_all(session);
                 answer(&reply, attached);
             }
             Job::Drain { session, reply } => {
-                let drained = self.drain(ear, session);
+                let drained = self.drain(session);
                 answer(&reply, drained);
             }
             Job::Refused { task, session, effects } => {
-                self.perform(ear, &task, &effects);
-                self.review_further(ear, &session);
+                self.perform(&task, &effects);
+                self.review_further(&session);
             }
-            Job::Review { session } => self.review(ear, &session),
-            Job::Subscribed { session } => self.on_subscribed(ear, session),
+            Job::Review { session } => self.review(&session),
+            Job::Subscribed { session } => self.on_subscribed(session),
             Job::Replay { request, session } => {
-                let replayed = self.replay(ear, &session);
+                let replayed = self.replay(&session);
                 self.shared.outbox.answer(request, replayed);
             }
             Job::Cleanup { request, older_than_ms, undelivered_older_than_ms } => {
-                self.cleanup(ear, request, older_than_ms, undelivered_older_than_ms);
+                self.cleanup(request, older_than_ms, undelivered_older_than_ms);
             }
-            Job::Shutdown { request, grace_ms } => self.shutdown(ear, request, grace_ms),
+            Job::Shutdown { request, grace_ms } => self.shutdown(request, grace_ms),
         }
     }
 }
@@ -318,50 +320,54 @@ impl Handler for Keeper {
     type Job = Job;
     type Timer = Timer;
 
-    fn on_job(&mut self, ear: &mut Ear, job: Job) {
+    fn ear(&mut self) -> &mut Ear {
+        &mut self.ear
+    }
+
+    fn on_job(&mut self, job: Job) {
         self.current = job.request();
-        self.run(ear, job);
+        self.run(job);
         self.current = None;
     }
 
-    fn on_ready(&mut self, ear: &mut Ear, token: Token, hung_up: bool) {
+    fn on_ready(&mut self, token: Token, hung_up: bool) {
         match self.watches.get(&token) {
             Some(Watch::Events { task, .. }) => {
                 let task = task.clone();
-                self.on_events(ear, token, &task, hung_up);
+                self.on_events(token, &task, hung_up);
             }
             Some(Watch::Owner(session)) => {
                 let session = session.clone();
-                self.on_bell(ear, &session);
+                self.on_bell(&session);
             }
             // It was removed after the kernel had reported it.
             None => {}
         }
     }
 
-    fn on_due(&mut self, ear: &mut Ear, timer: Timer) {
+    fn on_due(&mut self, timer: Timer) {
         match timer {
-            Timer::WaitIsOver { request } => self.answer_as_it_stands(ear, request),
+            Timer::WaitIsOver { request } => self.answer_as_it_stands(request),
             // Behind a completion that waited for the same.
             Timer::AnswerAgain { task, reached } => self.news.reach(&task, reached),
             Timer::ListenAgain { session } => {
                 self.listening_again.remove(&session);
-                self.attach_and_listen(ear, &session);
+                self.attach_and_listen(&session);
             }
             Timer::LookAgain { task, hung_up, looks } => {
                 self.looking_again.remove(&(task.clone(), hung_up));
-                self.look(ear, &task, hung_up, looks);
+                self.look(&task, hung_up, looks);
             }
-            Timer::TakeIn { session, task, looks } => self.take_in_again(ear, &session, &task, looks),
-            Timer::SweepFurther => self.sweep_further(ear),
-            Timer::Review { session } => self.review(ear, &session),
+            Timer::TakeIn { session, task, looks } => self.take_in_again(&session, &task, looks),
+            Timer::SweepFurther => self.sweep_further(),
+            Timer::Review { session } => self.review(&session),
             Timer::CleanFurther(cleaning) => {
                 self.current = Some(cleaning.request);
-                self.clean_further(ear, cleaning);
+                self.clean_further(cleaning);
                 self.current = None;
             }
             Timer::TellAgain { task } => {
-                self.apply(ear, &task, Event::Returned);
+                self.apply(&task, Event::Returned);
                 self.tell_session_of(&task);
             }
         }
@@ -371,19 +377,19 @@ impl Handler for Keeper {
         !self.news.is_empty() || !self.to_sweep.is_empty()
     }
 
-    fn on_caught_up(&mut self, ear: &mut Ear) {
-        self.tell_news(ear);
+    fn on_caught_up(&mut self) {
+        self.tell_news();
     }
 
-    fn on_left(&mut self, ear: &mut Ear, job: Job) {
+    fn on_left(&mut self, job: Job) {
         self.current = job.request();
         match job {
             // Accepted as a signal is: what is lost is the answer. It is a look at one task and a write.
             Job::Kill { request, task, session, signal, grace_ms } => {
-                let found = self.find_alone(ear, &task, session);
-                self.kill(ear, request, found, signal, grace_ms);
+                let found = self.find_alone(&task, session);
+                self.kill(request, found, signal, grace_ms);
             }
-            Job::Shutdown { request, grace_ms } => self.end_running(ear, request, grace_ms),
+            Job::Shutdown { request, grace_ms } => self.end_running(request, grace_ms),
             // Nothing of it has begun, and its caller hears that the registry is closed.
             _ => {}
         }

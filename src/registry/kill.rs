@@ -4,7 +4,7 @@
 use outlive_protocol::orders::Order;
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request};
+use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
 use super::wait::{Until, Waiter};
 use crate::error::Result;
@@ -28,7 +28,7 @@ impl Registry {
 
 impl Keeper {
     /// `found`: the task that the caller names.
-    pub(super) fn kill(&mut self, ear: &mut Ear, request: Request, found: Result<Entry>, signal: u8, grace_ms: Option<u64>) {
+    pub(super) fn kill(&mut self, request: Request, found: Result<Entry>, signal: u8, grace_ms: Option<u64>) {
         let entry = match found {
             Ok(entry) => entry,
             Err(error) => return self.shared.outbox.fail(request, &error),
@@ -37,20 +37,20 @@ impl Keeper {
             return self.answer(request, &entry);
         }
         self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });
-        if let Err(error) = self.order_kill(ear, &entry, signal, grace_ms) {
+        if let Err(error) = self.order_kill(&entry, signal, grace_ms) {
             self.give_up_on(request, &entry, &error);
         }
     }
 
     /// The order goes out, and the tree's end comes as news of its own. Without a supervisor it is found out here.
-    pub(super) fn order_kill(&mut self, ear: &mut Ear, entry: &Entry, signal: u8, grace_ms: Option<u64>) -> Result<()> {
+    pub(super) fn order_kill(&mut self, entry: &Entry, signal: u8, grace_ms: Option<u64>) -> Result<()> {
         let id = &entry.asked.task;
         let order = Order::Kill { signal, grace_ms: grace_ms.unwrap_or(entry.asked.grace_ms) };
         let is_sent = store::send_order(&entry.dir, order)?;
         // Behind the order: a task that nobody could ask to end goes on as before.
-        self.apply(ear, id, Event::KillAsked);
+        self.apply(id, Event::KillAsked);
         if !is_sent {
-            self.refresh(ear, id, true);
+            self.refresh(id, true);
         }
         Ok(())
     }

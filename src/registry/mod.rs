@@ -72,7 +72,7 @@ impl Registry {
         let ledger = Mutex::new(Ledger::default());
         let kept = Mutex::default();
         let shared = Arc::new(Shared { store, max_running, ledger, outbox: Outbox::new(wake), kept });
-        let reactor = Reactor::start(Keeper::new(Arc::clone(&shared)));
+        let reactor = Reactor::start(|ear| Keeper::new(Arc::clone(&shared), ear));
         let reactor = reactor.map_err(Error::storage("start a thread for", storage))?;
         let registry = Arc::new(Registry { shared, reactor: Mutex::new(Some(Arc::new(reactor))) });
         exit::detach_at_exit(&registry);

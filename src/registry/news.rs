@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keeper::{Ear, Keeper};
+use super::keeper::Keeper;
 use super::wait::Until;
 use crate::task::{SessionId, TaskId};
 
@@ -33,12 +33,12 @@ impl News {
 impl Keeper {
     /// Completions first, and then those who wait: whoever hears that a task is over finds its completion told, and what was left of one
     /// that was lost killed.
-    pub(super) fn tell_news(&mut self, ear: &mut Ear) {
-        self.sweep_lost(ear);
+    pub(super) fn tell_news(&mut self) {
+        self.sweep_lost();
         let News { sessions, reached } = std::mem::take(&mut self.news);
-        sessions.iter().for_each(|session| self.deliver(ear, session));
+        sessions.iter().for_each(|session| self.deliver(session));
         for (task, until) in reached {
-            self.answer_waiters(ear, &task, until);
+            self.answer_waiters(&task, until);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request};
+use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
 use crate::error::Result;
 use crate::task::{SessionId, Status};
@@ -30,8 +30,8 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn replay(&mut self, ear: &mut Ear, session: &SessionId) -> Result<Replayed> {
-        self.attach(ear, session)?;
+    pub(super) fn replay(&mut self, session: &SessionId) -> Result<Replayed> {
+        self.attach(session)?;
         let unreadable = self.unreadable.get(session).cloned().unwrap_or_default();
         let pending = self.shared.undelivered(session).len();
         let mut replayed = Replayed { running: 0, finished: 0, lost: 0, pending, unreadable };

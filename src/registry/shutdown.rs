@@ -1,7 +1,7 @@
 //! `shutdown`: every running task is ended, all at once.
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request};
+use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use super::wait::Waiter;
@@ -18,16 +18,16 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn shutdown(&mut self, ear: &mut Ear, request: Request, grace_ms: Option<u64>) {
+    pub(super) fn shutdown(&mut self, request: Request, grace_ms: Option<u64>) {
         self.is_shutting_down = true;
         // What waits to be told comes before the answer.
         self.shared.sessions(None).iter().for_each(|session| self.news.tell(session));
-        self.tell_news(ear);
-        self.end_running(ear, request, grace_ms);
+        self.tell_news();
+        self.end_running(request, grace_ms);
     }
 
     /// Ends what runs now; the answer waits for the last of it.
-    pub(super) fn end_running(&mut self, ear: &mut Ear, request: Request, grace_ms: Option<u64>) {
+    pub(super) fn end_running(&mut self, request: Request, grace_ms: Option<u64>) {
         let open: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
         if open.is_empty() {
             return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));
@@ -35,7 +35,7 @@ impl Keeper {
         self.waiters.push(Waiter::Tasks { request, open: open.clone(), done: Vec::new() });
         for id in open {
             let Some(entry) = self.shared.lock().find(&id, None) else { continue };
-            if let Err(error) = self.order_kill(ear, &entry, errno::TERMINATE, grace_ms) {
+            if let Err(error) = self.order_kill(&entry, errno::TERMINATE, grace_ms) {
                 self.give_up_on(request, &entry, &error);
             }
         }

@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::keeper::{Ear, Job, Keeper, Request, Watch};
+use super::keeper::{Job, Keeper, Request, Watch};
 use super::ledger::{Entry, Ledger, if_short};
 use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
@@ -188,28 +188,28 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn spawn(&mut self, ear: &mut Ear, spawn: Spawn) {
+    pub(super) fn spawn(&mut self, spawn: Spawn) {
         let Spawn { request, order: SpawnOrder { options, block }, place } = spawn;
         let options: SpawnOptions = serde_json::from_str(&options).expect("the face sends what we read");
         let asked_at = Moment { unix_ms: clock::unix_ms(), monotonic_ns: clock::monotonic_ns() };
-        self.open_cwd(ear, Asking { request, options, asked_at, block, place });
+        self.open_cwd(Asking { request, options, asked_at, block, place });
     }
 
-    pub(super) fn spawn_in(&mut self, ear: &mut Ear, asking: Asking, cwd: Result<File>) {
+    pub(super) fn spawn_in(&mut self, asking: Asking, cwd: Result<File>) {
         let Asking { request, options, asked_at, block, place } = asking;
         // What was started before a shutdown has been ended by it, and nobody would end this.
         let cwd = if self.is_shutting_down { Err(Error::RegistryClosed) } else { cwd };
-        let launched = cwd.and_then(|cwd| self.make(ear, options, asked_at, &block, cwd)).and_then(|made| {
+        let launched = cwd.and_then(|cwd| self.make(options, asked_at, &block, cwd)).and_then(|made| {
             place.fill(made.entry.clone());
-            self.launch(ear, made)
+            self.launch(made)
         });
         match launched {
             Ok((task, promise)) => {
                 self.spawning.insert(task.clone(), Spawning { request, promise });
-                self.forget_removed(ear);
+                self.forget_removed();
                 if !self.children.contains_key(&task) {
                     // Refused by the system, which is its end. Where there is no supervisor nobody rings.
-                    self.refresh(ear, &task, false);
+                    self.refresh(&task, false);
                 }
             }
             Err(error) => self.shared.outbox.fail(request, &error),
@@ -217,12 +217,12 @@ impl Keeper {
     }
 
     /// The task with its directory, listened to, and its supervisor not yet running.
-    fn make(&mut self, ear: &mut Ear, options: SpawnOptions, asked_at: Moment, block: &Block, cwd: File) -> Result<Made> {
+    fn make(&mut self, options: SpawnOptions, asked_at: Moment, block: &Block, cwd: File) -> Result<Made> {
         let (inherited, overrides) = (options.inherited.unwrap_or_default(), options.env.unwrap_or_default());
         let mut variables = variables(block, &inherited, &overrides);
         let session = SessionId::new(&options.session_id);
         if !self.shared.lock().attached.contains(&session) {
-            self.attach(ear, &session)?;
+            self.attach(&session)?;
         }
         let pwd = shown_directory(&options.cwd, &cwd);
         let search_path = variables.get(OsStr::new("PATH")).copied().unwrap_or_default();
@@ -256,18 +256,18 @@ impl Keeper {
             created_monotonic_ns: asked_at.monotonic_ns,
         });
         let dir = created.dir().clone();
-        self.watch_events(ear, &task, &dir)?;
+        self.watch_events(&task, &dir)?;
         let state = Task::new(asked.notify);
         let command = if_short(options.command);
         let entry = Entry { asked, dir, task: state, this_boot: true, command, lease: None, attempt: 0 };
         Ok(Made { entry, created, launch })
     }
 
-    fn launch(&mut self, ear: &mut Ear, made: Made) -> Result<(TaskId, Option<Promise>)> {
+    fn launch(&mut self, made: Made) -> Result<(TaskId, Option<Promise>)> {
         let Made { entry: Entry { asked, .. }, mut created, launch } = made;
         let task = asked.task.clone();
         let published = created.publish(&self.shared.store, &asked, &launch);
-        if published.is_ok() && !self.owns(ear, &asked.session) {
+        if published.is_ok() && !self.owns(&asked.session) {
             // Before it runs: from now on its end is told, also when this host is killed in the next instruction.
             OwnerBell::ring(&self.shared.store, &asked.session);
         }
@@ -277,30 +277,30 @@ impl Keeper {
                 Ok((task, promise))
             }
             Err(error) => {
-                self.forget(ear, &task);
+                self.forget(&task);
                 Err(error)
             }
         }
     }
 
     /// Watched before the supervisor runs, so that nothing it says is missed.
-    fn watch_events(&mut self, ear: &mut Ear, task: &TaskId, dir: &TaskDir) -> Result<()> {
+    fn watch_events(&mut self, task: &TaskId, dir: &TaskDir) -> Result<()> {
         let path = dir.file(names::EVENTS);
         let events = fifo::open_reader(&path).map_err(Error::storage("open", &path))?;
-        let token = ear.watch(&events).map_err(Error::storage("watch", &path))?;
+        let token = self.ear.watch(&events).map_err(Error::storage("watch", &path))?;
         self.watches.insert(token, Watch::Events { task: task.clone(), events });
         Ok(())
     }
 
     /// There never was such a task.
-    pub(super) fn forget(&mut self, ear: &mut Ear, task: &TaskId) {
+    pub(super) fn forget(&mut self, task: &TaskId) {
         self.shared.lock().remove(task);
-        self.turn_away_waiters(ear, task);
+        self.turn_away_waiters(task);
         // Its hang-up is not heard any more: it is reaped when the next one starts.
         drop(self.children.remove(task));
         self.watches.retain(|_, watch| match watch {
             Watch::Events { task: of, events } if of == task => {
-                ear.unwatch(events);
+                self.ear.unwatch(events);
                 false
             }
             _ => true,
@@ -317,14 +317,14 @@ impl Keeper {
 
     /// Before this host has looked, the command has run, and its end is not for this host to tell: another one has, and has removed it, or
     /// the record is a later release's.
-    pub(super) fn announce_past(&mut self, ear: &mut Ear, id: &TaskId) {
+    pub(super) fn announce_past(&mut self, id: &TaskId) {
         // In this order: whoever is answered may ask for it in the next moment.
-        self.forget(ear, id);
+        self.forget(id);
         self.announce_start(id);
     }
 
     /// The supervisor was gone before the command ran: then there was no task.
-    pub(super) fn reject_spawn(&mut self, ear: &mut Ear, id: &TaskId) {
+    pub(super) fn reject_spawn(&mut self, id: &TaskId) {
         // The promise is held until the files are gone.
         let Some(Spawning { request, promise: _promise }) = self.spawning.remove(id) else { return };
         let entry = self.shared.lock().find(id, None);
@@ -332,7 +332,7 @@ impl Keeper {
         entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));
         let what = "its supervisor ended before it could start the command";
         let source = self.shared.store.executable.doubt();
-        self.forget(ear, id);
+        self.forget(id);
         self.shared.outbox.fail(request, &Error::SpawnFailed { task: Some(id.clone()), what, source });
     }
 }

@@ -2,7 +2,7 @@
 //! subscription and the last callback are done; another host takes over when it dies.
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, TRY_AGAIN_AFTER, Timer, Watch};
+use super::keeper::{Job, Keeper, TRY_AGAIN_AFTER, Timer, Watch};
 use super::ledger::Lease;
 use crate::error::{Error, Result};
 use crate::store::OwnerBell;
@@ -60,65 +60,65 @@ impl Registry {
 
 impl Keeper {
     /// A new subscription hears the backlog first.
-    pub(super) fn on_subscribed(&mut self, ear: &mut Ear, session: Option<SessionId>) {
+    pub(super) fn on_subscribed(&mut self, session: Option<SessionId>) {
         for session in self.shared.sessions(session.as_ref()) {
             // A session that cannot be attached is reported by whatever the caller does with it next.
-            self.attach_and_listen(ear, &session);
+            self.attach_and_listen(&session);
         }
     }
 
     /// What is listened to is attached: the end of a subscription gives back the sessions that are.
-    pub(super) fn attach_and_listen(&mut self, ear: &mut Ear, session: &SessionId) {
+    pub(super) fn attach_and_listen(&mut self, session: &SessionId) {
         let is_to_be_attached = {
             let ledger = self.shared.lock();
             !ledger.attached.contains(session) && ledger.subscription_of(session).is_some()
         };
         if !is_to_be_attached {
-            self.listen(ear, session);
-        } else if self.attach(ear, session).is_err() {
-            self.listen_again_later(ear, session);
+            self.listen(session);
+        } else if self.attach(session).is_err() {
+            self.listen_again_later(session);
         }
     }
 
     /// Starts to deliver an attached session's completions if somebody here wants them, now or when the host that does so is gone.
-    pub(super) fn listen(&mut self, ear: &mut Ear, session: &SessionId) {
+    pub(super) fn listen(&mut self, session: &SessionId) {
         if self.is_replaced(session) {
             // It holds nobody off, and nobody rings it.
-            self.put_away_bell(ear, session);
+            self.put_away_bell(session);
         }
         if self.shared.lock().subscription_of(session).is_none() {
             return;
         }
-        if !self.bells.contains_key(session) && self.watch_bell(ear, session).is_err() {
-            return self.listen_again_later(ear, session);
+        if !self.bells.contains_key(session) && self.watch_bell(session).is_err() {
+            return self.listen_again_later(session);
         }
-        self.on_bell(ear, session);
+        self.on_bell(session);
     }
 
-    fn watch_bell(&mut self, ear: &mut Ear, session: &SessionId) -> Result<()> {
+    fn watch_bell(&mut self, session: &SessionId) -> Result<()> {
         let bell = OwnerBell::open(&self.shared.store, session)?;
-        let token = ear.watch(bell.reader()).map_err(Error::storage("watch", bell.path()))?;
+        let token = self.ear.watch(bell.reader()).map_err(Error::storage("watch", bell.path()))?;
         self.watches.insert(token, Watch::Owner(session.clone()));
         self.bells.insert(session.clone(), (token, bell));
         Ok(())
     }
 
     /// The owner is gone, or there is a new task: try, look, tell.
-    pub(super) fn on_bell(&mut self, ear: &mut Ear, session: &SessionId) {
+    pub(super) fn on_bell(&mut self, session: &SessionId) {
         if self.listening_again.contains(session) {
             // A failed attempt to lock hangs up as well, and would be heard and tried again at once.
             return;
         }
         if self.is_replaced(session) {
-            return self.listen(ear, session);
+            return self.listen(session);
         }
         match self.try_to_own(session) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(_) => return self.listen_again_later(ear, session),
+            Err(_) => return self.listen_again_later(session),
         }
-        if self.rescan(ear, session).is_err() {
-            self.listen_again_later(ear, session);
+        if self.rescan(session).is_err() {
+            self.listen_again_later(session);
         }
         self.news.tell(session);
     }
@@ -128,9 +128,9 @@ impl Keeper {
         self.bells.get_mut(session).map_or(Ok(false), |(_, bell)| bell.try_to_own())
     }
 
-    pub(super) fn owns(&mut self, ear: &mut Ear, session: &SessionId) -> bool {
+    pub(super) fn owns(&mut self, session: &SessionId) -> bool {
         if self.is_replaced(session) {
-            self.listen(ear, session);
+            self.listen(session);
         }
         self.bells.get(session).is_some_and(|(_, bell)| bell.is_owner())
     }
@@ -140,21 +140,21 @@ impl Keeper {
         self.bells.get(session).is_some_and(|(_, bell)| bell.is_replaced())
     }
 
-    fn put_away_bell(&mut self, ear: &mut Ear, session: &SessionId) {
+    fn put_away_bell(&mut self, session: &SessionId) {
         if let Some((token, bell)) = self.bells.remove(session) {
             self.watches.remove(&token);
-            ear.unwatch(bell.reader());
+            self.ear.unwatch(bell.reader());
         }
     }
 
     /// Makes this host the owner for a moment, unless it is one anyway or another is.
-    pub(super) fn borrow_ownership(&mut self, ear: &mut Ear, session: &SessionId) -> Result<bool> {
+    pub(super) fn borrow_ownership(&mut self, session: &SessionId) -> Result<bool> {
         if self.bells.contains_key(session) {
-            let was_owner = self.owns(ear, session);
+            let was_owner = self.owns(session);
             let is_owner = self.try_to_own(session)?;
             if is_owner && !was_owner {
                 // No hang-up tells us any more of what the last owner has left.
-                self.rescan(ear, session)?;
+                self.rescan(session)?;
                 self.news.tell(session);
             }
             return Ok(is_owner);
@@ -177,21 +177,21 @@ impl Keeper {
     }
 
     /// Ends what [`Keeper::borrow_ownership`] began, or an ownership that nobody here needs any more.
-    pub(super) fn give_up_ownership(&mut self, ear: &mut Ear, session: &SessionId) {
+    pub(super) fn give_up_ownership(&mut self, session: &SessionId) {
         self.borrowed = None;
         let is_needed = {
             let ledger = self.shared.lock();
             ledger.subscription_of(session).is_some() || ledger.has_leases(session)
         };
         if !is_needed {
-            self.put_away_bell(ear, session);
+            self.put_away_bell(session);
         }
     }
 
     /// Out of descriptors, the store out of reach, or a host that may die before it has answered: no ring would say so.
-    pub(super) fn listen_again_later(&mut self, ear: &mut Ear, session: &SessionId) {
+    pub(super) fn listen_again_later(&mut self, session: &SessionId) {
         if self.listening_again.insert(session.clone()) {
-            ear.after(TRY_AGAIN_AFTER, Timer::ListenAgain { session: session.clone() });
+            self.ear.after(TRY_AGAIN_AFTER, Timer::ListenAgain { session: session.clone() });
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::keeper::{Ear, Keeper, TRY_AGAIN_AFTER, Timer};
+use super::keeper::{Keeper, TRY_AGAIN_AFTER, Timer};
 use crate::platform::marked::{self, HeldUp, Refused, Swept};
 use crate::platform::{errno, failpoint};
 use crate::reactor::TimerKey;
@@ -25,26 +25,26 @@ pub(super) struct Unswept {
 
 impl Keeper {
     /// Ends what is left of all tasks that are known to be lost by now.
-    pub(super) fn sweep_lost(&mut self, ear: &mut Ear) {
+    pub(super) fn sweep_lost(&mut self) {
         if !self.to_sweep.is_empty() {
-            self.sweep(ear);
+            self.sweep();
         }
     }
 
     /// The pause is over.
-    pub(super) fn sweep_further(&mut self, ear: &mut Ear) {
+    pub(super) fn sweep_further(&mut self) {
         if self.unswept.held_up.is_some_and(HeldUp::is_so) {
             // It may be so for days.
-            self.unswept.timer = ear.after(TRY_AGAIN_AFTER, Timer::SweepFurther);
+            self.unswept.timer = self.ear.after(TRY_AGAIN_AFTER, Timer::SweepFurther);
         } else {
-            self.sweep(ear);
+            self.sweep();
         }
     }
 
     /// Again if not everything could be looked at or signalled, or new ones come.
-    fn sweep(&mut self, ear: &mut Ear) {
+    fn sweep(&mut self) {
         let Unswept { mut tasks, timer, .. } = std::mem::take(&mut self.unswept);
-        timer.into_iter().for_each(|timer| ear.cancel(timer));
+        timer.into_iter().for_each(|timer| self.ear.cancel(timer));
         tasks.append(&mut self.to_sweep);
         tasks.sort_unstable();
         tasks.dedup();
@@ -52,7 +52,7 @@ impl Keeper {
         let (outcome, mut left) = match marked::kill_all(tasks.iter().map(TaskId::mark).collect()) {
             Ok(swept) => swept,
             // Nobody knows what is left. Who waits is answered when there are descriptors again.
-            Err(error) if errno::is_exhaustion(&error) => return self.sweep_later(ear, tasks, TRY_AGAIN_AFTER, None),
+            Err(error) if errno::is_exhaustion(&error) => return self.sweep_later(tasks, TRY_AGAIN_AFTER, None),
             // And when there is no `/proc` to look at, nobody ever will.
             Err(_) => (Swept::All, Refused::new()),
         };
@@ -66,18 +66,18 @@ impl Keeper {
         for task in &tasks {
             match left.remove(&task.mark()) {
                 // Where the sweep goes on, nobody is kept waiting for it.
-                None => self.apply(ear, task, Event::TreeEmpty),
+                None => self.apply(task, Event::TreeEmpty),
                 Some(why) => self.refuse_waiters(task, why),
             }
         }
         if let Some(pause) = pause {
-            self.sweep_later(ear, tasks, pause, held_up);
+            self.sweep_later(tasks, pause, held_up);
         }
         drop(failpoint::pass("host.after_sweep"));
     }
 
-    fn sweep_later(&mut self, ear: &mut Ear, tasks: Vec<TaskId>, pause: Duration, held_up: Option<HeldUp>) {
-        self.unswept = Unswept { tasks, held_up, timer: ear.after(pause, Timer::SweepFurther) };
+    fn sweep_later(&mut self, tasks: Vec<TaskId>, pause: Duration, held_up: Option<HeldUp>) {
+        self.unswept = Unswept { tasks, held_up, timer: self.ear.after(pause, Timer::SweepFurther) };
     }
 
     /// The last one. What it does not find is left to the next host.

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Registry;
-use super::keeper::{Ear, Job, Keeper, Request, TRY_AGAIN_AFTER, Timer};
+use super::keeper::{Job, Keeper, Request, TRY_AGAIN_AFTER, Timer};
 use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use crate::error::{Error, Result};
@@ -62,57 +62,50 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn wait(
-        &mut self,
-        ear: &mut Ear,
-        request: Request,
-        task: &str,
-        session: Option<SessionId>,
-        timeout: Option<Duration>,
-    ) {
-        let entry = match self.find(ear, task, session) {
+    pub(super) fn wait(&mut self, request: Request, task: &str, session: Option<SessionId>, timeout: Option<Duration>) {
+        let entry = match self.find(task, session) {
             Ok(entry) => entry,
             Err(error) => return self.shared.outbox.fail(request, &error),
         };
         if entry.task.ending().is_some() || timeout == Some(Duration::ZERO) {
             return self.answer(request, &entry);
         }
-        let patience = timeout.and_then(|pause| ear.after(pause, Timer::WaitIsOver { request }));
+        let patience = timeout.and_then(|pause| self.ear.after(pause, Timer::WaitIsOver { request }));
         self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Ended, patience });
     }
 
     /// The caller does not wait any more.
-    pub(super) fn cancel(&mut self, ear: &mut Ear, request: Request) {
+    pub(super) fn cancel(&mut self, request: Request) {
         let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
         if let Waiter::Task { patience: Some(timer), .. } = self.waiters.swap_remove(place) {
-            ear.cancel(timer);
+            self.ear.cancel(timer);
         }
     }
 
     /// The task that a caller names, from the ledger or from disk.
-    pub(super) fn find(&mut self, ear: &mut Ear, task: &str, session: Option<SessionId>) -> Result<Entry> {
+    pub(super) fn find(&mut self, task: &str, session: Option<SessionId>) -> Result<Entry> {
         if let Some(session) = &session
             && self.shared.is_to_be_attached(session)?
         {
-            self.attach(ear, session)?;
+            self.attach(session)?;
         }
         if let Ok(id) = task.parse() {
             for of in self.shared.sessions(session.as_ref()) {
-                self.adopt(ear, &of, &id)?;
+                self.adopt(&of, &id)?;
             }
         }
         self.known(task, session)
     }
 
     /// The same without its session's other tasks: to read those may take long.
-    pub(super) fn find_alone(&mut self, ear: &mut Ear, task: &str, session: Option<SessionId>) -> Result<Entry> {
+    pub(super) fn find_alone(&mut self, task: &str, session: Option<SessionId>) -> Result<Entry> {
         if let Ok(id) = task.parse()
             && !self.shared.lock().knows(&id)
         {
             for of in self.shared.sessions(session.as_ref()) {
                 // One that is spoilt keeps nobody from the others.
                 if store::open_session(&self.shared.store, &of).unwrap_or(false) {
-                    self.adopt_alone(ear, &of, &id, 1)?;
+                    self.adopt_alone(&of, &id, 1)?;
                 }
             }
         }
@@ -126,14 +119,14 @@ impl Keeper {
     }
 
     /// Patience has run out: the answer is the task as it stands, as soon as there are descriptors to say so.
-    pub(super) fn answer_as_it_stands(&mut self, ear: &mut Ear, request: Request) {
+    pub(super) fn answer_as_it_stands(&mut self, request: Request) {
         let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
         let Waiter::Task { task, until, .. } = self.waiters.swap_remove(place) else { return };
         let entry = self.shared.lock().find(&task, None);
         match entry.map(|entry| self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES)) {
             Some(Ok(snapshot)) => self.shared.outbox.answer(request, Ok(snapshot)),
             Some(Err(_)) => {
-                let patience = ear.after(TRY_AGAIN_AFTER, Timer::WaitIsOver { request });
+                let patience = self.ear.after(TRY_AGAIN_AFTER, Timer::WaitIsOver { request });
                 self.waiters.push(Waiter::Task { request, task, until, patience });
             }
             // Another host has removed it since.
@@ -146,11 +139,11 @@ impl Keeper {
     }
 
     /// Nothing will ever be heard of this task.
-    pub(super) fn turn_away_waiters(&mut self, ear: &mut Ear, id: &TaskId) {
+    pub(super) fn turn_away_waiters(&mut self, id: &TaskId) {
         for waiter in std::mem::take(&mut self.waiters) {
             match waiter {
                 Waiter::Task { request, task, patience, .. } if task == *id => {
-                    patience.into_iter().for_each(|timer| ear.cancel(timer));
+                    patience.into_iter().for_each(|timer| self.ear.cancel(timer));
                     self.turn_away(request, id);
                 }
                 Waiter::Tasks { request, mut open, done } => {
@@ -177,22 +170,22 @@ impl Keeper {
         }
     }
 
-    pub(super) fn answer_waiters(&mut self, ear: &mut Ear, id: &TaskId, reached: Until) {
+    pub(super) fn answer_waiters(&mut self, id: &TaskId, reached: Until) {
         if !self.waiters.iter().any(|waiter| waiter.waits_for(id, reached)) {
             return;
         }
         // Another host may have removed it since.
-        let Some(entry) = self.shared.lock().find(id, None) else { return self.turn_away_waiters(ear, id) };
+        let Some(entry) = self.shared.lock().find(id, None) else { return self.turn_away_waiters(id) };
         let Ok(snapshot) = self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES) else {
             // Who has waited so long is not told less than all for want of descriptors.
-            ear.after(TRY_AGAIN_AFTER, Timer::AnswerAgain { task: id.clone(), reached });
+            self.ear.after(TRY_AGAIN_AFTER, Timer::AnswerAgain { task: id.clone(), reached });
             return;
         };
         let told: Vec<Waiter> = self.waiters.extract_if(.., |waiter| waiter.waits_for(id, reached)).collect();
         for waiter in told {
             match waiter {
                 Waiter::Task { request, patience, .. } => {
-                    patience.into_iter().for_each(|timer| ear.cancel(timer));
+                    patience.into_iter().for_each(|timer| self.ear.cancel(timer));
                     self.shared.outbox.answer(request, Ok(&snapshot));
                 }
                 Waiter::Tasks { request, mut open, mut done } => {
