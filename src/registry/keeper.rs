@@ -13,7 +13,7 @@ use super::cwd::{Directories, Opened};
 use super::news::News;
 use super::spawn::{Asking, Spawn, Spawning};
 use super::sweep::Unswept;
-use super::wait::{Until, Waiter};
+use super::wait::{Gathering, Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
 use crate::platform::{errno, process};
@@ -117,6 +117,7 @@ pub(super) struct Keeper {
     /// How many tasks were started; it may go round.
     pub(super) starts: u32,
     pub(super) waiters: Vec<Waiter>,
+    pub(super) gatherings: Vec<Gathering>,
     pub(super) bells: HashMap<SessionId, (Token, OwnerBell)>,
     /// Sessions that a timer is set for.
     pub(super) listening_again: HashSet<SessionId>,
@@ -150,6 +151,7 @@ impl Keeper {
             is_shutting_down: false,
             starts: 0,
             waiters: Vec::new(),
+            gatherings: Vec::new(),
             bells: HashMap::new(),
             listening_again: HashSet::new(),
             looking_again: HashSet::new(),
@@ -412,13 +414,14 @@ impl Handler for Keeper {
     fn on_panic(&mut self) {
         let Some(request) = self.current.take() else {
             // One of them may have been about to be answered.
-            let requests: Vec<Request> = self.waiters.drain(..).map(|waiter| waiter.request()).collect();
-            return requests.into_iter().for_each(|request| self.shared.outbox.fail(request, &Error::Internal));
+            while let Some(Waiter { request, .. }) = self.waiters.first() {
+                self.fail_for_good(*request, &Error::Internal);
+            }
+            return;
         };
         // A task that is on its way goes on, and what becomes of it is told.
         if self.spawning.values().all(|spawning| spawning.request != request) {
-            self.waiters.retain(|waiter| !waiter.is_for(request));
-            self.shared.outbox.fail(request, &Error::Internal);
+            self.fail_for_good(request, &Error::Internal);
         }
     }
 }

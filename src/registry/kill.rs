@@ -36,7 +36,7 @@ impl Keeper {
         if entry.task.is_gone() {
             return self.answer(request, &entry);
         }
-        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });
+        self.waiters.push(Waiter { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });
         if let Err(error) = self.order_kill(&entry, signal, grace_ms) {
             self.give_up_on(request, &entry, &error);
         }

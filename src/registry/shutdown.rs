@@ -4,7 +4,7 @@ use super::Registry;
 use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
-use super::wait::Waiter;
+use super::wait::{Gathering, Until, Waiter};
 use crate::error::{Error, Result};
 use crate::platform::errno;
 use crate::task::TaskId;
@@ -28,12 +28,14 @@ impl Keeper {
 
     /// Ends what runs now; the answer waits for the last of it.
     pub(super) fn end_running(&mut self, request: Request, grace_ms: Option<u64>) {
-        let open: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
-        if open.is_empty() {
+        let running: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
+        if running.is_empty() {
             return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));
         }
-        self.waiters.push(Waiter::Tasks { request, open: open.clone(), done: Vec::new() });
-        for id in open {
+        self.gatherings.push(Gathering { request, open: running.len(), done: Vec::new() });
+        let waiter = |task: &TaskId| Waiter { request, task: task.clone(), until: Until::Empty, patience: None };
+        self.waiters.extend(running.iter().map(waiter));
+        for id in running {
             let Some(entry) = self.shared.lock().find(&id, None) else { continue };
             if let Err(error) = self.order_kill(&entry, errno::TERMINATE, grace_ms) {
                 self.give_up_on(request, &entry, &error);
@@ -44,24 +46,23 @@ impl Keeper {
     /// The task is out of reach, and `why`. A `kill` has failed; to a `shutdown` its snapshot says how it stands. Others whose order was
     /// heard wait on. Where nobody can even say how the task stands, a shutdown has failed too, and may be asked for again.
     pub(super) fn give_up_on(&mut self, request: Request, entry: &Entry, why: &Error) {
-        let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
-        let Waiter::Tasks { open, done, .. } = &mut self.waiters[place] else {
-            self.waiters.swap_remove(place);
+        let id = &entry.asked.task;
+        let is_it = |waiter: &Waiter| waiter.request == request && waiter.task == *id;
+        let Some(place) = self.waiters.iter().position(is_it) else { return };
+        self.waiters.swap_remove(place);
+        if !self.gatherings.iter().any(|gathering| gathering.request == request) {
             return self.shared.outbox.fail(request, why);
-        };
-        let snapshot = match self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES) {
-            Ok(snapshot) => snapshot,
-            Err(error) => {
-                self.waiters.swap_remove(place);
-                return self.shared.outbox.fail(request, &error);
-            }
-        };
-        open.retain(|task| *task != entry.asked.task);
-        done.push(snapshot);
-        if open.is_empty()
-            && let Waiter::Tasks { done, .. } = self.waiters.swap_remove(place)
-        {
-            self.shared.outbox.answer(request, Ok(done));
         }
+        match self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES) {
+            Ok(snapshot) => self.settle(request, Some(snapshot), id),
+            Err(error) => self.fail_for_good(request, &error),
+        }
+    }
+
+    /// The request is over, whatever it still waits for.
+    pub(super) fn fail_for_good(&mut self, request: Request, why: &Error) {
+        self.waiters.retain(|waiter| waiter.request != request);
+        self.gatherings.retain(|gathering| gathering.request != request);
+        self.shared.outbox.fail(request, why);
     }
 }

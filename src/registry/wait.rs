@@ -21,30 +21,24 @@ pub(super) enum Until {
     Empty,
 }
 
-/// Somebody who wants to know.
-pub(super) enum Waiter {
-    /// Of one task.
-    Task { request: Request, task: TaskId, until: Until, patience: Option<TimerKey> },
-    /// Of many, who wants all the answers at once.
-    Tasks { request: Request, open: Vec<TaskId>, done: Vec<TaskSnapshot> },
+/// Somebody who wants to know of one task. A `shutdown` is one for each that it ends.
+pub(super) struct Waiter {
+    pub(super) request: Request,
+    pub(super) task: TaskId,
+    pub(super) until: Until,
+    pub(super) patience: Option<TimerKey>,
+}
+
+/// The answers of a `shutdown`, until there are as many as it waits for: it has them all at once.
+pub(super) struct Gathering {
+    pub(super) request: Request,
+    pub(super) open: usize,
+    pub(super) done: Vec<TaskSnapshot>,
 }
 
 impl Waiter {
-    pub(super) fn request(&self) -> Request {
-        match self {
-            Waiter::Task { request, .. } | Waiter::Tasks { request, .. } => *request,
-        }
-    }
-
-    pub(super) fn is_for(&self, number: Request) -> bool {
-        self.request() == number
-    }
-
     fn waits_for(&self, id: &TaskId, reached: Until) -> bool {
-        match self {
-            Waiter::Task { task, until, .. } => task == id && *until == reached,
-            Waiter::Tasks { open, .. } => reached == Until::Empty && open.contains(id),
-        }
+        self.task == *id && self.until == reached
     }
 }
 
@@ -71,15 +65,13 @@ impl Keeper {
             return self.answer(request, &entry);
         }
         let patience = timeout.and_then(|pause| self.ear.after(pause, Timer::WaitIsOver { request }));
-        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Ended, patience });
+        self.waiters.push(Waiter { request, task: entry.asked.task.clone(), until: Until::Ended, patience });
     }
 
     /// The caller does not wait any more.
     pub(super) fn cancel(&mut self, request: Request) {
-        let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
-        if let Waiter::Task { patience: Some(timer), .. } = self.waiters.swap_remove(place) {
-            self.ear.cancel(timer);
-        }
+        let gone = self.waiters.extract_if(.., |waiter| waiter.request == request);
+        gone.filter_map(|waiter| waiter.patience).for_each(|timer| self.ear.cancel(timer));
     }
 
     /// The task that a caller names, from the ledger or from disk.
@@ -120,51 +112,55 @@ impl Keeper {
 
     /// Patience has run out: the answer is the task as it stands, as soon as there are descriptors to say so.
     pub(super) fn answer_as_it_stands(&mut self, request: Request) {
-        let Some(place) = self.waiters.iter().position(|waiter| waiter.is_for(request)) else { return };
-        let Waiter::Task { task, until, .. } = self.waiters.swap_remove(place) else { return };
-        let entry = self.shared.lock().find(&task, None);
+        let Some(place) = self.waiters.iter().position(|waiter| waiter.request == request) else { return };
+        let mut waiter = self.waiters.swap_remove(place);
+        let entry = self.shared.lock().find(&waiter.task, None);
         match entry.map(|entry| self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES)) {
-            Some(Ok(snapshot)) => self.shared.outbox.answer(request, Ok(snapshot)),
+            Some(Ok(snapshot)) => self.settle(request, Some(snapshot), &waiter.task),
             Some(Err(_)) => {
-                let patience = self.ear.after(TRY_AGAIN_AFTER, Timer::WaitIsOver { request });
-                self.waiters.push(Waiter::Task { request, task, until, patience });
+                waiter.patience = self.ear.after(TRY_AGAIN_AFTER, Timer::WaitIsOver { request });
+                self.waiters.push(waiter);
             }
             // Another host has removed it since.
-            None => self.turn_away(request, &task),
+            None => self.settle(request, None, &waiter.task),
         }
     }
 
-    fn turn_away(&self, request: Request, id: &TaskId) {
-        self.shared.outbox.fail(request, &Error::TaskNotFound { task: id.to_string(), session: None });
+    /// Answers with what became of a task; `None`: nothing will ever be heard of it. A `shutdown` is answered with the last of its tasks.
+    pub(super) fn settle(&mut self, request: Request, snapshot: Option<TaskSnapshot>, id: &TaskId) {
+        let Some(place) = self.gatherings.iter().position(|gathering| gathering.request == request) else {
+            let not_found = || Error::TaskNotFound { task: id.to_string(), session: None };
+            return self.shared.outbox.answer(request, snapshot.ok_or_else(not_found));
+        };
+        let gathering = &mut self.gatherings[place];
+        gathering.open -= 1;
+        gathering.done.extend(snapshot);
+        if gathering.open == 0 {
+            let Gathering { done, .. } = self.gatherings.swap_remove(place);
+            self.shared.outbox.answer(request, Ok(done));
+        }
+    }
+
+    /// Answers whom `are_told` says, and takes their timers away.
+    fn settle_all(&mut self, id: &TaskId, snapshot: Option<&TaskSnapshot>, are_told: impl Fn(&Waiter) -> bool) {
+        let told: Vec<Waiter> = self.waiters.extract_if(.., |waiter| are_told(waiter)).collect();
+        for Waiter { request, patience, .. } in told {
+            patience.into_iter().for_each(|timer| self.ear.cancel(timer));
+            self.settle(request, snapshot.cloned(), id);
+        }
     }
 
     /// Nothing will ever be heard of this task.
     pub(super) fn turn_away_waiters(&mut self, id: &TaskId) {
-        for waiter in std::mem::take(&mut self.waiters) {
-            match waiter {
-                Waiter::Task { request, task, patience, .. } if task == *id => {
-                    patience.into_iter().for_each(|timer| self.ear.cancel(timer));
-                    self.turn_away(request, id);
-                }
-                Waiter::Tasks { request, mut open, done } => {
-                    open.retain(|task| task != id);
-                    if open.is_empty() {
-                        self.shared.outbox.answer(request, Ok(done));
-                    } else {
-                        self.waiters.push(Waiter::Tasks { request, open, done });
-                    }
-                }
-                other => self.waiters.push(other),
-            }
-        }
+        self.settle_all(id, None, |waiter| waiter.task == *id);
     }
 
     /// The tree of a task lives on, and none of our signals reaches it.
     pub(super) fn refuse_waiters(&mut self, id: &TaskId, why: io::Error) {
         let Some(entry) = self.shared.lock().find(id, None) else { return };
         let error = Error::KillRefused { task: id.clone(), source: why };
-        let waiting: Vec<Request> =
-            self.waiters.iter().filter(|waiter| waiter.waits_for(id, Until::Empty)).map(Waiter::request).collect();
+        let waiting = self.waiters.iter().filter(|waiter| waiter.waits_for(id, Until::Empty));
+        let waiting: Vec<Request> = waiting.map(|waiter| waiter.request).collect();
         for request in waiting {
             self.give_up_on(request, &entry, &error);
         }
@@ -181,24 +177,7 @@ impl Keeper {
             self.ear.after(TRY_AGAIN_AFTER, Timer::AnswerAgain { task: id.clone(), reached });
             return;
         };
-        let told: Vec<Waiter> = self.waiters.extract_if(.., |waiter| waiter.waits_for(id, reached)).collect();
-        for waiter in told {
-            match waiter {
-                Waiter::Task { request, patience, .. } => {
-                    patience.into_iter().for_each(|timer| self.ear.cancel(timer));
-                    self.shared.outbox.answer(request, Ok(&snapshot));
-                }
-                Waiter::Tasks { request, mut open, mut done } => {
-                    open.retain(|task| task != id);
-                    done.push(snapshot.clone());
-                    if open.is_empty() {
-                        self.shared.outbox.answer(request, Ok(done));
-                    } else {
-                        self.waiters.push(Waiter::Tasks { request, open, done });
-                    }
-                }
-            }
-        }
+        self.settle_all(id, Some(&snapshot), |waiter| waiter.waits_for(id, reached));
     }
 
     /// Who asks now is told now, also that it cannot be said for want of descriptors.
