@@ -8,12 +8,28 @@ use crate::text::{Line, parse_number};
 pub const MAX_SETTINGS: usize = 192;
 
 /// What a natural end does to descendants that still run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cleanup {
     /// They go on: a server started with `&` is wanted.
+    #[default]
     Keep,
     /// They are ended like the task itself would be: SIGTERM, grace, SIGKILL.
     Kill,
+}
+
+impl Cleanup {
+    /// The word in the settings, in `task.json` and in the JavaScript API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cleanup::Keep => "keep",
+            Cleanup::Kill => "kill",
+        }
+    }
+
+    /// What a word says.
+    pub fn of(word: &[u8]) -> Option<Cleanup> {
+        [Cleanup::Keep, Cleanup::Kill].into_iter().find(|cleanup| cleanup.word().as_bytes() == word)
+    }
 }
 
 /// The limits and policies of one task.
@@ -36,11 +52,8 @@ impl<'a> Settings<'a> {
     pub fn write<'b>(&self, buffer: &'b mut [u8; MAX_SETTINGS]) -> &'b [u8] {
         let mut line = Line::new(buffer);
         line.number(VERSION).text(b" ").number(self.timeout_ms).text(b" ").number(self.grace_ms);
-        line.text(b" ").number(self.max_output_bytes).text(match self.cleanup {
-            Cleanup::Keep => b" keep ",
-            Cleanup::Kill => b" kill ",
-        });
-        line.text(self.boot_id);
+        line.text(b" ").number(self.max_output_bytes).text(b" ").text(self.cleanup.word().as_bytes());
+        line.text(b" ").text(self.boot_id);
         line.done()
     }
 
@@ -54,11 +67,7 @@ impl<'a> Settings<'a> {
             timeout_ms: parse_number(words.next()?)?,
             grace_ms: parse_number(words.next()?)?,
             max_output_bytes: parse_number(words.next()?)?,
-            cleanup: match words.next()? {
-                b"keep" => Cleanup::Keep,
-                b"kill" => Cleanup::Kill,
-                _ => return None,
-            },
+            cleanup: Cleanup::of(words.next()?)?,
             boot_id: words.next()?,
         };
         words.next().is_none().then_some(settings)

@@ -19,6 +19,7 @@ use crate::platform::{clock, failpoint, fifo, files};
 use crate::store::{self, Created, Launch, OwnerBell, Promise, Started, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
+use outlive_protocol::settings::Cleanup;
 
 /// A task as the caller's thread hands it over: read on the reactor's thread, for the caller's has an event loop to run.
 struct SpawnOrder {
@@ -52,7 +53,7 @@ pub(super) struct SpawnOptions {
     /// Of each capture file; 0: all.
     #[serde(default = "default::max_output_bytes")]
     max_output_bytes: u64,
-    #[serde(default)]
+    #[serde(default, with = "CleanupWord")]
     cleanup: Cleanup,
     #[serde(default = "default::notify")]
     notify: bool,
@@ -94,11 +95,9 @@ fn from_text<'de, D: Deserializer<'de>>(text: D) -> std::result::Result<Box<RawV
     RawValue::from_string(String::deserialize(text)?).map_err(D::Error::custom)
 }
 
-/// What a natural end does to descendants.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Cleanup {
-    #[default]
+#[derive(Deserialize)]
+#[serde(remote = "Cleanup", rename_all = "lowercase")]
+enum CleanupWord {
     Keep,
     Kill,
 }
@@ -240,7 +239,7 @@ impl Keeper {
             environment: Block::of(variables.into_iter()),
             shell,
             max_output_bytes: options.max_output_bytes,
-            kill_descendants: options.cleanup == Cleanup::Kill,
+            cleanup: options.cleanup,
         };
         let asked = Arc::new(Asked {
             task: task.clone(),

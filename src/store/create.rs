@@ -29,8 +29,8 @@ pub struct Launch {
     pub environment: Block,
     /// Bytes to keep of each capture file; 0: all.
     pub max_output_bytes: u64,
-    /// Whether a natural end ends the descendants too.
-    pub kill_descendants: bool,
+    /// What a natural end does to descendants.
+    pub cleanup: Cleanup,
 }
 
 /// A host's word that it will answer for the start of a task: it tells its caller of the task, or takes its files away. Until
@@ -193,7 +193,7 @@ impl Created {
             timeout_ms: asked.timeout_ms,
             grace_ms: asked.grace_ms,
             max_output_bytes: launch.max_output_bytes,
-            cleanup: if launch.kill_descendants { Cleanup::Kill } else { Cleanup::Keep },
+            cleanup: launch.cleanup,
             boot_id: store.here.boot_id.as_bytes(),
         };
         let argument = |bytes: &[u8]| CString::new(bytes).expect("the door refuses a NUL in any text");

@@ -125,7 +125,7 @@ impl TaskRecord {
             grace_ms: asked.grace_ms,
             max_output_bytes: launch.max_output_bytes,
             stderr: asked.stderr,
-            cleanup: if launch.kill_descendants { "kill" } else { "keep" }.to_owned(),
+            cleanup: launch.cleanup.word().to_owned(),
             notify: asked.notify,
             description: asked.description.clone(),
             metadata: asked.metadata.clone(),

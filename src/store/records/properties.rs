@@ -135,7 +135,7 @@ proptest! {
             created_at,
             created_monotonic_ns,
         };
-        let launch = crate::store::Launch { shell: "/bin/sh".into(), environment: Default::default(), max_output_bytes, kill_descendants: true };
+        let launch = crate::store::Launch { shell: "/bin/sh".into(), environment: Default::default(), max_output_bytes, cleanup: outlive_protocol::settings::Cleanup::Kill };
         let here = Here { boot_id: "boot".to_owned(), machine: "machine".to_owned(), alone: false };
         let line = TaskRecord::new(&asked, &launch, &here).to_line();
         let Record::Complete(record) = parse::<TaskRecord>(&line) else { panic!("{}", String::from_utf8_lossy(&line)) };
