@@ -129,7 +129,7 @@ struct Moment {
 pub(super) struct Spawning {
     pub(super) request: Request,
     /// That this host answers for the start.
-    pub(super) promise: Option<Promise>,
+    pub(super) promise: Promise,
 }
 
 /// A place among the tasks that may run, given back however the spawn ends.
@@ -262,15 +262,15 @@ impl Keeper {
         Ok(Made { entry, created, launch })
     }
 
-    fn launch(&mut self, made: Made) -> Result<(TaskId, Option<Promise>)> {
-        let Made { entry: Entry { asked, .. }, mut created, launch } = made;
+    fn launch(&mut self, made: Made) -> Result<(TaskId, Promise)> {
+        let Made { entry: Entry { asked, .. }, created, launch } = made;
         let task = asked.task.clone();
         let published = created.publish(&self.shared.store, &asked, &launch);
         if published.is_ok() && !self.owns(&asked.session) {
             // Before it runs: from now on its end is told, also when this host is killed in the next instruction.
             OwnerBell::ring(&self.shared.store, &asked.session);
         }
-        match published.and_then(|()| created.start(&self.shared.store, &asked, &launch)) {
+        match published.and_then(|task| task.start(&self.shared.store, &asked, &launch)) {
             Ok(Started { child, promise }) => {
                 child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
                 Ok((task, promise))

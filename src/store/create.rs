@@ -52,13 +52,19 @@ impl Drop for Promise {
     }
 }
 
-/// A directory that is complete but for `task.json`. Dropped before [`Created::start`] has succeeded, it removes itself.
+/// A directory that is complete but for `task.json`. Dropped before [`Published::start`] has succeeded, it removes itself.
 pub struct Created {
     dir: TaskDir,
     /// The descriptors that the supervisor is born with, in the order of their places.
     inherited: Vec<File>,
-    promise: Option<Promise>,
     kept: bool,
+}
+
+/// A task that other hosts see, and that has no supervisor yet.
+pub struct Published {
+    // Where it gets none, its files go before the promise does: fields are dropped in their order.
+    created: Created,
+    promise: Promise,
 }
 
 /// Opens the directory that a command is to be started in. It is anybody's, and may be on a file system that does not answer.
@@ -99,7 +105,7 @@ pub fn create(
             Err(error) => return Err(Error::storage("make the task directory", dir.path())(error)),
         }
     };
-    let mut created = Created { dir, inherited: Vec::new(), promise: None, kept: false };
+    let mut created = Created { dir, inherited: Vec::new(), kept: false };
     created.fill(stderr, command, cwd)?;
     Ok((task, created))
 }
@@ -109,7 +115,7 @@ pub struct Started {
     /// Its supervisor, unless the system refused it and that is the task's end.
     pub child: Option<process::Child>,
     /// To be dropped when the caller of `spawn` has its answer.
-    pub promise: Option<Promise>,
+    pub promise: Promise,
 }
 
 impl Created {
@@ -161,31 +167,17 @@ impl Created {
     }
 
     /// Writes `task.json`: from now on other hosts see the task.
-    pub fn publish(&mut self, store: &Store, asked: &Asked, launch: &Launch) -> Result<()> {
+    pub fn publish(self, store: &Store, asked: &Asked, launch: &Launch) -> Result<Published> {
         let path = self.dir.task();
         let line = TaskRecord::new(asked, launch, &store.here).to_line();
         let written = failpoint::pass("host.before_task_json").and_then(|()| files::create(&path)).and_then(|file| {
             failpoint::pass("host.before_task_json_content")?;
-            let promise = self.promise.insert(Promise::new(file));
-            promise.0.write_all(&line)
+            let mut promise = Promise::new(file);
+            promise.0.write_all(&line)?;
+            Ok(promise)
         });
-        written.map_err(Error::storage("write", path))
-    }
-
-    /// Starts the supervisor of a task that was published. The promise is to be kept until the caller knows how that went.
-    pub fn start(mut self, store: &Store, asked: &Asked, launch: &Launch) -> Result<Started> {
-        let child = match self.spawn(store, asked, launch) {
-            Ok(child) => Some(child),
-            Err(Error::SpawnFailed { source, .. }) if errno::is_too_big(&source) => {
-                self.record_refusal(&source)?;
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        // A start that is done is not undone.
-        drop(failpoint::pass("host.after_spawn"));
-        self.kept = true;
-        Ok(Started { child, promise: self.promise.take() })
+        let promise = written.map_err(Error::storage("write", path))?;
+        Ok(Published { created: self, promise })
     }
 
     fn spawn(&self, store: &Store, asked: &Asked, launch: &Launch) -> Result<process::Child> {
@@ -214,6 +206,24 @@ impl Created {
         let mut buffer = [0; MAX_RECORD];
         let line = refused(source, clock::unix_ms());
         ended.write_all_at(line.write(&mut buffer), 0).map_err(Error::storage("write", self.dir.file(names::ENDED)))
+    }
+}
+
+impl Published {
+    /// Starts the supervisor. The promise is to be kept until the caller knows how that went.
+    pub fn start(mut self, store: &Store, asked: &Asked, launch: &Launch) -> Result<Started> {
+        let child = match self.created.spawn(store, asked, launch) {
+            Ok(child) => Some(child),
+            Err(Error::SpawnFailed { source, .. }) if errno::is_too_big(&source) => {
+                self.created.record_refusal(&source)?;
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        // A start that is done is not undone.
+        drop(failpoint::pass("host.after_spawn"));
+        self.created.kept = true;
+        Ok(Started { child, promise: self.promise })
     }
 }
 

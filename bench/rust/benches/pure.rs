@@ -10,6 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use outlive::platform::environment::Block;
 use outlive::store::{self, Launch, PageRequest, PreviewRequest, Store, Stream, TaskDir};
 use outlive::task::{Asked, Cause, EndOrder, Ending, Event, Run, SessionId, StderrMode, Task, TaskId};
+use outlive_protocol::settings::Cleanup;
 use outlive_protocol::{names, records};
 use serde_json::value::RawValue;
 
@@ -29,10 +30,10 @@ impl Finished {
         let store = Store::open(&root).expect("the temporary directory takes a store");
         let session = SessionId::default_session();
         let shell = PathBuf::from("/bin/sh");
-        let launch = Launch { shell, environment: Block::default(), max_output_bytes: 100 * MIB, kill_descendants: false };
+        let launch = Launch { shell, environment: Block::default(), max_output_bytes: 100 * MIB, cleanup: Cleanup::Keep };
         let cwd = store::open_cwd(&root).expect("it is there");
         let new_id = || Ok(TaskId::new(1));
-        let (task, mut created) =
+        let (task, created) =
             store::create(&store, &session, StderrMode::Separate, "true", cwd, new_id).expect("it is the first");
         let asked = Asked {
             task: task.clone(),
@@ -48,8 +49,8 @@ impl Finished {
             created_monotonic_ns: 0,
         };
         let dir = created.dir().clone();
-        created.publish(&store, &asked, &launch).expect("the disk has room");
-        let started = created.start(&store, &asked, &launch).expect("/bin/sh runs");
+        let published = created.publish(&store, &asked, &launch).expect("the disk has room");
+        let started = published.start(&store, &asked, &launch).expect("/bin/sh runs");
         let supervisor = started.child.expect("its environment is small");
         while !store::look(&dir, true).expect("the records are ours").empty {
             sleep(Duration::from_millis(1));
