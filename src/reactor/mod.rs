@@ -268,15 +268,17 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{self, Receiver, Sender};
 
+    type ClerkEar = Ear<&'static str, &'static str>;
+
     /// Writes down what it is called for. The job "stand still" does so until it is let go, and two others panic.
     struct Clerk {
-        ear: Ear<&'static str, &'static str>,
+        ear: ClerkEar,
         done: Sender<&'static str>,
         go: Receiver<()>,
         panics_again: bool,
     }
 
-    fn clerk() -> (impl FnOnce(Ear<&'static str, &'static str>) -> Clerk, Receiver<&'static str>, Sender<()>) {
+    fn clerk() -> (impl FnOnce(ClerkEar) -> Clerk, Receiver<&'static str>, Sender<()>) {
         let ((done, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
         (move |ear| Clerk { ear, done, go: wait, panics_again: false }, heard, go)
     }
@@ -285,7 +287,7 @@ mod tests {
         type Job = &'static str;
         type Timer = &'static str;
 
-        fn ear(&mut self) -> &mut Ear<&'static str, &'static str> {
+        fn ear(&mut self) -> &mut ClerkEar {
             &mut self.ear
         }
 

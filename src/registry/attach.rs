@@ -135,7 +135,7 @@ impl Keeper {
                     self.watches.insert(token, Watch::Events { task: id.clone(), events });
                 }
                 let dir = self.shared.store.task_dir(session, id);
-                let entry = Entry { asked: Arc::from(asked), dir, task, this_boot, command: None, lease: None, attempt: 0 };
+                let entry = Entry { asked: Arc::from(asked), dir, task, this_boot, command: None, attempt: 0 };
                 self.shared.lock().insert(entry);
                 Ok(effects)
             }

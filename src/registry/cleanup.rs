@@ -112,7 +112,7 @@ impl Keeper {
 
 /// A supervisor that is still there when all is gone only syncs, and does not miss its directory.
 fn is_over(entry: &Entry) -> bool {
-    entry.task.is_gone() && entry.task.delivery != Delivery::Leased
+    entry.task.is_gone() && entry.task.lease().is_none()
 }
 
 /// Whether it is at least so old; by a limit of 0 it is, whatever the clocks say.

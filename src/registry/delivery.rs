@@ -187,16 +187,14 @@ impl Registry {
     pub fn release(&self, tasks: &[TaskId]) -> Result<usize> {
         let mut count = 0;
         for task in tasks {
-            let held = self.open_ledger()?.find(task, None).filter(|entry| entry.task.delivery == Delivery::Leased);
-            let Some(entry) = held else { continue };
+            let held = self.open_ledger()?.find(task, None).and_then(|entry| entry.task.lease());
+            let Some(lease) = held else { continue };
             count += 1;
-            match entry.lease.filter(|lease| lease.in_callback) {
+            if lease.in_callback {
                 // Told again at once it would be given back at once, for ever.
-                Some(lease) => drop(self.refuse(task, lease.number)?),
-                None => {
-                    self.shared.lock().apply(task, Event::Returned);
-                    self.settled(&entry)?;
-                }
+                self.refuse(task, lease.number)?;
+            } else {
+                self.give_back(task, lease.number)?;
             }
         }
         Ok(count)
@@ -243,7 +241,7 @@ impl Registry {
     pub fn refuse(&self, task: &TaskId, lease: u32) -> Result<Refusal> {
         let (entry, effects) = {
             let mut ledger = self.shared.lock();
-            let Some(entry) = ledger.set_in_callback(task, lease, false) else { return Ok(Refusal::NotHeld) };
+            let Some(entry) = ledger.held(task, lease).cloned() else { return Ok(Refusal::NotHeld) };
             (entry, ledger.apply(task, Event::Refused))
         };
         let session = entry.asked.session.clone();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::store::{self, TaskDir};
-use crate::task::{Asked, Delivery, Effect, EndOrder, Event, SessionId, Task, TaskId};
+use crate::task::{Asked, Delivery, Effect, EndOrder, Event, Lease, SessionId, Task, TaskId};
 
 /// Nearly every command is shorter: a thousand of them are listed without a look at a thousand files, and take 4 MiB at most. A longer
 /// one, of up to 8 MiB, is read from its file each time that somebody wants to see it.
@@ -25,8 +25,6 @@ pub(super) struct Entry {
     pub(super) this_boot: bool,
     /// The command's text, once it was needed, if it is short.
     pub(super) command: Option<Arc<str>>,
-    /// To whom the completion was handed last.
-    pub(super) lease: Option<Lease>,
     /// The number of the last call of a callback with the completion, if this host has made one.
     pub(super) attempt: u32,
 }
@@ -47,17 +45,6 @@ impl Entry {
     pub(super) fn unless_removed<T>(&self, read: T) -> Option<T> {
         (!self.is_removed()).then_some(read)
     }
-}
-
-/// One handing-out of a completion. What a former holder says late is told by its number from what the present one says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lease {
-    pub(super) number: u32,
-    pub(super) subscription: u32,
-    /// The number of the call that it is for.
-    pub(super) attempt: u32,
-    /// A callback has been called with it that will say when it is done.
-    pub(super) in_callback: bool,
 }
 
 /// Which sessions a subscription is for; `None`: all that are attached.
@@ -131,35 +118,23 @@ impl Ledger {
         let session = self.sessions.get(&self.tasks.get(id)?.asked.session)?;
         session.tellable.first().filter(|(_, first)| first == id)?;
         let number = self.next_lease.wrapping_add(1);
-        let entry = self.tasks.get_mut(id).filter(|entry| entry.task.can_be_told())?;
         let lease = Lease { number, subscription, attempt, in_callback: false };
-        entry.lease = Some(lease);
         self.next_lease = number;
-        self.apply(id, Event::Leased);
+        self.apply(id, Event::Leased(lease));
         Some(lease)
     }
 
     /// The task, if its completion is held under this lease.
     pub(super) fn held(&self, id: &TaskId, lease: u32) -> Option<&Entry> {
-        let is_held = |entry: &&Entry| {
-            entry.task.delivery == Delivery::Leased && entry.lease.is_some_and(|current| current.number == lease)
-        };
+        let is_held = |entry: &&Entry| entry.task.lease().is_some_and(|current| current.number == lease);
         self.tasks.get(id).filter(is_held)
     }
 
     /// Notes that a callback is about to be called with a completion that is held under this lease; `None` when it is not held.
     pub(super) fn begin(&mut self, id: &TaskId, lease: u32, settles: bool) -> Option<Entry> {
-        let attempt = self.held(id, lease)?.lease?.attempt;
-        self.tasks.get_mut(id)?.attempt = attempt;
-        self.set_in_callback(id, lease, settles)
-    }
-
-    /// Notes whether a callback is at work on a completion that is held under this lease; `None` when it is not held.
-    pub(super) fn set_in_callback(&mut self, id: &TaskId, lease: u32, in_callback: bool) -> Option<Entry> {
-        self.held(id, lease)?;
-        let entry = self.tasks.get_mut(id)?;
-        entry.lease.iter_mut().for_each(|lease| lease.in_callback = in_callback);
-        self.index(id);
+        let lease = self.held(id, lease)?.task.lease()?;
+        self.tasks.get_mut(id)?.attempt = lease.attempt;
+        self.apply(id, Event::Begun { settles });
         self.find(id, None)
     }
 
@@ -171,7 +146,7 @@ impl Ledger {
     /// Takes back the completions that were handed to a subscription, as far as `which` says so of their leases.
     pub(super) fn take_back(&mut self, subscription: u32, which: impl Fn(Lease) -> bool) {
         let leased = self.sessions.values().flat_map(|session| &session.leased).filter_map(|id| self.tasks.get(id));
-        let is_its = |entry: &&Entry| entry.lease.is_some_and(|lease| lease.subscription == subscription && which(lease));
+        let is_its = |entry: &&Entry| entry.task.lease().is_some_and(|lease| lease.subscription == subscription && which(lease));
         let its: Vec<TaskId> = leased.filter(is_its).map(|entry| entry.asked.task.clone()).collect();
         for id in its {
             self.apply(&id, Event::Returned);
@@ -211,7 +186,7 @@ impl Ledger {
     pub(super) fn pending(&self, session: &SessionId) -> impl Iterator<Item = &Entry> {
         let news = self.sessions.get(session).into_iter().flat_map(|session| &session.news);
         let entries = news.filter_map(|(_, id)| self.tasks.get(id));
-        entries.filter(|entry| entry.task.delivery != Delivery::Leased)
+        entries.filter(|entry| entry.task.lease().is_none())
     }
 
     /// The first of the session's completions that a callback may be handed.
@@ -260,14 +235,11 @@ impl Session {
         let Some(ending) = entry.task.ending() else { return };
         let id = &entry.asked.task;
         let news = (ending.order, id.clone());
-        let is_leased = delivery == Delivery::Leased;
-        let is_open = is_leased || matches!(delivery, Delivery::Pending | Delivery::BackingOff);
+        let lease = if let Delivery::Leased(lease) = delivery { Some(lease) } else { None };
+        let is_open = lease.is_some() || matches!(delivery, Delivery::Pending | Delivery::BackingOff);
         keep(&mut self.tellable, &news, is_open && entry.task.can_be_told());
         keep(&mut self.news, &news, is_open);
-        let kept = [
-            (&mut self.leased, is_leased),
-            (&mut self.in_callback, is_leased && entry.lease.is_some_and(|lease| lease.in_callback)),
-        ];
+        let kept = [(&mut self.leased, lease.is_some()), (&mut self.in_callback, lease.is_some_and(|lease| lease.in_callback))];
         for (ids, belongs) in kept {
             if belongs {
                 ids.insert(id.clone())

@@ -4,9 +4,9 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
-use super::ledger::Lease;
 use super::{Completion, Request};
 use crate::error::{Error, ErrorValue, Result};
+use crate::task::Lease;
 
 /// Tells JavaScript's thread that there is something to take.
 pub type Wake = Box<dyn Fn() + Send + Sync>;

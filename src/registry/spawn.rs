@@ -258,7 +258,7 @@ impl Keeper {
         self.watch_events(&task, &dir)?;
         let state = Task::new(asked.notify);
         let command = if_short(options.command);
-        let entry = Entry { asked, dir, task: state, this_boot: true, command, lease: None, attempt: 0 };
+        let entry = Entry { asked, dir, task: state, this_boot: true, command, attempt: 0 };
         Ok(Made { entry, created, launch })
     }
 

@@ -3,10 +3,9 @@
 
 use super::Registry;
 use super::keeper::{Job, Keeper, TRY_AGAIN_AFTER, Timer, Watch};
-use super::ledger::Lease;
 use crate::error::{Error, Result};
 use crate::store::OwnerBell;
-use crate::task::SessionId;
+use crate::task::{Lease, SessionId};
 
 impl Registry {
     /// Subscribes to a session, or to every attached one. Returns the subscription's number.

@@ -10,4 +10,4 @@ mod state;
 pub use asked::{Asked, StderrMode};
 pub use ending::{Cause, EndOrder, Ending, Status};
 pub use id::{SessionId, TaskId};
-pub use state::{Delivery, Effect, Event, Run, State, Task, Tree};
+pub use state::{Delivery, Effect, Event, Lease, Run, State, Task, Tree};

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::state::{Delivery, Effect, Event, Run, State, Task};
+use super::state::{Delivery, Effect, Event, Lease, Run, State, Task};
 use super::{Cause, EndOrder, Ending};
 
 fn ending() -> impl Strategy<Value = Ending> {
@@ -37,7 +37,8 @@ fn event() -> impl Strategy<Value = Event> {
         ending().prop_map(Event::Ended),
         Just(Event::TreeEmpty),
         ending().prop_map(Event::SupervisorGone),
-        Just(Event::Leased),
+        (any::<u32>()).prop_map(|number| Event::Leased(Lease { number, subscription: 1, attempt: 1, in_callback: false })),
+        any::<bool>().prop_map(|settles| Event::Begun { settles }),
         Just(Event::Accepted),
         Just(Event::Refused),
         Just(Event::Returned),
@@ -75,10 +76,10 @@ proptest! {
         let mut is_delivered = false;
         for event in events {
             let before = task.delivery;
-            let is_lease = event == Event::Leased;
+            let is_lease = matches!(event, Event::Leased(_));
             task.on(event);
-            if is_lease && task.delivery == Delivery::Leased {
-                prop_assert!(matches!(before, Delivery::Pending | Delivery::Leased));
+            if is_lease && task.lease().is_some() {
+                prop_assert!(matches!(before, Delivery::Pending | Delivery::Leased(_)));
             }
             prop_assert!(!is_delivered || task.delivery == Delivery::Delivered);
             is_delivered = task.delivery == Delivery::Delivered;

@@ -43,6 +43,19 @@ pub enum State {
     Ended(Ending, Tree),
 }
 
+/// One handing-out of a completion. What a former holder says late is told by its number from what the present one says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// No other has it.
+    pub number: u32,
+    /// To whom.
+    pub subscription: u32,
+    /// The number of the call that it is for.
+    pub attempt: u32,
+    /// A callback has been called with it that will say when it is done.
+    pub in_callback: bool,
+}
+
 /// Where the news of the end stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
@@ -53,7 +66,7 @@ pub enum Delivery {
     /// A callback failed; it waits for its next attempt.
     BackingOff,
     /// A callback in this process holds it.
-    Leased,
+    Leased(Lease),
     /// It was accepted.
     Delivered,
 }
@@ -83,8 +96,13 @@ pub enum Event {
     TreeEmpty,
     /// The supervisor is gone, and how the task ended if it left no record.
     SupervisorGone(Ending),
-    /// The completion is handed to a callback.
-    Leased,
+    /// The completion is handed out.
+    Leased(Lease),
+    /// Its callback is called. `settles`: that will say when it is done.
+    Begun {
+        /// As above.
+        settles: bool,
+    },
     /// The holder has it for good.
     Accepted,
     /// The holder failed, and it may be tried again later.
@@ -145,6 +163,14 @@ impl Task {
         matches!(self.state, State::Ended(_, Tree::Empty))
     }
 
+    /// The holder of the completion, if there is one.
+    pub fn lease(&self) -> Option<Lease> {
+        match self.delivery {
+            Delivery::Leased(lease) => Some(lease),
+            _ => None,
+        }
+    }
+
     /// Whether a callback may be handed the completion: nobody holds it, and callbacks have not failed too often.
     pub fn can_be_told(&self) -> bool {
         self.delivery == Delivery::Pending && self.failures < MAX_ATTEMPTS
@@ -167,7 +193,9 @@ impl Task {
             Event::Ended(ending) => self.on_end(ending),
             Event::TreeEmpty => self.on_empty(),
             Event::SupervisorGone(ending) => self.on_gone(ending),
-            Event::Leased | Event::Accepted | Event::Refused | Event::Returned => self.on_delivery(&event),
+            Event::Leased(_) | Event::Begun { .. } | Event::Accepted | Event::Refused | Event::Returned => {
+                self.on_delivery(&event)
+            }
         }
     }
 
@@ -224,11 +252,12 @@ impl Task {
 
     fn on_delivery(&mut self, event: &Event) -> Vec<Effect> {
         self.delivery = match (self.delivery, event) {
-            (Delivery::Pending, Event::Leased) => Delivery::Leased,
+            (Delivery::Pending, Event::Leased(lease)) => Delivery::Leased(*lease),
+            (Delivery::Leased(lease), Event::Begun { settles }) => Delivery::Leased(Lease { in_callback: *settles, ..lease }),
             (Delivery::Silent, _) => Delivery::Silent,
             (_, Event::Accepted) => Delivery::Delivered,
-            (Delivery::Leased, Event::Returned) | (Delivery::BackingOff, Event::Returned) => Delivery::Pending,
-            (Delivery::Leased, Event::Refused) => {
+            (Delivery::Leased(_), Event::Returned) | (Delivery::BackingOff, Event::Returned) => Delivery::Pending,
+            (Delivery::Leased(_), Event::Refused) => {
                 self.failures += 1;
                 if self.failures < MAX_ATTEMPTS {
                     self.delivery = Delivery::BackingOff;
@@ -248,6 +277,8 @@ mod tests {
     use super::*;
 
     const RUN: Run = Run { pid: 12, supervisor_pid: 11, started_at: 1 };
+
+    const LEASE: Lease = Lease { number: 1, subscription: 1, attempt: 1, in_callback: false };
 
     fn ending(cause: Cause, exit_code: Option<i32>, descendants: u32) -> Ending {
         Ending {
@@ -341,13 +372,13 @@ mod tests {
     #[test]
     fn a_completion_has_one_holder_and_goes_back_when_it_fails() {
         // D5
-        let (task, _) = play(&[exit(0), Event::Leased]);
-        assert_eq!(task.delivery, Delivery::Leased);
-        let (task, effects) = play(&[exit(0), Event::Leased, Event::Refused]);
+        let (task, _) = play(&[exit(0), Event::Leased(LEASE)]);
+        assert_eq!(task.delivery, Delivery::Leased(LEASE));
+        let (task, effects) = play(&[exit(0), Event::Leased(LEASE), Event::Refused]);
         assert_eq!((task.delivery, effects), (Delivery::BackingOff, vec![Effect::RetryLater]));
-        let (task, _) = play(&[exit(0), Event::Leased, Event::Refused, Event::Leased]);
+        let (task, _) = play(&[exit(0), Event::Leased(LEASE), Event::Refused, Event::Leased(LEASE)]);
         assert_eq!(task.delivery, Delivery::BackingOff);
-        let (task, _) = play(&[exit(0), Event::Leased, Event::Accepted, Event::Returned, Event::Leased]);
+        let (task, _) = play(&[exit(0), Event::Leased(LEASE), Event::Accepted, Event::Returned, Event::Leased(LEASE)]);
         assert_eq!(task.delivery, Delivery::Delivered);
     }
 
@@ -358,7 +389,7 @@ mod tests {
         task.on(exit(0));
         let mut attempts = 0;
         loop {
-            task.on(Event::Leased);
+            task.on(Event::Leased(LEASE));
             attempts += 1;
             if task.on(Event::Refused).is_empty() {
                 break;
@@ -372,7 +403,7 @@ mod tests {
     fn nobody_is_told_of_a_task_that_asked_for_silence() {
         let mut task = Task::new(false);
         task.on(exit(0));
-        task.on(Event::Leased);
+        task.on(Event::Leased(LEASE));
         assert_eq!(task.delivery, Delivery::Silent);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use outlive::platform::environment::Block;
 use outlive::store::{self, Launch, PageRequest, PreviewRequest, Store, Stream, TaskDir};
-use outlive::task::{Asked, Cause, EndOrder, Ending, Event, Run, SessionId, StderrMode, Task, TaskId};
+use outlive::task::{Asked, Cause, EndOrder, Ending, Event, Lease, Run, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::settings::Cleanup;
 use outlive_protocol::{names, records};
 use serde_json::value::RawValue;
@@ -91,11 +91,13 @@ fn ending() -> Ending {
 
 fn state_machine(criterion: &mut Criterion) {
     let run = Run { pid: 2, supervisor_pid: 1, started_at: 1 };
+    let lease = Lease { number: 1, subscription: 1, attempt: 1, in_callback: false };
     let ending = ending();
     criterion.bench_function("a task's life, from its start to its acknowledgement", |bencher| {
         bencher.iter(|| {
             let mut task = Task::new(true);
-            let life = [Event::Started(run), Event::Ended(ending.clone()), Event::TreeEmpty, Event::Leased, Event::Accepted];
+            let life =
+                [Event::Started(run), Event::Ended(ending.clone()), Event::TreeEmpty, Event::Leased(lease), Event::Accepted];
             life.into_iter().map(|event| task.on(event).len()).sum::<usize>()
         });
     });
@@ -126,7 +128,9 @@ fn disk(criterion: &mut Criterion) {
         bencher.iter(|| store::look(&finished.dir, true));
     });
     criterion.bench_function("a finished task, back from disk", |bencher| {
-        bencher.iter(|| store::load(&finished.store, &SessionId::default_session(), &finished.task, |_| Ok(()), &mut store::supervised()));
+        bencher.iter(|| {
+            store::load(&finished.store, &SessionId::default_session(), &finished.task, |_| Ok(()), &mut store::supervised())
+        });
     });
     for (size, length) in [("1 KiB", 1 << 10), ("1 GiB", 1 << 30)] {
         finished.with_log(length);
