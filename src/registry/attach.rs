@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::Registry;
-use super::keeper::{Job, Keeper, Timer, Watch, pause_after};
+use super::keeper::{Job, Keeper, Timer, Watch};
 use super::ledger::Entry;
+use super::look::pause_after;
 use crate::error::{Error, Result};
 use crate::platform::errno;
 use crate::platform::marked::Named;

@@ -1,5 +1,4 @@
 //! What happens on the reactor's thread: jobs and kernel events become task events, effects become acts.
-//! The news of a task is read from its directory, whoever rang: a byte, a hang-up, or a caller who wants to be sure.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
@@ -16,20 +15,13 @@ use super::sweep::Unswept;
 use super::wait::{Gathering, Until, Waiter};
 use super::{Completion, Shared};
 use crate::error::{Error, Result};
-use crate::platform::{errno, process};
+use crate::platform::process;
 use crate::reactor::{self, Handler, Mailbox, Priority, Token};
-use crate::store::{self, OwnerBell};
-use crate::task::{Effect, Event, SessionId, State, TaskId};
+use crate::store::OwnerBell;
+use crate::task::{Effect, Event, SessionId, TaskId};
 
 /// JavaScript's number for a promise.
 pub type Request = f64;
-
-/// When to try again what failed for want of descriptors or memory, and anything else that no event announces.
-pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// How often a record is looked for that the system does not let us read, where nobody is left who could write it: for half a minute. A mount
-/// may come back.
-const MAX_LOOKS: u32 = 6;
 
 /// How long one thing is gone on with before it is the turn of news and callers.
 pub(super) const SLICE: Duration = Duration::from_millis(2);
@@ -122,7 +114,7 @@ pub(super) struct Keeper {
     /// Sessions that a timer is set for.
     pub(super) listening_again: HashSet<SessionId>,
     /// Tasks that a timer is set for, and whether their supervisor is gone.
-    looking_again: HashSet<(TaskId, bool)>,
+    pub(super) looking_again: HashSet<(TaskId, bool)>,
     /// The same of tasks that are not in the ledger, because the system does not let us read them.
     pub(super) taking_in_later: HashSet<TaskId>,
     /// An ownership that lasts for one drain.
@@ -165,61 +157,6 @@ impl Keeper {
         }
     }
 
-    /// Reads what a task's directory says now, and does what follows.
-    pub(super) fn refresh(&mut self, id: &TaskId, hung_up: bool) {
-        self.look(id, hung_up, 1);
-    }
-
-    fn look(&mut self, id: &TaskId, hung_up: bool, looks: u32) {
-        let Some(entry) = self.shared.lock().find(id, None) else { return };
-        if entry.task.is_gone() {
-            return;
-        }
-        let news = match store::news(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up) {
-            Ok(news) => news,
-            // Neither a ring nor a hang-up comes a second time.
-            Err(error) if errno::is_exhaustion(&error) => {
-                return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER);
-            }
-            Err(error) if errno::is_the_systems(&error) && is_worth_a_look(looks, hung_up) => {
-                return self.look_again_later(id, hung_up, looks + 1, pause_after(looks));
-            }
-            // A record that cannot be read is no news.
-            Err(_) if !hung_up => return,
-            // Left to a release that can.
-            Err(error) if store::is_newer(&error) => return self.announce_past(id),
-            // Nobody is left who could write a better one.
-            Err(error) => vec![store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &error)],
-        };
-        if self.never_started(id, &entry.task.state, &news) {
-            // Nobody removes a task that never ran but the host that answers for it.
-            return if store::is_removed(&entry.dir) { self.announce_past(id) } else { self.reject_spawn(id) };
-        }
-        let is_lost = matches!(news[..], [Event::SupervisorGone(_)]);
-        if is_lost && entry.task.state == State::Starting {
-            match store::is_answered_for(&entry.dir) {
-                Err(_) => return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER),
-                // The host that wanted to start it could not, and its caller knows, or will unless that host is killed too.
-                Ok(true) => {
-                    self.forget(id);
-                    return self.listen_again_later(&entry.asked.session);
-                }
-                Ok(false) => {}
-            }
-        }
-        for event in news {
-            let effects = self.shared.lock().apply(id, event);
-            self.perform(id, &effects);
-        }
-    }
-
-    /// What the disk has to say cannot be read now, and the task is as it was for so long.
-    fn look_again_later(&mut self, id: &TaskId, hung_up: bool, looks: u32, pause: Duration) {
-        if self.looking_again.insert((id.clone(), hung_up)) {
-            self.ear.after(pause, Timer::LookAgain { task: id.clone(), hung_up, looks });
-        }
-    }
-
     /// Moves a task and does what follows.
     pub(super) fn apply(&mut self, id: &TaskId, event: Event) {
         let effects = self.shared.lock().apply(id, event);
@@ -249,11 +186,6 @@ impl Keeper {
             self.ear.unwatch(&events);
         }
         ended.into_iter().for_each(process::Child::reap);
-    }
-
-    fn never_started(&self, id: &TaskId, state: &State, news: &[Event]) -> bool {
-        let is_ours = self.spawning.contains_key(id) && *state == State::Starting;
-        is_ours && matches!(news, [Event::SupervisorGone(_)])
     }
 
     /// A callback has failed: the completion waits a little longer each time.
@@ -426,33 +358,7 @@ impl Handler for Keeper {
     }
 }
 
-/// Whether a record is looked for again that the system did not let us read so many times.
-fn is_worth_a_look(looks: u32, hung_up: bool) -> bool {
-    // While its supervisor lives a task is as it was, and nothing has to be decided without the record.
-    !hung_up || looks < MAX_LOOKS
-}
-
-/// Until the next look at what the system did not let us read: the pauses double, and none is longer than 16 seconds.
-pub(super) fn pause_after(looks: u32) -> Duration {
-    TRY_AGAIN_AFTER * 2u32.pow((looks - 1).min(4))
-}
-
 /// Answers a caller that waits; one that has gone needs no answer.
 fn answer<T>(reply: &SyncSender<Result<T>>, outcome: Result<T>) {
     drop(reply.send(outcome));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_that_is_out_of_reach_is_looked_for_as_long_as_its_supervisor_lives() {
-        // R18
-        let looks_until = |hung_up| (1..1000).find(|looks| !is_worth_a_look(*looks, hung_up));
-        assert_eq!(looks_until(false), None);
-        assert_eq!(looks_until(true), Some(6));
-        let pauses = [1, 2, 3, 4, 5, 6, 1000, u32::MAX].map(|looks| pause_after(looks).as_secs());
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 16, 16, 16]);
-    }
 }

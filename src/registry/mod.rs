@@ -13,6 +13,7 @@ mod keeper;
 mod kill;
 mod ledger;
 mod list;
+mod look;
 mod news;
 mod outbox;
 mod output;

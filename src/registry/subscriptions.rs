@@ -2,7 +2,8 @@
 //! subscription and the last callback are done; another host takes over when it dies.
 
 use super::Registry;
-use super::keeper::{Job, Keeper, TRY_AGAIN_AFTER, Timer, Watch};
+use super::keeper::{Job, Keeper, Timer, Watch};
+use super::look::TRY_AGAIN_AFTER;
 use crate::error::{Error, Result};
 use crate::store::OwnerBell;
 use crate::task::{Lease, SessionId};

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::keeper::{Keeper, TRY_AGAIN_AFTER, Timer};
+use super::keeper::{Keeper, Timer};
+use super::look::TRY_AGAIN_AFTER;
 use crate::platform::marked::{self, HeldUp, Refused, Swept};
 use crate::platform::{errno, failpoint};
 use crate::reactor::TimerKey;

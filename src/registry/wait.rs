@@ -4,8 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use super::Registry;
-use super::keeper::{Job, Keeper, Request, TRY_AGAIN_AFTER, Timer};
+use super::keeper::{Job, Keeper, Request, Timer};
 use super::ledger::Entry;
+use super::look::TRY_AGAIN_AFTER;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 use crate::error::{Error, Result};
 use crate::reactor::TimerKey;
