@@ -113,9 +113,18 @@ impl Keeper {
 
     /// Patience has run out: the answer is the task as it stands, as soon as there are descriptors to say so.
     pub(super) fn answer_as_it_stands(&mut self, request: Request) {
+        let Some(id) = self.waiters.iter().find(|waiter| waiter.request == request).map(|waiter| waiter.task.clone()) else {
+            return;
+        };
+        // Where this host was stopped or busy, the end may have come in time and not have been heard.
+        self.refresh(&id, false);
+        let entry = self.shared.lock().find(&id, None);
+        if entry.as_ref().is_some_and(|entry| entry.task.ending().is_some()) {
+            // It is about to be told.
+            return;
+        }
         let Some(place) = self.waiters.iter().position(|waiter| waiter.request == request) else { return };
         let mut waiter = self.waiters.swap_remove(place);
-        let entry = self.shared.lock().find(&waiter.task, None);
         match entry.map(|entry| self.shared.snapshot(&entry, DEFAULT_PREVIEW_BYTES)) {
             Some(Ok(snapshot)) => self.settle(request, Some(snapshot), &waiter.task),
             Some(Err(_)) => {

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SpawnOptions, TaskSnapshot } from 'outlive'
-import { gate, isAlive, obedient, patient, readyFifo } from './support/guests'
+import { gate, isAlive, obedient, patient, readyFifo, stop } from './support/guests'
 import { host } from './support/host'
 import { eventually, rejectionOf, temporaryStore, within } from './support/store'
 
@@ -43,6 +43,28 @@ describe('a wait', () => {
     expect(isAlive(pid)).toBe(true)
     letThrough()
     expect(await tasks.wait(task, { timeoutMs: 60_000 })).toMatchObject(outcome)
+  })
+
+  test('whose time passes while its host stands still resolves with the end that came meanwhile', async () => {
+    const timeoutMs = 3000
+    const { task, letThrough } = await waitingTask()
+    const node = await host(store)
+    // The replay is answered behind the wait, so that has been heard.
+    await node.call(
+      async ({ tasks, shared }, task, timeoutMs) => {
+        shared.answer = tasks.wait(task, { timeoutMs })
+        await tasks.replay()
+      },
+      task,
+      timeoutMs,
+    )
+    const heard = performance.now()
+    await stop(node.pid)
+    letThrough()
+    await tasks.wait(task)
+    await eventually(() => performance.now() - heard > timeoutMs, 'its time has passed')
+    process.kill(node.pid, 'SIGCONT')
+    expect(await node.call(({ shared }) => shared.answer)).toMatchObject(outcome)
   })
 
   test('is not the news: the completion stays pending', async () => {
