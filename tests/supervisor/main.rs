@@ -6,6 +6,7 @@ mod cause;
 mod ends;
 mod kill;
 mod output;
+mod rewritten;
 mod start;
 mod task;
 mod traced;
