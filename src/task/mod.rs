@@ -1,6 +1,7 @@
 //! The heart: what a task is and how it may change. No clock, file, process, lock or thread.
 
 mod asked;
+mod delivery;
 mod ending;
 mod id;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod properties;
 mod state;
 
 pub use asked::{Asked, StderrMode};
+pub use delivery::{Delivery, Lease};
 pub use ending::{Cause, EndOrder, Ending, Status};
 pub use id::{SessionId, TaskId};
-pub use state::{Delivery, Effect, Event, Lease, Run, State, Task, Tree};
+pub use state::{Effect, Event, Run, State, Task, Tree};

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::state::{Delivery, Effect, Event, Lease, Run, State, Task};
-use super::{Cause, EndOrder, Ending};
+use super::state::{Effect, Event, Run, State, Task};
+use super::{Cause, Delivery, EndOrder, Ending, Lease};
 
 fn ending() -> impl Strategy<Value = Ending> {
     let cause = prop_oneof![

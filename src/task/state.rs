@@ -2,7 +2,7 @@
 //! Nothing here reads a clock, a file or a process table: callers bring facts in as events and carry effects out.
 //! A finished task never changes its ending; the first ending wins. A completion is told by one holder at a time.
 
-use super::{Ending, Status};
+use super::{Delivery, Ending, Lease, Status};
 
 /// How often a completion is handed to callbacks that fail, in one process.
 const MAX_ATTEMPTS: u32 = 5;
@@ -41,34 +41,6 @@ pub enum State {
     Stopping(Run),
     /// The leader has ended.
     Ended(Ending, Tree),
-}
-
-/// One handing-out of a completion. What a former holder says late is told by its number from what the present one says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// No other has it.
-    pub number: u32,
-    /// To whom.
-    pub subscription: u32,
-    /// The number of the call that it is for.
-    pub attempt: u32,
-    /// A callback has been called with it that will say when it is done.
-    pub in_callback: bool,
-}
-
-/// Where the news of the end stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// There is no end yet, or nobody wants to hear of it.
-    Silent,
-    /// Nobody has it.
-    Pending,
-    /// A callback failed; it waits for its next attempt.
-    BackingOff,
-    /// A callback in this process holds it.
-    Leased(Lease),
-    /// It was accepted.
-    Delivered,
 }
 
 /// A task, as far as this host knows.
