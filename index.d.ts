@@ -446,8 +446,9 @@ export class TaskRegistry {
 
   /**
    * Closes the registry; its tasks go on, but for those that `kill` or `shutdown` was asked to end before. Promises that are
-   * pending reject with `REGISTRY_CLOSED`, and so do later calls. Twice is fine, and so is a platform without an addon. Happens by itself when the process or worker ends.
-   * A callback that is at work goes on, and its completion is not told by another host for the next 10 seconds.
+   * pending reject with `REGISTRY_CLOSED`, and so do later calls. Twice is fine, and so is a platform without an addon. Happens
+   * by itself when the process or worker ends. A callback that is at work goes on, and its completion is not told by another
+   * host for the next 10 seconds.
    */
   detach(): void
 

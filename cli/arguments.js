@@ -81,14 +81,14 @@ function misuse(message) {
 
 /** Reads a command line: `{ verb, id, options }`, where the verb may be `help` or `version`. */
 function parse(argv) {
-  const { values, positionals } = typed(argv, { ...common, ...everyOption() }, true)
+  const { values, positionals } = typed(argv, { ...common, ...everyOption() })
   const [verb, id, ...more] = positionals
   if (values.version) return { verb: 'version' }
   if (values.help || verb === 'help') return { verb: 'help', about: known(verb) ?? known(id) }
   if (verb === undefined) throw misuse(`a command is missing: ${Object.keys(verbs).join(', ')}`)
   if (known(verb) === undefined) throw misuse(`there is no command "${verb}": ${Object.keys(verbs).join(', ')}`)
   const { takesId, options } = verbs[verb]
-  typed(argv, { ...common, ...options }, true)
+  typed(argv, { ...common, ...options })
   if (takesId && !id) throw misuse(`the task's id is missing: ${SYNOPSIS[verb]}`)
   const excess = takesId ? more[0] : id
   if (excess !== undefined) throw misuse(`"${excess}" is too much: ${SYNOPSIS[verb]}`)
@@ -103,9 +103,9 @@ function everyOption() {
   return Object.assign({}, ...Object.values(verbs).map(({ options }) => options))
 }
 
-function typed(args, options, allowPositionals) {
+function typed(args, options) {
   try {
-    return parseArgs({ args, options, allowPositionals })
+    return parseArgs({ args, options, allowPositionals: true })
   } catch (error) {
     const [, dashed] = /use '(--[\w-]+)=-/.exec(error.message) ?? []
     if (dashed === undefined) throw misuse(error.message.split('. ')[0])

@@ -63,8 +63,8 @@ function ring(path, { readOn }, failed) {
 }
 
 /**
- * Prints one stream page by page: what is there at the `start`, or, from `goOn` until what is there at the `stop`, what comes as well. `readOn`
- * as often as something may have come, and at the end.
+ * Prints one stream page by page: what is there at the `start`, or, from `goOn` until what is there at the `stop`, what comes as
+ * well. `readOn` as often as something may have come, and at the end.
  */
 function reader(tasks, taskId, stream, path, json) {
   let from
@@ -78,8 +78,8 @@ function reader(tasks, taskId, stream, path, json) {
       from = chunk.nextOffset
       if (chunk.text === '' && chunk.droppedBytes === 0) continue
       await print(stream, chunk, path, json)
-      // What is written to a file is out at once, and the end would never be heard behind such pages. Not after the look that finds nothing: a
-      // ring that comes until the reading is over would be lost.
+      // What is written to a file is out at once, and the end would never be heard behind such pages. Not after the look that finds
+      // nothing: a ring that comes until the reading is over would be lost.
       await turn()
     }
   }
@@ -132,8 +132,8 @@ function read(path, at, size) {
 }
 
 /**
- * The offset at which the last `lines` lines of a file of this size begin, found by looking back. When there are fewer, it is 0, or the end of what the
- * output limit removed: that can be larger than anybody reads through. `look`: the page at an offset.
+ * The offset at which the last `lines` lines of a file of this size begin, found by looking back. When there are fewer, it is 0, or
+ * the end of what the output limit removed: that can be larger than anybody reads through. `look`: the page at an offset.
  */
 function startOfLast(lines, path, size, look) {
   if (!Number.isSafeInteger(size)) throw new Error(`${path} is too long to be looked at from its end`)

@@ -1,5 +1,6 @@
 'use strict'
-// The command line: `outlive ls | show | logs | kill | gc` over a store, on the public API only.
+// The command line: `outlive ls | show | logs | kill | gc` over a store, on the public API,
+// and on the face's own checks of what is typed.
 //
 // It looks on from outside: it never subscribes and never drains, so a plugin's completions stay the plugin's. Results go
 // to stdout, everything said about them to stderr. One table below says what each exit code means.

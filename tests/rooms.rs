@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 /// A room may name these others, and nobody else.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("js", &["error", "registry", "store", "task"]),
+    ("js", &["error", "registry", "task"]),
     ("registry", &["error", "platform", "reactor", "store", "task"]),
     ("reactor", &["platform"]),
     ("store", &["error", "platform", "task"]),
-    ("task", &["error"]),
+    ("task", &[]),
     ("platform", &[]),
     ("error.rs", &["platform", "task"]),
 ];
@@ -147,7 +147,7 @@ fn every_export_catches_panics() {
 
 #[test]
 fn no_file_and_no_function_is_too_long_to_be_read() {
-    const MAX_FILE: usize = 450;
+    const MAX_FILE: usize = 400;
     const MAX_FUNCTION: usize = 50;
     for (path, text) in ["src", "protocol/src", "supervisor/src", "tests"].iter().flat_map(|room| sources(room)) {
         let count = text.lines().count();

@@ -8,7 +8,7 @@
 //! * [`check`]: how a record that is not what was written is told from one that is.
 //! * [`failpoints`]: where tests make either side fail, and how; not in a release.
 //!
-//! No allocation, no unsafe, no operating system: the supervisor has none of the first and both sides test the rest.
+//! No allocation, no unsafe, no operating system: the supervisor can use all of it, and plain tests can run all of it.
 #![no_std]
 #![forbid(unsafe_code)]
 

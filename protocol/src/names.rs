@@ -1,4 +1,4 @@
-//! The names in the store. Every file has one writer.
+//! The names in the store. Every record has one writer.
 
 use core::ffi::CStr;
 

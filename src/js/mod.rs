@@ -17,8 +17,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
-use crate::registry::{DEFAULT_PREVIEW_BYTES, Refusal, Registry};
-use crate::store::{PageRequest, Stream};
+use crate::registry::{DEFAULT_PREVIEW_BYTES, PageRequest, Refusal, Registry, Stream};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
 
@@ -45,8 +44,8 @@ impl NativeRegistry {
         let wake = WakeFunction::new(&wake)?;
         let registry = thrown(Registry::open(Path::new(&storage_dir), max_running as usize, wake.caller()))?;
         let detached = Arc::downgrade(&registry);
-        // Fires when a worker ends, or the process with nothing left to do; a test runner's environment ends without it, which the face notices by itself.
-        // A registry that was collected before needs nothing.
+        // Fires when a worker ends, or the process with nothing left to do; a test runner's environment ends without it, which the
+        // face notices by itself. A registry that was collected before needs nothing.
         env.add_env_cleanup_hook(detached, |registry| {
             if let Some(registry) = registry.upgrade() {
                 registry.detach();

@@ -72,8 +72,8 @@ pub fn count(mark: &str) -> u32 {
     pass(&marks, look).map_or(0, |(found, _)| found.len() as u32)
 }
 
-/// The processes of this user that the kernel calls by one name, by the mark that each carries. They are looked for when first asked for, in this pid
-/// namespace and those below it.
+/// The processes of this user that the kernel calls by one name, by the mark that each carries. They are looked for when first
+/// asked for, in this pid namespace and those below it.
 pub struct Named {
     name: &'static [u8],
     variable: &'static str,
@@ -337,8 +337,9 @@ fn kill_held(directory: &File) -> io::Result<()> {
     check(sent as libc::c_int).map(drop)
 }
 
-/// For where the call as such was `refused`: before Linux 5.1, by a filter. By its number is all that such a system has. It was the process's
-/// own a moment ago, when its mark was read through its directory, and the kernel gives out all others before it gives one out again.
+/// For where the call as such was `refused`: before Linux 5.1, by a filter. By its number is all that such a system has. It was the
+/// process's own a moment ago, when its mark was read through its directory, and the kernel gives out all others before it gives one
+/// out again.
 fn kill_otherwise(pid: u32, refused: io::Error) -> io::Result<()> {
     // Another namespace's numbers are other processes here.
     if !tree::is_proc_ours() {

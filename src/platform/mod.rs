@@ -17,6 +17,7 @@
 //! * [`removal`]: a directory goes, however deep it is, and no link leads out of it.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //! * [`signals`]: a thread that no signal reaches for a while.
+//! * [`tree`]: who lives below a process, and what `/proc` says of one.
 //! * [`vfork`]: a child that shares our memory until its exec.
 //!
 //! Only Linux is here; the JavaScript face answers `UNSUPPORTED_PLATFORM` elsewhere.

@@ -12,8 +12,8 @@ use super::files;
 /// How many steps are taken at once: others wait for the thread that removes, and on a busy disk so many take a second or two.
 const MOST: usize = 8192;
 
-/// Removes a directory, which is open, and what it holds. Another host may be removing the same. An error when something cannot go or when it is too much for once, and then the
-/// rest stays.
+/// Removes a directory, which is open, and what it holds. Another host may be removing the same. An error when something cannot go
+/// or when it is too much for once, and then the rest stays.
 pub fn remove_tree(path: &Path, open: &File) -> io::Result<()> {
     let mut left = MOST;
     let top = files::by_number(open);

@@ -1,4 +1,4 @@
-//! Counting a task's processes, for show: what it says may be old when it is read, and nothing is signalled by it.
+//! What `/proc` says of processes, and who lives below one. A count is for show: it may be old when it is read.
 
 use std::collections::HashSet;
 use std::fs;

@@ -167,8 +167,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Nothing is wrong with a task that the system keeps from us, as on a mount that is gone for a while, and no ring says that it is back. Its
-    /// timer is its own: a session that waits to be listened to again hears nothing of the others until then.
+    /// Nothing is wrong with a task that the system keeps from us, as on a mount that is gone for a while, and no ring says that it is
+    /// back. Its timer is its own: a session that waits to be listened to again hears nothing of the others until then.
     fn take_in_later(&mut self, session: &SessionId, id: &TaskId, looks: u32) {
         if self.taking_in_later.insert(id.clone()) {
             let (session, task) = (session.clone(), id.clone());

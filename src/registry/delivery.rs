@@ -201,7 +201,8 @@ impl Registry {
     }
 
     /// A callback is about to be called with a completion that was handed out, and from now on it counts as told. `false` when
-    /// it may not be: it was accepted, by whichever host, or given back on its way. `settles`: the callback will say when it is done with it.
+    /// it may not be: it was accepted, by whichever host, or given back on its way. `settles`: the callback will say when it is
+    /// done with it.
     pub fn begin(&self, task: &TaskId, lease: u32, settles: bool) -> bool {
         let Some(entry) = self.shared.lock().begin(task, lease, settles) else { return false };
         // Before the look: a disk can take its time to note it, and another host can accept it meanwhile.

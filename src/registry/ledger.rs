@@ -1,4 +1,4 @@
-//! What is known, and the indexes over it. Every change of a task goes through [`Ledger::apply`], which keeps them true.
+//! What is known, and the indexes over it. Every move of a task goes through [`Ledger::apply`], which keeps them true.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

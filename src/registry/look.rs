@@ -11,8 +11,8 @@ use crate::task::{Event, State, TaskId};
 /// When to try again what failed for want of descriptors or memory, and anything else that no event announces.
 pub(super) const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a record is looked for that the system does not let us read, where nobody is left who could write it: for half a minute. A mount
-/// may come back.
+/// How often a record is looked for that the system does not let us read, where nobody is left who could write it: for half a
+/// minute. A mount may come back.
 const MAX_LOOKS: u32 = 6;
 
 impl Keeper {

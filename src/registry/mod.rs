@@ -28,10 +28,10 @@ mod subscriptions;
 mod sweep;
 mod wait;
 
+pub use crate::store::{PageRequest, Stream};
 pub use delivery::{Completion, Refusal};
 pub use keeper::Request;
 pub use outbox::Wake;
-pub use replay::Replayed;
 pub use snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 
 use std::collections::HashMap;
@@ -85,8 +85,9 @@ impl Registry {
         self.shared.outbox.take()
     }
 
-    /// Closes the registry; tasks go on, but for those that a `kill` or `shutdown` was about to end. No callback is called after this has returned. `true` while callbacks are still at
-    /// work: until they are done, or [`Registry::let_go`] is called, no other host tells their sessions anything.
+    /// Closes the registry; tasks go on, but for those that a `kill` or `shutdown` was about to end. No callback is called
+    /// afterwards. `true`: callbacks are still at work, and their sessions are kept from other hosts until they are done or
+    /// [`Registry::let_go`] is called.
     pub fn detach(&self) -> bool {
         self.shared.lock().closed = true;
         let reactor = self.lock_reactor().take();

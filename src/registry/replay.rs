@@ -12,7 +12,7 @@ use crate::task::{SessionId, Status};
 
 /// What a session holds.
 #[derive(Debug, Serialize)]
-pub struct Replayed {
+pub(super) struct Replayed {
     running: usize,
     finished: usize,
     lost: usize,

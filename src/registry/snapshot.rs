@@ -126,8 +126,8 @@ impl Shared {
         })
     }
 
-    /// The command's text, read from disk when it is long, or a restarted host first needs it; empty where the disk refuses. An error when descriptors
-    /// or memory are wanting to read it.
+    /// The command's text, read from disk when it is long, or a restarted host first needs it; empty where the disk refuses. An
+    /// error when descriptors or memory are wanting to read it.
     pub(super) fn command(&self, entry: &Entry) -> Result<Arc<str>> {
         if let Some(command) = &entry.command {
             return Ok(Arc::clone(command));

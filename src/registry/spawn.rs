@@ -291,7 +291,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// There never was such a task.
+    /// This host knows the task no more: it never ran, or it is for others to tell.
     pub(super) fn forget(&mut self, task: &TaskId) {
         self.shared.lock().remove(task);
         self.turn_away_waiters(task);

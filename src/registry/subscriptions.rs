@@ -5,7 +5,7 @@ use super::Registry;
 use super::keeper::{Job, Keeper, Timer, Watch};
 use super::look::TRY_AGAIN_AFTER;
 use crate::error::{Error, Result};
-use crate::store::OwnerBell;
+use crate::store::{self, OwnerBell};
 use crate::task::{Lease, SessionId};
 
 impl Registry {
@@ -159,7 +159,7 @@ impl Keeper {
             }
             return Ok(is_owner);
         }
-        if !crate::store::open_session(&self.shared.store, session)? {
+        if !store::open_session(&self.shared.store, session)? {
             return Ok(false);
         }
         let mut bell = OwnerBell::open(&self.shared.store, session)?;

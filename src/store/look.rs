@@ -49,7 +49,7 @@ pub fn read_command(dir: &TaskDir) -> io::Result<String> {
 }
 
 /// Whether a supervisor lives, or a host that is about to start one. An error when the system has no room left to find out.
-pub fn is_inhabited(dir: &TaskDir) -> io::Result<bool> {
+pub(super) fn is_inhabited(dir: &TaskDir) -> io::Result<bool> {
     let writer = errno::unless_exhausted(fifo::open_writer(&dir.file(names::CONTROL)))?;
     // Where there is no such FIFO, no supervisor has it open by this name.
     Ok(writer.flatten().is_some())

@@ -1,6 +1,6 @@
 //! The memory: the only room with file names and formats.
 //!
-//! Every file has one writer and all but one are written once. A reader classifies a task from its directory alone, and what it
+//! Every record has one writer, and all but one are written once; `docs/on-disk-format.md` has the exceptions. A reader classifies a task from its directory alone, and what it
 //! cannot read it leaves as it is. What is not here: what an ending means, who may be told, when to look.
 //! The format is written down in `docs/on-disk-format.md`.
 
@@ -22,7 +22,8 @@ pub use delivery::{acknowledge, attempts, is_delivered, is_removed, known_since,
 pub use executable::Executable;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load, supervised};
-pub use look::{Look, gone_unread, is_answered_for, is_inhabited, is_newer, look, news, read_command, send_order};
+use look::is_inhabited;
+pub use look::{gone_unread, is_answered_for, is_newer, look, news, read_command, send_order};
 pub use output::{Captured, Chunk, PageRequest, PreviewRequest, Stream, page, preview};
 pub use records::Here;
 pub use remove::{remove, remove_debris, remove_old_executables, remove_session_drafts};

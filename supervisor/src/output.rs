@@ -32,7 +32,7 @@ const SHORTEST_NS: u64 = 1_000_000;
 const LONGEST_NS: u64 = 100_000_000;
 /// The longest pause where the kernel tells nothing about writes.
 const UNTOLD_NS: u64 = 1_000_000_000;
-/// No check is due.
+/// No moment: nothing is due.
 pub(crate) const NEVER: u64 = u64::MAX;
 
 /// The capture files of one task.

@@ -116,12 +116,10 @@ describe('the outcome', () => {
     }
   })
 
-  test('of exit 137 is 137, and of a shell whose child was killed is what the shell says', async () => {
+  test('of a shell whose child was killed is what the shell says', async () => {
     // P4
-    const [plain, child] = await allEnded(['exit 137', 'sh -c "kill -9 \\$\\$"; exit $?'])
-    for (const outcome of [plain, child]) {
-      expect(outcome).toMatchObject({ status: 'failed', cause: 'exit', exitCode: 137, signal: null })
-    }
+    const [outcome] = await allEnded(['sh -c "kill -9 \\$\\$"; exit $?'])
+    expect(outcome).toMatchObject({ status: 'failed', cause: 'exit', exitCode: 137, signal: null })
   })
 })
 
