@@ -30,14 +30,25 @@ class Subscription {
 
 /** What a registry keeps of one. Who subscribes for a project or a trace is called in its context, whoever opened the registry. */
 function subscriber(callback, ack) {
-  const bound = outOfSight(() => AsyncResource.bind(callback, 'outlive.onCompletion'))
+  const call = (completion) => {
+    // Each call has its own: before Node 24 what a callback enters (`enterWith`) is written onto the resource that it runs in.
+    const resource = new AsyncResource('outlive.onCompletion', { requireManualDestroy: true })
+    try {
+      return resource.runInAsyncScope(callback, undefined, completion)
+    } finally {
+      resource.emitDestroy()
+    }
+  }
+  const bound = outOfSight(() => AsyncResource.bind(call, 'outlive.onCompletion'))
   return { callback: bound, auto: ack === 'auto', refd: false, warned: new Set() }
 }
 
-/** Makes a method the one that `using` calls. Node 18 before 18.18 has no such symbol. */
+/** Makes a method, also one that a subclass has laid over it, the one that `using` calls. Node 18 before 18.18 has no such symbol. */
 function disposable(kind, method) {
   if (Symbol.dispose === undefined) return
-  const value = kind.prototype[method]
+  const value = function () {
+    this[method]()
+  }
   Object.defineProperty(kind.prototype, Symbol.dispose, { value, writable: true, configurable: true })
 }
 

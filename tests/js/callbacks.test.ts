@@ -223,7 +223,7 @@ describe('a callback of onCompletion', () => {
     await node.kill()
   })
 
-  test('runs in the asynchronous context of who has subscribed, whoever has opened the registry', async () => {
+  test('runs in the asynchronous context of who has subscribed, whatever was entered in the call before', async () => {
     const [one, other] = [session(), session()]
     const node = await host(store)
     await node.call(
@@ -231,13 +231,16 @@ describe('a callback of onCompletion', () => {
         const { AsyncLocalStorage } = require('node:async_hooks') as typeof import('node:async_hooks')
         const project = new AsyncLocalStorage<string>()
         for (const sessionId of sessions) {
-          const callback = () => say([sessionId, project.getStore()])
+          const callback = () => {
+            say([sessionId, project.getStore()])
+            project.enterWith('the last task')
+          }
           project.run(sessionId, () => tasks.onCompletion(callback, { sessionId }))
         }
       },
       [one, other],
     )
-    for (const sessionId of [one, other]) {
+    for (const sessionId of [one, other, one]) {
       await node.call(({ tasks }, sessionId) => tasks.spawn('true', { sessionId }), sessionId)
       expect(await node.heard()).toEqual([sessionId, sessionId])
     }

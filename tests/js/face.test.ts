@@ -266,10 +266,22 @@ describe('the end of a registry', () => {
     for (const { taskId } of tasks.list({ sessionId })) await tasks.kill(taskId, { graceMs: 0 })
   })
 
-  test('dispose detaches', async () => {
-    const registry = store.registry()
-    registry[Symbol.dispose]()
-    await expectClosed(registry)
+  test('dispose detaches, by the method that a subclass has laid over it', async () => {
+    const plain = store.registry()
+    plain[Symbol.dispose]()
+    await expectClosed(plain)
+
+    const closed: string[] = []
+    class Plugin extends TaskRegistry {
+      override detach(): void {
+        closed.push('ours')
+        super.detach()
+      }
+    }
+    const derived = new Plugin({ storageDir: store.dir })
+    derived[Symbol.dispose]()
+    expect(closed).toEqual(['ours'])
+    await expectClosed(derived)
   })
 
   test('a registry that was dropped without a word gives back its threads and files', async () => {
