@@ -1,67 +1,15 @@
 //! Completions: how they are told, accepted and given back. `ended.json` is on disk before anybody hears of it; a completion
 //! has one holder at a time; what was accepted is never told again.
 
-use std::sync::Arc;
 use std::time::Instant;
-
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::keeper::{Job, Keeper, SLICE};
 use super::ledger::Entry;
-use super::output::preview;
-use super::snapshot::descendants;
 use super::{Registry, Shared};
 use crate::error::Result;
-use crate::platform::{errno, failpoint};
+use crate::platform::failpoint;
 use crate::store;
-use crate::task::{Cause, Delivery, Ending, Event, SessionId, Status, TaskId};
-
-const PREVIEW_BYTES_COMPLETED: u64 = 300;
-const PREVIEW_BYTES: u64 = 2048;
-
-/// The news of one end.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Completion {
-    /// The frame's kind: `bash_completed`.
-    #[serde(rename = "type")]
-    pub kind: &'static str,
-    /// The task's name.
-    pub task_id: TaskId,
-    /// Whose it is.
-    pub session_id: SessionId,
-    /// How it ended.
-    pub status: Status,
-    /// What ended it.
-    pub cause: Cause,
-    /// 124 for the deadline, `None` when a signal ended it.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<String>,
-    /// What went wrong, when there is no outcome.
-    pub error: Option<String>,
-    /// The command's text.
-    pub command: Arc<str>,
-    /// The caller's words.
-    pub description: Option<String>,
-    /// The caller's JSON.
-    pub metadata: Box<RawValue>,
-    /// The tails of both streams.
-    pub output_preview: String,
-    /// There is more than the preview shows.
-    pub output_truncated: bool,
-    /// Unix milliseconds.
-    pub started_at: u64,
-    /// Unix milliseconds.
-    pub finished_at: u64,
-    /// Milliseconds.
-    pub duration_ms: u64,
-    /// Live processes of the task, now.
-    pub descendants: u32,
-    /// 1, more when told again.
-    pub attempt: u32,
-}
+use crate::task::{Delivery, Event, SessionId, TaskId};
 
 /// What becomes of a completion on which a callback has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,35 +23,6 @@ pub enum Refusal {
 }
 
 impl Shared {
-    /// The news of an ended task, or `None` for one that has not ended. An error when descriptors or memory are wanting to read its
-    /// output or its command: told without, it would be told for good.
-    fn completion(&self, entry: &Entry, attempt: u32) -> Result<Option<Completion>> {
-        let Some(ending): Option<&Ending> = entry.task.ending() else { return Ok(None) };
-        let status = ending.status();
-        let budget = if status == Status::Completed { PREVIEW_BYTES_COMPLETED } else { PREVIEW_BYTES };
-        let captured = preview(entry, budget)?;
-        Ok(Some(Completion {
-            kind: "bash_completed",
-            task_id: entry.asked.task.clone(),
-            session_id: entry.asked.session.clone(),
-            status,
-            cause: ending.cause,
-            exit_code: ending.reported_exit_code(),
-            signal: ending.signal.map(errno::signal_name),
-            error: ending.error.clone(),
-            command: self.command(entry)?,
-            description: entry.asked.description.clone(),
-            metadata: entry.asked.metadata.clone(),
-            output_preview: captured.preview,
-            output_truncated: captured.truncated,
-            started_at: ending.started_at,
-            finished_at: ending.finished_at,
-            duration_ms: ending.duration_ms,
-            descendants: descendants(entry),
-            attempt,
-        }))
-    }
-
     /// The session's completions that nobody holds or has accepted.
     pub(super) fn undelivered(&self, session: &SessionId) -> Vec<Entry> {
         let mut pending: Vec<Entry> = self.lock().pending(session).cloned().collect();
@@ -131,7 +50,7 @@ impl Shared {
     }
 
     /// Accepts a completion for good; true when nobody had before.
-    fn accept(&self, entry: &Entry) -> Result<bool> {
+    pub(super) fn accept(&self, entry: &Entry) -> Result<bool> {
         let is_first = match store::acknowledge(&entry.dir) {
             // Another host has, and has cleaned up since.
             Err(_) if store::is_removed(&entry.dir) => false,
@@ -143,22 +62,6 @@ impl Shared {
 }
 
 impl Registry {
-    /// The session's pending completions, all attached sessions' without one. Nothing changes.
-    pub fn pending(&self, session: Option<SessionId>) -> Result<Vec<Completion>> {
-        let sessions = self.attach(session)?;
-        let entries = sessions.iter().flat_map(|session| self.shared.undelivered(session));
-        let completions = entries.filter_map(|entry| {
-            let completion = self.shared.completion(&entry, entry.next_attempt());
-            entry.unless_removed(completion)
-        });
-        completions.filter_map(Result::transpose).collect()
-    }
-
-    /// Takes the session's pending completions, all attached sessions' without one, and delivers them.
-    pub fn drain(&self, session: Option<SessionId>) -> Result<Vec<Completion>> {
-        self.ask(|reply| Job::Drain { session, reply })
-    }
-
     /// Delivers completions that callbacks hold, or that nobody does; returns how many were not delivered before.
     pub fn ack(&self, tasks: &[TaskId]) -> Result<usize> {
         let (mut count, mut failed) = (0, None);
@@ -293,35 +196,5 @@ impl Keeper {
                 return self.review_further(session);
             }
         }
-    }
-
-    /// Delivers what is pending in sessions that no other host delivers.
-    pub(super) fn drain(&mut self, session: Option<SessionId>) -> Result<Vec<Completion>> {
-        let mut drained = Vec::new();
-        for session in self.attach_all(session)? {
-            let outcome = self.drain_session(&session, &mut drained);
-            self.give_up_ownership(&session);
-            match outcome {
-                Ok(()) => {}
-                // What was accepted so far must reach the caller; the rest stays pending.
-                Err(error) if drained.is_empty() => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(drained)
-    }
-
-    fn drain_session(&mut self, session: &SessionId, drained: &mut Vec<Completion>) -> Result<()> {
-        let is_empty = self.shared.lock().pending(session).next().is_none();
-        if is_empty || !self.borrow_ownership(session)? {
-            return Ok(());
-        }
-        for entry in self.shared.undelivered(session) {
-            let completion = self.shared.completion(&entry, entry.next_attempt())?;
-            if self.shared.accept(&entry)? {
-                drained.extend(completion);
-            }
-        }
-        Ok(())
     }
 }

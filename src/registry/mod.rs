@@ -6,8 +6,10 @@
 
 mod attach;
 mod cleanup;
+mod completion;
 mod cwd;
 mod delivery;
+mod drain;
 mod exit;
 mod keeper;
 mod kill;
@@ -17,6 +19,7 @@ mod look;
 mod news;
 mod outbox;
 mod output;
+mod ownership;
 mod replay;
 mod sessions;
 mod shell;
@@ -29,7 +32,8 @@ mod sweep;
 mod wait;
 
 pub use crate::store::{PageRequest, Stream};
-pub use delivery::{Completion, Refusal};
+pub use completion::Completion;
+pub use delivery::Refusal;
 pub use keeper::Request;
 pub use outbox::Wake;
 pub use snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};

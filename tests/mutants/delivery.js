@@ -13,15 +13,15 @@ module.exports = [
   },
   {
     promise: 'D3: the first subscription hears what ended before it',
-    file: 'src/registry/subscriptions.rs',
-    find: '            self.listen_again_later(ear, session);\n        }\n        self.news.tell(session);\n',
-    replace: '            self.listen_again_later(ear, session);\n        }\n',
+    file: 'src/registry/ownership.rs',
+    find: '            self.listen_again_later(session);\n        }\n        self.news.tell(session);\n',
+    replace: '            self.listen_again_later(session);\n        }\n',
     test: jest('callbacks', ''),
   },
   {
     promise: 'D5: what a callback holds is not drained',
     file: 'src/registry/ledger.rs',
-    find: '        entries.filter(|entry| entry.task.delivery != Delivery::Leased)',
+    find: '        entries.filter(|entry| entry.task.lease().is_none())',
     replace: '        entries',
     test: jest('drain', 'what a callback holds'),
   },
@@ -63,7 +63,7 @@ module.exports = [
   },
   {
     promise: 'D16: a drain returns what it has accepted, whatever the disk refuses then',
-    file: 'src/registry/delivery.rs',
+    file: 'src/registry/drain.rs',
     find: '                Err(_) => break,\n',
     replace: '                Err(error) => return Err(error),\n',
     test: jest('faults', 'a drain rejects when it could accept nothing'),
@@ -71,7 +71,7 @@ module.exports = [
   {
     promise: 'D17: the completion is queued when kill resolves',
     file: 'src/registry/kill.rs',
-    find: '        self.waiters.push(Waiter::Task { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });\n',
+    find: '        self.waiters.push(Waiter { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });\n',
     replace: '        self.answer(request, &entry);\n',
     test: jest('delivery', 'is queued when kill resolves'),
   },
@@ -120,7 +120,7 @@ module.exports = [
   {
     promise: 'D22: who waits for a task whose spawn is rejected is answered',
     file: 'src/registry/spawn.rs',
-    find: '        self.turn_away_waiters(ear, task);\n',
+    find: '        self.turn_away_waiters(task);\n',
     replace: '',
     test: jest('wait', 'the start of its task fails'),
   },
@@ -144,13 +144,13 @@ module.exports = [
     file: 'src/registry/keeper.rs',
     find: '                    self.tell_session_of(id);\n                    self.news.reach',
     replace:
-      '                    self.tell_session_of(id);\n                    self.tell_news(ear);\n                    self.news.reach',
+      '                    self.tell_session_of(id);\n                    self.tell_news();\n                    self.news.reach',
     test: jest('rivals', 'held up tells in the order'),
   },
   {
     promise: 'D15: what the last owner has left is looked for by whoever takes over in a drain',
-    file: 'src/registry/subscriptions.rs',
-    find: '                self.rescan(ear, session)?;\n                self.news.tell(session);',
+    file: 'src/registry/ownership.rs',
+    find: '                self.rescan(session)?;\n                self.news.tell(session);',
     replace: '',
     test: jest('rivals', 'owner dies while another host drains'),
   },

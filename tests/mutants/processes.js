@@ -35,8 +35,8 @@ module.exports = [
   {
     promise: 'P2: a command that kills its supervisor has ended',
     file: 'src/registry/keeper.rs',
-    find: '        self.refresh(ear, id, hung_up);',
-    replace: '        self.refresh(ear, id, false);',
+    find: '        self.refresh(id, hung_up);',
+    replace: '        self.refresh(id, false);',
     test: jest('ending', 'kills itself, its group or its supervisor'),
   },
   {
@@ -125,10 +125,10 @@ module.exports = [
   {
     promise: 'P10: all who kill are answered',
     file: 'src/registry/news.rs',
-    find: '            self.answer_waiters(ear, &task, until);',
+    find: '            self.answer_waiters(&task, until);',
     replace: `            let first = self.waiters.drain(..).next();
             self.waiters.extend(first);
-            self.answer_waiters(ear, &task, until);`,
+            self.answer_waiters(&task, until);`,
     test: jest('kill', 'ten kills at once'),
   },
   {

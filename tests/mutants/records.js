@@ -7,7 +7,7 @@ module.exports = [
   {
     promise: 'R1: one completion, in however many registries the task was replayed',
     file: 'src/registry/delivery.rs',
-    find: 'subscription_of(session).is_none() || !self.owns(ear, session) {',
+    find: 'subscription_of(session).is_none() || !self.owns(session) {',
     replace: 'subscription_of(session).is_none() || self.bells.is_empty() {',
     test: jest('replay', 'replay 100 times'),
   },
