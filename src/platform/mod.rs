@@ -2,6 +2,7 @@
 //! [`std::io::Error`].
 //!
 //! What a port must provide, file by file:
+//! * [`apart`]: looking into every process, though one may not answer.
 //! * [`clock`]: Unix milliseconds, and a monotonic clock that the supervisor shares.
 //! * [`environment`]: the variables that a child inherits, in one copy.
 //! * [`errno`]: the system's names for its errors and signals.
@@ -13,15 +14,17 @@
 //! * [`lock`]: locks that a process leaves behind by no death.
 //! * [`marked`]: counting and killing what carries a task's mark.
 //! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
+//! * [`proc`]: what `/proc` says of processes.
 //! * [`process`]: starting a supervisor without copying the host's memory, and reaping it.
 //! * [`removal`]: a directory goes, however deep it is, and no link leads out of it.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //! * [`signals`]: a thread that no signal reaches for a while.
-//! * [`tree`]: who lives below a process, and what `/proc` says of one.
+//! * [`tree`]: who lives below a process.
 //! * [`vfork`]: a child that shares our memory until its exec.
 //!
 //! Only Linux is here; the JavaScript face answers `UNSUPPORTED_PLATFORM` elsewhere.
 
+mod apart;
 pub mod clock;
 pub mod environment;
 pub mod errno;
@@ -33,6 +36,7 @@ pub mod identity;
 pub mod lock;
 pub mod marked;
 pub mod poll;
+mod proc;
 pub mod process;
 pub mod removal;
 pub mod scheduling;

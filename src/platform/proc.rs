@@ -1,0 +1,64 @@
+//! What `/proc` says of processes. It is asked by numbers, and a number may be another's by the time that it answers.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use super::errno::unless_exhausted;
+
+/// Whether `/proc` numbers the processes as we do. That of another pid namespace does not.
+pub(super) fn is_proc_ours() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == process::id().to_string().as_str())
+}
+
+/// Whether the kernel calls a process so.
+pub(super) fn is_called(pid: u32, name: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
+}
+
+/// The user who started a process. The effective one is another's in a set-user-id program, and the owner of its directory in `/proc` is
+/// root where it has hidden its memory.
+pub(super) fn user(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let users = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t"))?;
+    str::from_utf8(users).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// None where the kernel does not tell.
+pub(super) fn pids() -> io::Result<impl Iterator<Item = u32>> {
+    let entries = unless_exhausted(fs::read_dir("/proc"))?;
+    Ok(entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// A process's directory.
+pub(super) fn in_proc(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
+}
+
+/// What the kernel says of a process or a thread, by its directory: its state and what comes behind that.
+pub(super) fn stat(directory: &Path) -> Option<String> {
+    let stat = fs::read(directory.join("stat")).ok()?;
+    // The name before it may hold anything, a closing bracket and half a character included.
+    String::from_utf8_lossy(&stat).rsplit_once(") ").map(|(_, rest)| rest.to_owned())
+}
+
+/// None for a thread that has ended; empty where it is not ours to read.
+pub(super) fn environment(thread: &Path) -> io::Result<Option<Vec<u8>>> {
+    /// More than the kernel lets a process begin with. One that has moved its own elsewhere may show gigabytes.
+    const MOST: u64 = 8 << 20;
+    let read = || -> io::Result<Vec<u8>> {
+        let mut environment = Vec::new();
+        File::open(thread.join("environ"))?.take(MOST).read_to_end(&mut environment)?;
+        Ok(environment)
+    };
+    match read() {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Some(Vec::new())),
+        // Older kernels say nothing where newer ones say ESRCH.
+        read => Ok(unless_exhausted(read)?.filter(|environment| !environment.is_empty())),
+    }
+}
+
+pub(super) fn variables(environment: &[u8]) -> impl Iterator<Item = &str> {
+    environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok())
+}
