@@ -81,6 +81,25 @@ pub struct Ended {
     pub descendants: u64,
 }
 
+impl Ended {
+    /// The end of a command that never ran, by the two clocks; `errno`: the system's reason.
+    pub fn spawn_error(errno: Option<u64>, now: u64, monotonic_ns: u64) -> Ended {
+        Ended {
+            cause: Cause::SpawnError,
+            exit_code: None,
+            signal: None,
+            errno,
+            started_at: now,
+            finished_at: now,
+            duration_ms: 0,
+            ended_monotonic_ns: monotonic_ns,
+            max_rss_bytes: 0,
+            cpu_ms: 0,
+            descendants: 0,
+        }
+    }
+}
+
 /// `closed.json`: the last descendant is gone.
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {

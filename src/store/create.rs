@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use outlive_protocol::fds;
 use outlive_protocol::names::{self, Name};
-use outlive_protocol::records::{ENDED_RESERVED, MAX_RECORD};
+use outlive_protocol::records::{ENDED_RESERVED, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
 
-use super::records::{TaskRecord, refused};
+use super::records::TaskRecord;
 use super::{Store, TaskDir, remove, session};
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
@@ -204,8 +204,9 @@ impl Created {
     fn record_refusal(&self, source: &io::Error) -> Result<()> {
         let ended = &self.inherited[fds::ENDED as usize];
         let mut buffer = [0; MAX_RECORD];
-        let line = refused(source, clock::unix_ms());
-        ended.write_all_at(line.write(&mut buffer), 0).map_err(Error::storage("write", self.dir.file(names::ENDED)))
+        let errno = source.raw_os_error().map(|number| number as u64);
+        let record = Ended::spawn_error(errno, clock::unix_ms(), clock::monotonic_ns());
+        ended.write_all_at(record.write(&mut buffer), 0).map_err(Error::storage("write", self.dir.file(names::ENDED)))
     }
 }
 

@@ -6,7 +6,7 @@ mod properties;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use outlive_protocol::{VERSION, check, records};
+use outlive_protocol::{VERSION, check};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -251,23 +251,6 @@ impl EndedRecord {
 fn spawn_error(number: Option<i32>) -> String {
     let Some(number) = number else { return "the command was never started".to_owned() };
     format!("the shell could not be executed: {}: {}", errno::error_name(number), errno::error(number))
-}
-
-/// The ending of a task whose arguments the system refused before there was a supervisor.
-pub(super) fn refused(source: &io::Error, now: u64) -> records::Ended {
-    records::Ended {
-        cause: records::Cause::SpawnError,
-        exit_code: None,
-        signal: None,
-        errno: source.raw_os_error().map(|number| number as u64),
-        started_at: now,
-        finished_at: now,
-        duration_ms: 0,
-        ended_monotonic_ns: crate::platform::clock::monotonic_ns(),
-        max_rss_bytes: 0,
-        cpu_ms: 0,
-        descendants: 0,
-    }
 }
 
 #[derive(Debug, Deserialize)]

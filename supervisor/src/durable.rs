@@ -13,12 +13,12 @@ use outlive_protocol::names;
 
 use crate::failpoint;
 use crate::sys::files::{self, File};
-use crate::sys::{Result, ignore, process};
+use crate::sys::process::{self, NS_PER_MS};
+use crate::sys::{Result, ignore};
 
 /// Without these nobody knows whose end `ended.json` tells.
 const ASKED: [&CStr; 3] = [names::TASK.as_c_str(), names::COMMAND.as_c_str(), names::SESSION_FROM_TASK.as_c_str()];
 
-const NS_PER_MS: u64 = 1_000_000;
 /// How old a command is when what was asked is sent off. At once it would delay what the command and its host do first, and most
 /// have ended by then.
 pub(crate) const SEND_AFTER_NS: u64 = 1000 * NS_PER_MS;

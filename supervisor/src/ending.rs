@@ -5,9 +5,8 @@
 use outlive_protocol::records::Cause;
 
 use crate::failpoint;
-use crate::output::NEVER;
 use crate::sys::ignore;
-use crate::sys::process::{self, How, SIGKILL};
+use crate::sys::process::{self, How, NEVER, SIGKILL};
 use crate::tree::Tree;
 
 /// How often SIGKILL is repeated without news: only a process that is stuck in the kernel needs that.

@@ -26,7 +26,7 @@ mod tree;
 mod watch;
 
 use outlive_protocol::fds;
-use outlive_protocol::records::{Cause, Ended, MAX_RECORD};
+use outlive_protocol::records::{Ended, MAX_RECORD};
 use outlive_protocol::settings::Settings;
 
 use sys::launch::Arguments;
@@ -79,20 +79,7 @@ fn announce() {
 }
 
 fn record_failure(errno: Errno) {
-    let now = process::unix_ms();
-    let ended = Ended {
-        cause: Cause::SpawnError,
-        exit_code: None,
-        signal: None,
-        errno: Some(u64::from(errno.0)),
-        started_at: now,
-        finished_at: now,
-        duration_ms: 0,
-        ended_monotonic_ns: process::monotonic_ns(),
-        max_rss_bytes: 0,
-        cpu_ms: 0,
-        descendants: 0,
-    };
+    let ended = Ended::spawn_error(Some(u64::from(errno.0)), process::unix_ms(), process::monotonic_ns());
     // What cannot be written stays unwritten: the host sees the hang-up without a record.
     ignore(failpoint::pass("supervisor.before_failure"));
     ignore(files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));

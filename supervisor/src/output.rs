@@ -13,6 +13,7 @@ use outlive_protocol::records::{Dropped, MAX_RECORD, Range};
 
 use crate::failpoint;
 use crate::sys::files::{self, File};
+use crate::sys::process::NEVER;
 use crate::sys::{Errno, Result};
 
 const DROPPED: &CStr = names::DROPPED.as_c_str();
@@ -32,9 +33,6 @@ const SHORTEST_NS: u64 = 1_000_000;
 const LONGEST_NS: u64 = 100_000_000;
 /// The longest pause where the kernel tells nothing about writes.
 const UNTOLD_NS: u64 = 1_000_000_000;
-/// No moment: nothing is due.
-pub(crate) const NEVER: u64 = u64::MAX;
-
 /// The capture files of one task.
 pub(crate) struct Output {
     /// 0: keep everything.

@@ -15,15 +15,14 @@ use crate::durable;
 use crate::ending::Ending;
 use crate::failpoint;
 use crate::leader::Leader;
-use crate::output::{NEVER, Output, Overflow};
+use crate::output::{Output, Overflow};
 use crate::proc;
 use crate::sys::files::{self, File};
-use crate::sys::process::{self, Exit, How, SIGCHLD, SIGIO, SIGKILL, SIGTERM, TIME_IS_OVER};
+use crate::sys::process::{self, Exit, How, NEVER, NS_PER_MS, SIGCHLD, SIGIO, SIGKILL, SIGTERM, TIME_IS_OVER};
 use crate::sys::{Errno, Result, ignore};
 use crate::tree;
 
 const CLOSED: &CStr = names::CLOSED.as_c_str();
-const NS_PER_MS: u64 = 1_000_000;
 /// How often to try to write a record for which there was no room.
 const WRITE_AGAIN_NS: u64 = 1000 * NS_PER_MS;
 

@@ -28,6 +28,11 @@ pub(crate) const TIME_IS_OVER: u8 = 64;
 pub(crate) const SIGIO: u8 = 29;
 const LAST_SIGNAL: u8 = 64;
 
+/// A moment or a pause that does not come to its end.
+pub(crate) const NEVER: u64 = u64::MAX;
+/// Nanoseconds in a millisecond.
+pub(crate) const NS_PER_MS: u64 = 1_000_000;
+
 const WNOHANG: usize = 1;
 const WEXITED: usize = 4;
 const WNOWAIT: usize = 0x0100_0000;
@@ -315,10 +320,10 @@ fn clock(which: usize) -> Result<[u64; 2]> {
 }
 
 /// Ends a sleep at this distance, also one in which this process was stopped or frozen: the kernel then goes on with the
-/// rest of a sleep, whatever time has passed. In place of the alarm before; `u64::MAX`: none.
+/// rest of a sleep, whatever time has passed. In place of the alarm before; [`NEVER`]: none.
 pub(crate) fn alarm(nanoseconds: u64) {
     const ITIMER_REAL: usize = 0;
-    let microseconds = if nanoseconds == u64::MAX { 0 } else { nanoseconds / 1000 + 1 };
+    let microseconds = if nanoseconds == NEVER { 0 } else { nanoseconds / 1000 + 1 };
     let once = [0, 0, microseconds / 1_000_000, microseconds % 1_000_000];
     // SAFETY: the kernel reads one `struct itimerval`, four 64-bit numbers.
     let set = unsafe { call(number::SETITIMER, [ITIMER_REAL, once.as_ptr() as usize, 0, 0, 0, 0]) };
@@ -333,7 +338,7 @@ struct Poll {
     ready: i16,
 }
 
-/// Sleeps until one of two descriptors can be read or the time is over, and tells which can. `u64::MAX`: for ever.
+/// Sleeps until one of two descriptors can be read or the time is over, and tells which can. [`NEVER`]: for ever.
 pub(crate) fn sleep(files: [i32; 2], nanoseconds: u64) -> [bool; 2] {
     // After an error nothing is ready, and the caller looks again.
     poll(files, nanoseconds).unwrap_or_default()
@@ -348,7 +353,7 @@ fn poll(files: [i32; 2], nanoseconds: u64) -> Result<[bool; 2]> {
     const POLLIN: i16 = 1;
     let mut polls = files.map(|file| Poll { file, events: POLLIN, ready: 0 });
     let mut time = [nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000];
-    let time_address = if nanoseconds == u64::MAX { 0 } else { &raw mut time as usize };
+    let time_address = if nanoseconds == NEVER { 0 } else { &raw mut time as usize };
     let arguments = [polls.as_mut_ptr() as usize, polls.len(), time_address, 0, 0, 0];
     // SAFETY: the kernel reads and writes two `struct pollfd`, and one `struct timespec` if there is one.
     unsafe { call(number::PPOLL, arguments) }?;
