@@ -51,7 +51,7 @@ impl Entry {
 pub(super) type Subscriptions = BTreeMap<u32, Option<SessionId>>;
 
 /// Completions in the order of their ends.
-type News = BTreeSet<(EndOrder, TaskId)>;
+type Ends = BTreeSet<(EndOrder, TaskId)>;
 
 /// The indexes over one session. What is asked at each end, or for each completion that is told, is answered without a look at
 /// the others.
@@ -59,9 +59,9 @@ type News = BTreeSet<(EndOrder, TaskId)>;
 struct Session {
     tasks: HashSet<TaskId>,
     /// What nobody has accepted.
-    news: News,
+    news: Ends,
     /// Of it, what a callback may be handed.
-    tellable: News,
+    tellable: Ends,
     /// Of it, what callbacks hold.
     leased: HashSet<TaskId>,
     /// Of that, what a callback is at work on.
@@ -250,7 +250,7 @@ impl Session {
     }
 }
 
-fn keep(among: &mut News, news: &(EndOrder, TaskId), belongs: bool) {
+fn keep(among: &mut Ends, news: &(EndOrder, TaskId), belongs: bool) {
     if belongs {
         among.insert(news.clone())
     } else {

@@ -27,8 +27,8 @@ impl Keeper {
         if entry.task.is_gone() {
             return;
         }
-        let news = match store::news(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up) {
-            Ok(news) => news,
+        let events = match store::events(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up) {
+            Ok(events) => events,
             Err(error) if errno::is_exhaustion(&error) => {
                 return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER);
             }
@@ -42,7 +42,7 @@ impl Keeper {
             // Nobody is left who could write a better one.
             Err(error) => vec![store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &error)],
         };
-        if entry.task.state == State::Starting && matches!(news[..], [Event::SupervisorGone(_)]) {
+        if entry.task.state == State::Starting && matches!(events[..], [Event::SupervisorGone(_)]) {
             if self.spawning.contains_key(id) {
                 // Nobody removes a task that never ran but the host that answers for it.
                 return if store::is_removed(&entry.dir) { self.announce_past(id) } else { self.reject_spawn(id) };
@@ -57,7 +57,7 @@ impl Keeper {
                 Ok(false) => {}
             }
         }
-        for event in news {
+        for event in events {
             self.apply(id, event);
         }
     }

@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind};
 
 use outlive_protocol::names;
 
-use super::look::{ending_without_record, newer};
+use super::look::newer;
+use super::lost::ending_without_record;
 use super::records::{Record, TaskRecord, read};
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
 use crate::platform::marked::Named;
