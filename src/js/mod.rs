@@ -17,7 +17,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
-use crate::registry::{DEFAULT_PREVIEW_BYTES, PageRequest, Refusal, Registry, Stream};
+use crate::registry::{DEFAULT_PREVIEW_BYTES, PageRequest, Refusal, Registry, Request, Stream};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
 
@@ -58,7 +58,7 @@ impl NativeRegistry {
     /// Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that.
     #[napi(catch_unwind)]
     pub fn spawn(&self, request: f64, order: String, inherits: bool) -> Result<()> {
-        thrown(self.registry.spawn(request, order, inherits))
+        thrown(self.registry.spawn(Request(request as u64), order, inherits))
     }
 
     /// The task as it stands, or null. It changes no task.
@@ -86,20 +86,20 @@ impl NativeRegistry {
         grace_ms: Option<f64>,
     ) -> Result<()> {
         let grace_ms = grace_ms.map(|grace| grace as u64);
-        thrown(self.registry.kill(request, &task_id, session(session_id), signal as u8, grace_ms))
+        thrown(self.registry.kill(Request(request as u64), &task_id, session(session_id), signal as u8, grace_ms))
     }
 
     /// Waits for a task's end, or `timeoutMs`; settles with its snapshot.
     #[napi(catch_unwind)]
     pub fn wait(&self, request: f64, task_id: String, session_id: Option<String>, timeout_ms: Option<f64>) -> Result<()> {
         let timeout = timeout_ms.map(|timeout| Duration::from_millis(timeout as u64));
-        thrown(self.registry.wait(request, &task_id, session(session_id), timeout))
+        thrown(self.registry.wait(Request(request as u64), &task_id, session(session_id), timeout))
     }
 
     /// Takes a wait back; it never settles.
     #[napi(catch_unwind)]
     pub fn cancel(&self, request: f64) -> Result<()> {
-        thrown(self.registry.cancel(request))
+        thrown(self.registry.cancel(Request(request as u64)))
     }
 
     /// A page of what a task wrote.
@@ -201,19 +201,19 @@ impl NativeRegistry {
     /// Attaches a session; settles with what was found.
     #[napi(catch_unwind)]
     pub fn replay(&self, request: f64, session_id: String) -> Result<()> {
-        thrown(self.registry.replay(request, SessionId::new(&session_id)))
+        thrown(self.registry.replay(Request(request as u64), SessionId::new(&session_id)))
     }
 
     /// Removes finished tasks; settles with how many.
     #[napi(catch_unwind)]
     pub fn cleanup(&self, request: f64, older_than_ms: f64, undelivered_older_than_ms: f64) -> Result<()> {
-        thrown(self.registry.cleanup(request, older_than_ms as u64, undelivered_older_than_ms as u64))
+        thrown(self.registry.cleanup(Request(request as u64), older_than_ms as u64, undelivered_older_than_ms as u64))
     }
 
     /// Ends every running task and takes no new ones; settles with their snapshots.
     #[napi(catch_unwind)]
     pub fn shutdown(&self, request: f64, grace_ms: Option<f64>) -> Result<()> {
-        thrown(self.registry.shutdown(request, grace_ms.map(|grace| grace as u64)))
+        thrown(self.registry.shutdown(Request(request as u64), grace_ms.map(|grace| grace as u64)))
     }
 
     /// Closes the registry; tasks go on. True while callbacks are still at work, whose sessions other hosts are kept from.

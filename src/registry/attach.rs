@@ -64,9 +64,9 @@ impl Keeper {
             let new: Vec<TaskId> = on_disk.iter().filter(|task| !ledger.knows(task)).cloned().collect();
             // Mostly none is missing on disk, and then nobody is looked at one by one.
             if ledger.of_session(session).count() > on_disk.len() - new.len() {
-                let is_removed = |entry: &&Entry| entry.task.is_gone() && !on_disk.contains(&entry.asked.task);
+                let is_removed = |entry: &&Entry| entry.task.is_gone() && !on_disk.contains(&entry.asked.id);
                 let removed = ledger.of_session(session).filter(is_removed);
-                let removed: Vec<TaskId> = removed.map(|entry| entry.asked.task.clone()).collect();
+                let removed: Vec<TaskId> = removed.map(|entry| entry.asked.id.clone()).collect();
                 removed.iter().for_each(|task| ledger.remove(task));
             }
             new

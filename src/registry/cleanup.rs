@@ -50,7 +50,7 @@ impl Keeper {
         };
         let tasks = {
             let ledger = self.shared.lock();
-            sessions.iter().flat_map(|session| ledger.of_session(session)).map(|entry| entry.asked.task.clone()).collect()
+            sessions.iter().flat_map(|session| ledger.of_session(session)).map(|entry| entry.asked.id.clone()).collect()
         };
         store::remove_old_executables(&self.shared.store);
         let asked_at = clock::unix_ms();

@@ -69,7 +69,7 @@ impl Shared {
         let captured = preview(entry, budget)?;
         Ok(Some(Completion {
             kind: "bash_completed",
-            task_id: entry.asked.task.clone(),
+            task_id: entry.asked.id.clone(),
             session_id: entry.asked.session.clone(),
             status,
             cause: ending.cause,

@@ -44,7 +44,7 @@ impl Shared {
     fn strike_off(&self, entry: &Entry) -> bool {
         let is_settled = store::is_delivered(&entry.dir) || store::is_removed(&entry.dir);
         if is_settled {
-            self.lock().apply(&entry.asked.task, Event::Accepted);
+            self.lock().apply(&entry.asked.id, Event::Accepted);
         }
         is_settled
     }
@@ -56,7 +56,7 @@ impl Shared {
             Err(_) if store::is_removed(&entry.dir) => false,
             first => first?,
         };
-        self.lock().apply(&entry.asked.task, Event::Accepted);
+        self.lock().apply(&entry.asked.id, Event::Accepted);
         Ok(is_first)
     }
 }
@@ -184,7 +184,7 @@ impl Keeper {
                 return self.listen_again_later(session);
             };
             // What has changed on another thread since it was looked up is seen in the next turn.
-            let lease = self.shared.lock().lease(&entry.asked.task, subscription, attempt);
+            let lease = self.shared.lock().lease(&entry.asked.id, subscription, attempt);
             if let (Some(lease), Some(completion)) = (lease, completion) {
                 self.shared.outbox.complete(lease, &completion);
                 // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::cleanup::Cleaning;
 use super::cwd::{Directories, Opened};
 use super::news::News;
@@ -21,7 +23,8 @@ use crate::store::OwnerBell;
 use crate::task::{Effect, Event, SessionId, TaskId};
 
 /// JavaScript's number for a promise.
-pub type Request = f64;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Request(pub u64);
 
 /// How long one thing is gone on with before it is the turn of news and callers.
 pub(super) const SLICE: Duration = Duration::from_millis(2);

@@ -36,7 +36,7 @@ impl Keeper {
         if entry.task.is_gone() {
             return self.answer(request, &entry);
         }
-        self.waiters.push(Waiter { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });
+        self.waiters.push(Waiter { request, task: entry.asked.id.clone(), until: Until::Empty, patience: None });
         if let Err(error) = self.order_kill(&entry, signal, grace_ms) {
             self.give_up_on(request, &entry, &error);
         }
@@ -44,7 +44,7 @@ impl Keeper {
 
     /// The order goes out, and the tree's end comes as news of its own. Without a supervisor it is found out here.
     pub(super) fn order_kill(&mut self, entry: &Entry, signal: u8, grace_ms: Option<u64>) -> Result<()> {
-        let id = &entry.asked.task;
+        let id = &entry.asked.id;
         let order = Order::Kill { signal, grace_ms: grace_ms.unwrap_or(entry.asked.grace_ms) };
         let is_sent = store::send_order(&entry.dir, order)?;
         // Behind the order: a task that nobody could ask to end goes on as before.

@@ -89,7 +89,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn insert(&mut self, entry: Entry) {
-        let id = entry.asked.task.clone();
+        let id = entry.asked.id.clone();
         self.tasks.insert(id.clone(), entry);
         self.index(&id);
     }
@@ -147,7 +147,7 @@ impl Ledger {
     pub(super) fn take_back(&mut self, subscription: u32, which: impl Fn(Lease) -> bool) {
         let leased = self.sessions.values().flat_map(|session| &session.leased).filter_map(|id| self.tasks.get(id));
         let is_its = |entry: &&Entry| entry.task.lease().is_some_and(|lease| lease.subscription == subscription && which(lease));
-        let its: Vec<TaskId> = leased.filter(is_its).map(|entry| entry.asked.task.clone()).collect();
+        let its: Vec<TaskId> = leased.filter(is_its).map(|entry| entry.asked.id.clone()).collect();
         for id in its {
             self.apply(&id, Event::Returned);
         }
@@ -233,7 +233,7 @@ impl Session {
     /// Notes where the news of a task stands.
     fn note(&mut self, entry: &Entry, delivery: Delivery) {
         let Some(ending) = entry.task.ending() else { return };
-        let id = &entry.asked.task;
+        let id = &entry.asked.id;
         let news = (ending.order, id.clone());
         let lease = if let Delivery::Leased(lease) = delivery { Some(lease) } else { None };
         let is_open = lease.is_some() || matches!(delivery, Delivery::Pending | Delivery::BackingOff);

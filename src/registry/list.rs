@@ -17,7 +17,7 @@ impl Registry {
         entries.sort_by_key(|entry| {
             let asked = &entry.asked;
             let at = if entry.this_boot { asked.created_monotonic_ns } else { asked.created_at };
-            (entry.this_boot, at, asked.task.clone())
+            (entry.this_boot, at, asked.id.clone())
         });
         entries.iter().filter_map(|entry| entry.unless_removed(self.shared.snapshot(entry, preview_bytes))).collect()
     }

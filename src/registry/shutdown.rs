@@ -46,7 +46,7 @@ impl Keeper {
     /// The task is out of reach, and `why`. A `kill` has failed; to a `shutdown` its snapshot says how it stands. Others whose order was
     /// heard wait on. Where nobody can even say how the task stands, a shutdown has failed too, and may be asked for again.
     pub(super) fn give_up_on(&mut self, request: Request, entry: &Entry, why: &Error) {
-        let id = &entry.asked.task;
+        let id = &entry.asked.id;
         let is_it = |waiter: &Waiter| waiter.request == request && waiter.task == *id;
         let Some(place) = self.waiters.iter().position(is_it) else { return };
         self.waiters.swap_remove(place);

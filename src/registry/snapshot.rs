@@ -92,7 +92,7 @@ impl Shared {
         };
         let path = |stream| dir.capture(stream, asked.stderr).map(|path| path.to_string_lossy().into_owned());
         Ok(TaskSnapshot {
-            task_id: asked.task.clone(),
+            task_id: asked.id.clone(),
             session_id: asked.session.clone(),
             status: task.status(),
             cause: ending.map(|ending| ending.cause),
@@ -137,7 +137,7 @@ impl Shared {
         // What cannot be read now is not kept.
         let Some(text) = text else { return Ok(Arc::from("")) };
         let text = text.into();
-        self.lock().keep_command(&entry.asked.task, &text);
+        self.lock().keep_command(&entry.asked.id, &text);
         Ok(text)
     }
 }
@@ -152,7 +152,7 @@ pub(super) fn descendants(entry: &Entry) -> u32 {
         State::Ended(ending, Tree::Inhabited { supervisor_pid: Some(supervisor) }) => {
             below(*supervisor, None).unwrap_or(ending.descendants)
         }
-        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&entry.asked.task.mark()),
+        State::Ended(_, Tree::Inhabited { supervisor_pid: None }) => marked::count(&entry.asked.id.mark()),
     }
 }
 

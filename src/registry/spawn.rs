@@ -242,7 +242,7 @@ impl Keeper {
             cleanup: options.cleanup,
         };
         let asked = Arc::new(Asked {
-            task: task.clone(),
+            id: task.clone(),
             session,
             cwd: options.cwd,
             timeout_ms: options.timeout_ms,
@@ -264,7 +264,7 @@ impl Keeper {
 
     fn launch(&mut self, made: Made) -> Result<(TaskId, Promise)> {
         let Made { entry: Entry { asked, .. }, created, launch } = made;
-        let task = asked.task.clone();
+        let task = asked.id.clone();
         let published = created.publish(&self.shared.store, &asked, &launch);
         if published.is_ok() && !self.owns(&asked.session) {
             // Before it runs: from now on its end is told, also when this host is killed in the next instruction.

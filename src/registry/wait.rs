@@ -66,7 +66,7 @@ impl Keeper {
             return self.answer(request, &entry);
         }
         let patience = timeout.and_then(|pause| self.ear.after(pause, Timer::WaitIsOver { request }));
-        self.waiters.push(Waiter { request, task: entry.asked.task.clone(), until: Until::Ended, patience });
+        self.waiters.push(Waiter { request, task: entry.asked.id.clone(), until: Until::Ended, patience });
     }
 
     /// The caller does not wait any more.

@@ -191,12 +191,12 @@ impl Created {
         let argument = |bytes: &[u8]| CString::new(bytes).expect("the door refuses a NUL in any text");
         let arguments = [
             names::SUPERVISOR.to_owned(),
-            argument(asked.task.as_str().as_bytes()),
+            argument(asked.id.as_str().as_bytes()),
             argument(settings.write(&mut [0; MAX_SETTINGS])),
             argument(launch.shell.as_os_str().as_encoded_bytes()),
         ];
         let fds: Vec<BorrowedFd<'_>> = self.inherited.iter().map(File::as_fd).collect();
-        store.executable.start(&asked.task, &arguments, &launch.environment, &fds)
+        store.executable.start(&asked.id, &arguments, &launch.environment, &fds)
     }
 
     /// Environment or arguments are larger than the system allows: that is an ending of the task, as any other failure to

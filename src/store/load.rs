@@ -120,7 +120,7 @@ fn replay(
         // What was written before the supervisor went, or before we watched.
         seen = look(dir, this_boot)?;
     }
-    if !seen.empty && this_boot && !lives && supervised.has(&asked.task.mark())? {
+    if !seen.empty && this_boot && !lives && supervised.has(&asked.id.mark())? {
         return Ok(Loaded::OutOfReach);
     }
     let is_over = seen.ended.is_some();

@@ -117,7 +117,7 @@ impl TaskRecord {
     pub(super) fn new(asked: &Asked, launch: &super::Launch, here: &Here) -> TaskRecord {
         TaskRecord {
             version: VERSION,
-            task_id: asked.task.as_str().to_owned(),
+            task_id: asked.id.as_str().to_owned(),
             session_id: asked.session.as_str().to_owned(),
             cwd: asked.cwd.clone(),
             shell: launch.shell.to_string_lossy().into_owned(),
@@ -164,9 +164,9 @@ impl TaskRecord {
         self.boot_id == here.boot_id
     }
 
-    pub(super) fn into_asked(self, session: SessionId, task: TaskId) -> Asked {
+    pub(super) fn into_asked(self, session: SessionId, id: TaskId) -> Asked {
         Asked {
-            task,
+            id,
             session,
             cwd: self.cwd,
             timeout_ms: self.timeout_ms,

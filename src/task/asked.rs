@@ -23,7 +23,7 @@ pub enum StderrMode {
 #[derive(Debug)]
 pub struct Asked {
     /// The task's name.
-    pub task: TaskId,
+    pub id: TaskId,
     /// Whose it is.
     pub session: SessionId,
     /// The working directory as it was asked for.

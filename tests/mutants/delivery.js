@@ -71,7 +71,7 @@ module.exports = [
   {
     promise: 'D17: the completion is queued when kill resolves',
     file: 'src/registry/kill.rs',
-    find: '        self.waiters.push(Waiter { request, task: entry.asked.task.clone(), until: Until::Empty, patience: None });\n',
+    find: '        self.waiters.push(Waiter { request, task: entry.asked.id.clone(), until: Until::Empty, patience: None });\n',
     replace: '        self.answer(request, &entry);\n',
     test: jest('delivery', 'is queued when kill resolves'),
   },

@@ -36,7 +36,7 @@ impl Finished {
         let (task, created) =
             store::create(&store, &session, StderrMode::Separate, "true", cwd, new_id).expect("it is the first");
         let asked = Asked {
-            task: task.clone(),
+            id: task.clone(),
             session,
             cwd: root.clone(),
             timeout_ms: 60_000,

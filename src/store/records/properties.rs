@@ -123,7 +123,7 @@ proptest! {
     fn what_was_asked_reads_back_as_it_was_written(cwd: String, description: Option<String>, metadata: String, numbers in prop::array::uniform5(any::<u64>())) {
         let [timeout_ms, grace_ms, max_output_bytes, created_at, created_monotonic_ns] = numbers;
         let asked = Asked {
-            task: TaskId::new(7),
+            id: TaskId::new(7),
             session: SessionId::default_session(),
             cwd: PathBuf::from(cwd),
             timeout_ms,
@@ -139,9 +139,9 @@ proptest! {
         let here = Here { boot_id: "boot".to_owned(), machine: "machine".to_owned(), alone: false };
         let line = TaskRecord::new(&asked, &launch, &here).to_line();
         let Record::Complete(record) = parse::<TaskRecord>(&line) else { panic!("{}", String::from_utf8_lossy(&line)) };
-        prop_assert!(record.is_of(&asked.session, &asked.task) && record.is_of_this_boot(&here) && record.is_of_this_machine(&here));
+        prop_assert!(record.is_of(&asked.session, &asked.id) && record.is_of_this_boot(&here) && record.is_of_this_machine(&here));
         prop_assert_eq!(record.to_line(), line.clone());
-        let read = record.into_asked(asked.session.clone(), asked.task.clone());
+        let read = record.into_asked(asked.session.clone(), asked.id.clone());
         prop_assert_eq!((read.cwd, read.description, read.metadata.get()), (asked.cwd, asked.description, asked.metadata.get()));
         prop_assert!((0..line.len()).all(|length| matches!(parse::<TaskRecord>(&line[..length]), Record::Torn)));
     }
