@@ -17,7 +17,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
-use crate::registry::{DEFAULT_PREVIEW_BYTES, PageRequest, Refusal, Registry, Request, Stream};
+use crate::registry::{DEFAULT_PREVIEW_BYTES, PageRequest, Refusal, Registry, Request, Stream, TaskRef};
 use crate::task::{SessionId, Status, TaskId};
 use wake::WakeFunction;
 
@@ -64,7 +64,7 @@ impl NativeRegistry {
     /// The task as it stands, or null. It changes no task.
     #[napi(catch_unwind)]
     pub fn status(&self, task_id: String, session_id: Option<String>, preview_bytes: Option<f64>) -> Result<Option<String>> {
-        let snapshot = thrown(self.registry.status(&task_id, session(session_id).as_ref(), budget(preview_bytes)))?;
+        let snapshot = thrown(self.registry.status(&named(task_id, session_id), budget(preview_bytes)))?;
         Ok(snapshot.as_ref().map(to_json))
     }
 
@@ -86,14 +86,14 @@ impl NativeRegistry {
         grace_ms: Option<f64>,
     ) -> Result<()> {
         let grace_ms = grace_ms.map(|grace| grace as u64);
-        thrown(self.registry.kill(Request(request as u64), &task_id, session(session_id), signal as u8, grace_ms))
+        thrown(self.registry.kill(Request(request as u64), named(task_id, session_id), signal as u8, grace_ms))
     }
 
     /// Waits for a task's end, or `timeoutMs`; settles with its snapshot.
     #[napi(catch_unwind)]
     pub fn wait(&self, request: f64, task_id: String, session_id: Option<String>, timeout_ms: Option<f64>) -> Result<()> {
         let timeout = timeout_ms.map(|timeout| Duration::from_millis(timeout as u64));
-        thrown(self.registry.wait(Request(request as u64), &task_id, session(session_id), timeout))
+        thrown(self.registry.wait(Request(request as u64), named(task_id, session_id), timeout))
     }
 
     /// Takes a wait back; it never settles.
@@ -115,7 +115,7 @@ impl NativeRegistry {
     ) -> Result<String> {
         let stream = if stream == "stderr" { Stream::Stderr } else { Stream::Stdout };
         let request = PageRequest { stream, from: from as i64, max_bytes: max_bytes as u64, whole_lines, complete: false };
-        thrown(self.registry.output(&task_id, session(session_id).as_ref(), request)).map(|chunk| to_json(&chunk))
+        thrown(self.registry.output(&named(task_id, session_id), request)).map(|chunk| to_json(&chunk))
     }
 
     /// Subscribes to a session's completions, to all attached sessions' without one.
@@ -252,6 +252,10 @@ impl NativeRegistry {
 /// How many bytes of output a snapshot shows.
 fn budget(preview_bytes: Option<f64>) -> u64 {
     preview_bytes.map_or(DEFAULT_PREVIEW_BYTES, |bytes| bytes as u64)
+}
+
+fn named(task: String, session_id: Option<String>) -> TaskRef {
+    TaskRef { task, session: session(session_id) }
 }
 
 fn session(id: Option<String>) -> Option<SessionId> {

@@ -101,17 +101,6 @@ impl Keeper {
         }
     }
 
-    /// Takes a task that a call names from disk into the ledger, and attaches its session.
-    pub(super) fn adopt(&mut self, session: &SessionId, id: &TaskId) -> Result<()> {
-        let is_attached = self.shared.lock().attached.contains(session);
-        if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
-            self.attach(session)?;
-        }
-        self.adopt_alone(session, id, 1)?;
-        self.sweep_lost();
-        Ok(())
-    }
-
     /// Takes a task from disk into the ledger.
     pub(super) fn adopt_alone(&mut self, session: &SessionId, id: &TaskId, looks: u32) -> Result<()> {
         let effects = self.take_in(session, id, &mut store::supervised(), looks)?;

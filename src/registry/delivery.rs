@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::keeper::{Job, Keeper, SLICE};
 use super::ledger::Entry;
-use super::{Registry, Shared};
+use super::{Registry, Shared, TaskRef};
 use crate::error::Result;
 use crate::platform::failpoint;
 use crate::store;
@@ -77,7 +77,7 @@ impl Registry {
 
     fn accept(&self, task: &TaskId) -> Result<bool> {
         // One that another host has started is found on disk, as `status` finds it.
-        let Some(entry) = self.find(task.as_str(), None)? else { return Ok(false) };
+        let Some(entry) = self.find(&TaskRef { task: task.to_string(), session: None })? else { return Ok(false) };
         if entry.task.ending().is_none() || entry.task.delivery == Delivery::Silent {
             return Ok(false);
         }

@@ -15,7 +15,7 @@ use super::news::News;
 use super::spawn::{Asking, Spawn, Spawning};
 use super::sweep::Unswept;
 use super::wait::{Gathering, Until, Waiter};
-use super::{Completion, Shared};
+use super::{Completion, Shared, TaskRef};
 use crate::error::{Error, Result};
 use crate::platform::process;
 use crate::reactor::{self, Handler, Mailbox, Priority, Token};
@@ -36,8 +36,8 @@ pub(super) enum Job {
     Spawn(Box<Spawn>),
     Opened { path: PathBuf, opened: Result<Opened> },
     SpawnIn { asking: Box<Asking>, cwd: Result<File> },
-    Kill { request: Request, task: String, session: Option<SessionId>, signal: u8, grace_ms: Option<u64> },
-    Wait { request: Request, task: String, session: Option<SessionId>, timeout: Option<Duration> },
+    Kill { request: Request, named: TaskRef, signal: u8, grace_ms: Option<u64> },
+    Wait { request: Request, named: TaskRef, timeout: Option<Duration> },
     Cancel { request: Request },
     Adopt { task: TaskId, session: Option<SessionId>, reply: SyncSender<Result<()>> },
     Attach { session: Option<SessionId>, reply: SyncSender<Result<Vec<SessionId>>> },
@@ -216,15 +216,14 @@ impl Keeper {
             Job::Spawn(spawn) => self.spawn(*spawn),
             Job::Opened { path, opened } => self.on_opened(path, opened),
             Job::SpawnIn { asking, cwd } => self.spawn_in(*asking, cwd),
-            Job::Kill { request, task, session, signal, grace_ms } => {
-                let found = self.find(&task, session);
+            Job::Kill { request, named, signal, grace_ms } => {
+                let found = self.find(&named);
                 self.kill(request, found, signal, grace_ms);
             }
-            Job::Wait { request, task, session, timeout } => self.wait(request, &task, session, timeout),
+            Job::Wait { request, named, timeout } => self.wait(request, &named, timeout),
             Job::Cancel { request } => self.cancel(request),
             Job::Adopt { task, session, reply } => {
-                let sessions = self.shared.sessions(session.as_ref());
-                let adopted = sessions.iter().try_for_each(|session| self.adopt(session, &task));
+                let adopted = self.adopt_from(session.as_ref(), &task);
                 answer(&reply, adopted);
             }
             Job::Attach { session, reply } => {
@@ -322,8 +321,8 @@ impl Handler for Keeper {
         self.current = job.request();
         match job {
             // Accepted as a signal is: what is lost is the answer. It is a look at one task and a write.
-            Job::Kill { request, task, session, signal, grace_ms } => {
-                let found = self.find_alone(&task, session);
+            Job::Kill { request, named, signal, grace_ms } => {
+                let found = self.find_alone(&named);
                 self.kill(request, found, signal, grace_ms);
             }
             Job::Shutdown { request, grace_ms } => self.end_running(request, grace_ms),

@@ -3,26 +3,19 @@
 
 use outlive_protocol::orders::Order;
 
-use super::Registry;
 use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
 use super::wait::{Until, Waiter};
+use super::{Registry, TaskRef};
 use crate::error::Result;
 use crate::store;
-use crate::task::{Event, SessionId};
+use crate::task::Event;
 
 impl Registry {
     /// Ends a task's whole tree; the answer is its snapshot when the tree is empty.
-    pub fn kill(
-        &self,
-        request: Request,
-        task: &str,
-        session: Option<SessionId>,
-        signal: u8,
-        grace_ms: Option<u64>,
-    ) -> Result<()> {
+    pub fn kill(&self, request: Request, named: TaskRef, signal: u8, grace_ms: Option<u64>) -> Result<()> {
         drop(self.open_ledger()?);
-        self.send(Job::Kill { request, task: task.to_owned(), session, signal, grace_ms })
+        self.send(Job::Kill { request, named, signal, grace_ms })
     }
 }
 

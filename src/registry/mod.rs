@@ -11,6 +11,7 @@ mod cwd;
 mod delivery;
 mod drain;
 mod exit;
+mod find;
 mod keeper;
 mod kill;
 mod ledger;
@@ -34,6 +35,7 @@ mod wait;
 pub use crate::store::{PageRequest, Stream};
 pub use completion::Completion;
 pub use delivery::Refusal;
+pub use find::TaskRef;
 pub use keeper::Request;
 pub use outbox::Wake;
 pub use snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
@@ -44,10 +46,10 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use crate::error::{Error, Result};
 use crate::reactor::Reactor;
-use crate::store::{self, OwnerBell, Store};
-use crate::task::{SessionId, TaskId};
+use crate::store::{OwnerBell, Store};
+use crate::task::SessionId;
 use keeper::{Job, Keeper};
-use ledger::{Entry, Ledger};
+use ledger::Ledger;
 use outbox::Outbox;
 
 /// The tasks of one storage directory, as one plugin sees them.
@@ -123,28 +125,6 @@ impl Registry {
         if ledger.closed { Err(Error::RegistryClosed) } else { Ok(ledger) }
     }
 
-    /// The task as it is known, found on disk if another host has started it. A session that is named is attached.
-    fn find(&self, task: &str, session: Option<&SessionId>) -> Result<Option<Entry>> {
-        if let Some(session) = session
-            && self.shared.is_to_be_attached(session)?
-        {
-            self.attach(Some(session.clone()))?;
-        }
-        let Ok(id) = task.parse::<TaskId>() else {
-            return self.open_ledger().map(|_| None);
-        };
-        let known = self.open_ledger()?.find(&id, session);
-        if known.is_some() {
-            return Ok(known);
-        }
-        let on_disk = self.shared.sessions(session).iter().any(|s| self.shared.store.task_dir(s, &id).task().exists());
-        if !on_disk {
-            return Ok(None);
-        }
-        self.ask(|reply| Job::Adopt { task: id.clone(), session: session.cloned(), reply })?;
-        Ok(self.open_ledger()?.find(&id, session))
-    }
-
     fn lock_reactor(&self) -> MutexGuard<'_, Option<Arc<Reactor<Job>>>> {
         self.reactor.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -165,12 +145,6 @@ impl Shared {
 
     fn lock_kept(&self) -> MutexGuard<'_, HashMap<SessionId, OwnerBell>> {
         self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Whether a call that names a task has to attach its session first. One that nobody has made leaves no trace.
-    fn is_to_be_attached(&self, session: &SessionId) -> Result<bool> {
-        let is_attached = self.lock().attached.contains(session);
-        Ok(!is_attached && store::open_session(&self.store, session)?)
     }
 
     /// The sessions that a call is about: the one it names, else all that are attached, or about to be for a subscription, and the

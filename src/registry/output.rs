@@ -1,19 +1,18 @@
 //! `output`: a page of what a task wrote, and its ends for previews.
 
-use super::Registry;
 use super::ledger::Entry;
-use crate::error::{Error, Result};
+use super::{Registry, TaskRef};
+use crate::error::Result;
 use crate::store::{self, Captured, Chunk, PageRequest, PreviewRequest};
-use crate::task::SessionId;
 
 impl Registry {
     /// A page of one stream. `request.complete` is filled in here.
-    pub fn output(&self, task: &str, session: Option<&SessionId>, request: PageRequest) -> Result<Chunk> {
-        let page = self.find(task, session)?.and_then(|entry| {
+    pub fn output(&self, named: &TaskRef, request: PageRequest) -> Result<Chunk> {
+        let page = self.find(named)?.and_then(|entry| {
             let request = PageRequest { complete: entry.task.is_gone(), ..request };
             entry.unless_removed(store::page(&entry.dir, entry.asked.stderr, request))
         });
-        page.unwrap_or_else(|| Err(Error::TaskNotFound { task: task.to_owned(), session: session.cloned() }))
+        page.unwrap_or_else(|| Err(named.not_found()))
     }
 }
 

@@ -3,15 +3,14 @@
 use std::io;
 use std::time::Duration;
 
-use super::Registry;
 use super::keeper::{Job, Keeper, Request, Timer};
 use super::ledger::Entry;
 use super::look::TRY_AGAIN_AFTER;
 use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
+use super::{Registry, TaskRef};
 use crate::error::{Error, Result};
 use crate::reactor::TimerKey;
-use crate::store;
-use crate::task::{SessionId, TaskId};
+use crate::task::TaskId;
 
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +44,9 @@ impl Waiter {
 
 impl Registry {
     /// Waits for a task's end, or until `timeout` has passed; the answer is its snapshot.
-    pub fn wait(&self, request: Request, task: &str, session: Option<SessionId>, timeout: Option<Duration>) -> Result<()> {
+    pub fn wait(&self, request: Request, named: TaskRef, timeout: Option<Duration>) -> Result<()> {
         drop(self.open_ledger()?);
-        self.send(Job::Wait { request, task: task.to_owned(), session, timeout })
+        self.send(Job::Wait { request, named, timeout })
     }
 
     /// Takes a wait back; it is never answered.
@@ -57,8 +56,8 @@ impl Registry {
 }
 
 impl Keeper {
-    pub(super) fn wait(&mut self, request: Request, task: &str, session: Option<SessionId>, timeout: Option<Duration>) {
-        let entry = match self.find(task, session) {
+    pub(super) fn wait(&mut self, request: Request, named: &TaskRef, timeout: Option<Duration>) {
+        let entry = match self.find(named) {
             Ok(entry) => entry,
             Err(error) => return self.shared.outbox.fail(request, &error),
         };
@@ -73,42 +72,6 @@ impl Keeper {
     pub(super) fn cancel(&mut self, request: Request) {
         let gone = self.waiters.extract_if(.., |waiter| waiter.request == request);
         gone.filter_map(|waiter| waiter.patience).for_each(|timer| self.ear.cancel(timer));
-    }
-
-    /// The task that a caller names, from the ledger or from disk.
-    pub(super) fn find(&mut self, task: &str, session: Option<SessionId>) -> Result<Entry> {
-        if let Some(session) = &session
-            && self.shared.is_to_be_attached(session)?
-        {
-            self.attach(session)?;
-        }
-        if let Ok(id) = task.parse() {
-            for of in self.shared.sessions(session.as_ref()) {
-                self.adopt(&of, &id)?;
-            }
-        }
-        self.known(task, session)
-    }
-
-    /// The same without its session's other tasks: to read those may take long.
-    pub(super) fn find_alone(&mut self, task: &str, session: Option<SessionId>) -> Result<Entry> {
-        if let Ok(id) = task.parse()
-            && !self.shared.lock().knows(&id)
-        {
-            for of in self.shared.sessions(session.as_ref()) {
-                // One that is spoilt keeps nobody from the others.
-                if store::open_session(&self.shared.store, &of).unwrap_or(false) {
-                    self.adopt_alone(&of, &id, 1)?;
-                }
-            }
-        }
-        self.known(task, session)
-    }
-
-    fn known(&self, task: &str, session: Option<SessionId>) -> Result<Entry> {
-        let entry = task.parse().ok().and_then(|id| self.shared.lock().find(&id, session.as_ref()));
-        let is_there = entry.filter(|entry| !entry.is_removed());
-        is_there.ok_or_else(|| Error::TaskNotFound { task: task.to_owned(), session })
     }
 
     /// Patience has run out: the answer is the task as it stands, as soon as there are descriptors to say so.
@@ -139,8 +102,8 @@ impl Keeper {
     /// Answers with what became of a task; `None`: nothing will ever be heard of it. A `shutdown` is answered with the last of its tasks.
     pub(super) fn settle(&mut self, request: Request, snapshot: Option<TaskSnapshot>, id: &TaskId) {
         let Some(place) = self.gatherings.iter().position(|gathering| gathering.request == request) else {
-            let not_found = || Error::TaskNotFound { task: id.to_string(), session: None };
-            return self.shared.outbox.answer(request, snapshot.ok_or_else(not_found));
+            let named = TaskRef { task: id.to_string(), session: None };
+            return self.shared.outbox.answer(request, snapshot.ok_or_else(|| named.not_found()));
         };
         let gathering = &mut self.gatherings[place];
         gathering.open -= 1;
