@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 
 use super::Registry;
 use super::keeper::{Job, Keeper, Timer, Watch};
@@ -113,19 +112,15 @@ impl Keeper {
         if self.shared.lock().knows(id) {
             return Ok(Vec::new());
         }
-        let mut token = None;
-        let watch = |events: &File| {
-            token = Some(self.ear.watch(events)?);
-            Ok(())
-        };
+        let watch = |events: File| self.ear.watch(&events).map(|token| (token, events));
         let loaded = store::load(&self.shared.store, session, id, watch, supervised);
         match loaded {
             Loaded::Task { asked, task, this_boot, events, effects } => {
-                if let (Some(token), Some(events)) = (token, events) {
+                if let Some((token, events)) = events {
                     self.watches.insert(token, Watch::Events { task: id.clone(), events });
                 }
                 let dir = self.shared.store.task_dir(session, id);
-                let entry = Entry { asked: Arc::from(asked), dir, task, this_boot, command: None, attempt: 0 };
+                let entry = Entry { asked, dir, task, this_boot, command: None, attempt: 0 };
                 self.shared.lock().insert(entry);
                 Ok(effects)
             }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use outlive_protocol::names;
 
@@ -13,18 +14,18 @@ use crate::platform::marked::Named;
 use crate::platform::{clock, fifo, files};
 use crate::task::{Asked, Effect, Event, Run, SessionId, Task, TaskId};
 
-/// What a task's directory holds.
-pub enum Loaded {
+/// What a task's directory holds. `W`: its events, as they are watched.
+pub enum Loaded<W> {
     /// A task.
     Task {
         /// What was asked.
-        asked: Box<Asked>,
+        asked: Arc<Asked>,
         /// Where it stands.
         task: Task,
         /// Whether it was started in this boot.
         this_boot: bool,
-        /// The reading end of `events`, watched already, unless nothing more can come.
-        events: Option<File>,
+        /// None when nothing more can come.
+        events: Option<W>,
         /// What must follow.
         effects: Vec<Effect>,
     },
@@ -43,15 +44,15 @@ pub fn supervised() -> Named {
     Named::new(names::SUPERVISOR_COMM, names::TASK_ID_VARIABLE)
 }
 
-/// Reads a task. `watch` is called with its events before anything is concluded from the disk, so that no news is missed; `supervised`
+/// Reads a task. `watch` is given its events before anything is concluded from the disk, so that no news is missed; `supervised`
 /// knows whose supervisors live.
-pub fn load(
+pub fn load<W>(
     store: &Store,
     session: &SessionId,
     id: &TaskId,
-    watch: impl FnMut(&File) -> io::Result<()>,
+    watch: impl FnOnce(File) -> io::Result<W>,
     supervised: &mut Named,
-) -> Loaded {
+) -> Loaded<W> {
     let dir = store.task_dir(session, id);
     match files::check_directory(dir.path()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Loaded::Nothing,
@@ -80,7 +81,7 @@ pub fn load(
         Ok(this_boot) => this_boot,
         Err(error) => return Loaded::Unreadable(error),
     };
-    let asked = Box::new(record.into_asked(session.clone(), id.clone()));
+    let asked = Arc::new(record.into_asked(session.clone(), id.clone()));
     let loaded = replay(&dir, asked, this_boot, watch, supervised);
     if files::is_missing(&dir.task()) {
         // It is being removed. `task.json` goes first, so what was read may be a rest, and that looks like a task that was lost.
@@ -99,21 +100,19 @@ fn misplaced(store: &Store, session: &SessionId, id: &TaskId, record: &TaskRecor
     }
 }
 
-fn replay(
+fn replay<W>(
     dir: &TaskDir,
-    asked: Box<Asked>,
+    asked: Arc<Asked>,
     this_boot: bool,
-    mut watch: impl FnMut(&File) -> io::Result<()>,
+    watch: impl FnOnce(File) -> io::Result<W>,
     supervised: &mut Named,
-) -> io::Result<Loaded> {
+) -> io::Result<Loaded<W>> {
     let mut effects = Vec::new();
     let mut events = None;
     let mut task = Task::new(asked.notify);
     let mut seen = look(dir, this_boot)?;
     if !seen.empty && this_boot {
-        let reader = fifo::open_reader(&dir.file(names::EVENTS))?;
-        watch(&reader)?;
-        events = Some(reader);
+        events = Some(watch(fifo::open_reader(&dir.file(names::EVENTS))?)?);
     }
     let lives = !seen.empty && this_boot && is_inhabited(dir)?;
     if !seen.empty {
@@ -184,7 +183,7 @@ mod tests {
         }
         fifo::create(&dir.file(names::EVENTS)).unwrap();
         // `ended.json` went between two reads, and `task.json` before it.
-        let remove = |_: &File| fs::remove_file(dir.task());
+        let remove = |_| fs::remove_file(dir.task());
         assert!(matches!(load(&store, &session, &id, remove, &mut supervised()), Loaded::Nothing));
     }
 
