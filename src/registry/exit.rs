@@ -1,5 +1,5 @@
 //! The end of the process. Node tells an addon of it when the event loop has nothing left to do, and not when somebody calls
-//! `process.exit`; the C library does in both cases.
+//! `process.exit`; the C library does in both cases, and in Bun, which ends by `quick_exit`.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;

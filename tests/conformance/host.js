@@ -42,6 +42,16 @@ const scenes = {
     say({ taskId: await tasks.spawn('sleep 1000', { sessionId }) })
   },
 
+  /** Asks for the end of its task as the last thing that it does. */
+  async leave(tasks) {
+    const id = await tasks.spawn('sleep 1000', { sessionId })
+    const end = () => void (order.verb === 'kill' ? tasks.kill(id) : tasks.shutdown()).catch(() => {})
+    if (order.way === 'before process.exit') end()
+    else process.on('exit', end)
+    if (order.way === 'after an uncaught error') throw new Error('thrown on purpose')
+    if (order.way !== 'at the natural end') process.exit(3)
+  },
+
   /** Lives on promises and a subscription alone. */
   async await(tasks) {
     const id = await tasks.spawn(command, { sessionId })

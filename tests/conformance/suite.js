@@ -254,6 +254,26 @@ promise('an idle registry lets the process end, with a task running and a subscr
   assert.equal((await tasks.kill(taskId, { sessionId: `session ${sessions}` })).status, 'killed')
 })
 
+promise('what is asked for right before the end of the process still goes out', async () => {
+  const ways = ['before process.exit', 'in an exit handler', 'at the natural end']
+  if (globalThis.Deno === undefined) ways.push('after an uncaught error') // it calls no handlers then
+  const hosts = ways.flatMap((way) =>
+    ['kill', 'shutdown'].map((verb) => {
+      const sessionId = newSession()
+      return { way, verb, sessionId, host: hostScene('leave', { storageDir, sessionId, way, verb }) }
+    }),
+  )
+  const ends = hosts.map(async ({ way, verb, sessionId, host }) => {
+    await host.ended
+    await tasks.replay(sessionId)
+    const [{ taskId }] = tasks.list({ sessionId })
+    const { status } = await tasks.wait(taskId, { timeoutMs: 5000 })
+    return `${verb} ${way}: ${status}`
+  })
+  const expected = hosts.map(({ way, verb }) => `${verb} ${way}: killed`)
+  assert.deepEqual(await Promise.all(ends), expected)
+})
+
 promise('a pending promise and a ref’d subscription keep the process until they are done', async () => {
   const sessionId = newSession()
   const go = gate(storageDir)
