@@ -65,7 +65,7 @@ packages *names:
 platforms *names:
     node tests/platforms/run.js {{names}}
 
-# A plugin author's tests under Vitest, Jest, `node --test` and `bun test`; the runners come from npm, into ~/.cache.
+# A plugin author's tests under Vitest, Jest, `node --test`, `deno test` and `bun test`; the runners come from npm, into ~/.cache.
 runners *names:
     node tests/runners/run.js {{names}}
 

@@ -5,6 +5,10 @@
 export declare class NativeRegistry {
   /** Opens a registry. `wake` is called when `take` has something, and keeps the event loop alive only between `ref` and `unref`. */
   constructor(storageDir: string, maxRunning: number, wake: () => void)
+  /** Its number, for `isHeld`. */
+  number(): number
+  /** Whether the registry of that number can still be called: an environment that ends may free it before its last JavaScript has run. */
+  static isHeld(number: number): boolean
   /** Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that. */
   spawn(request: number, order: string, inherits: boolean): void
   /** The task as it stands, or null. It changes no task. */

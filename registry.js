@@ -45,7 +45,8 @@ function openAddon(options, wake) {
 }
 
 class TaskRegistry {
-  #addon
+  #native
+  #number
   #closed = false
   #shutdown // while it is under way
   #requests = new Map()
@@ -56,7 +57,13 @@ class TaskRegistry {
   #refs = 0
 
   constructor(options) {
-    this.#addon = openAddon(options, TaskRegistry.#waker(new WeakRef(this)))
+    this.#native = openAddon(options, TaskRegistry.#waker(new WeakRef(this)))
+    this.#number = this.#native?.number()
+  }
+
+  /** Undefined also once `deno test` has freed it, which lets this file's timers and promises run on for a moment. */
+  get #addon() {
+    return this.#native !== undefined && native.NativeRegistry.isHeld(this.#number) ? this.#native : undefined
   }
 
   static #waker(registry) {
@@ -207,10 +214,11 @@ class TaskRegistry {
 
   /** Calls native code; what it throws becomes an error of this realm. */
   #call(call) {
-    if (this.#addon === undefined) throw unsupportedError()
-    if (this.#closed) throw closedError()
+    if (this.#native === undefined) throw unsupportedError()
+    const addon = this.#addon
+    if (this.#closed || addon === undefined) throw closedError()
     try {
-      return call(this.#addon)
+      return call(addon)
     } catch (error) {
       throw fromThrown(error)
     }
@@ -271,7 +279,7 @@ class TaskRegistry {
   #cancel(request, reason) {
     this.#fail(request, () => reason)
     try {
-      this.#addon.cancel(request)
+      this.#addon?.cancel(request)
     } catch {
       // Its answer comes all the same, and finds nobody.
     }
@@ -282,11 +290,11 @@ class TaskRegistry {
   }
 
   #ref() {
-    if (++this.#refs === 1) this.#addon.ref()
+    if (++this.#refs === 1) this.#addon?.ref()
   }
 
   #unref() {
-    if (--this.#refs === 0) this.#addon.unref()
+    if (--this.#refs === 0) this.#addon?.unref()
   }
 
   // ---- Hearing from native code
@@ -359,7 +367,7 @@ class TaskRegistry {
     const { taskId } = completion // the callback may change its completion
     if (entry === undefined) return this.#giveBack(event)
     // Accepted or given back by its id on its way here.
-    if (!this.#addon.begin(taskId, lease, entry.auto)) return
+    if (!this.#addon?.begin(taskId, lease, entry.auto)) return
     const done = () => entry.auto && this.#settle(entry, taskId, (addon) => addon.takeDelivery(taskId, lease))
     const failed = (error) => {
       let outcome = 'givenBack'
@@ -380,8 +388,9 @@ class TaskRegistry {
 
   /** Also after the end of the subscription and of the registry: what a callback has taken shall not be told again. */
   #settle(entry, taskId, settle) {
+    const addon = this.#addon
     try {
-      settle(this.#addon)
+      if (addon !== undefined) settle(addon)
     } catch (thrown) {
       const error = fromThrown(thrown)
       if (error.code !== 'REGISTRY_CLOSED')
@@ -391,7 +400,7 @@ class TaskRegistry {
 
   #giveBack({ lease, completion }) {
     try {
-      this.#addon.giveBack(completion.taskId, lease)
+      this.#addon?.giveBack(completion.taskId, lease)
     } catch {
       // Only a closed registry refuses, and that one has given back everything.
     }
@@ -399,7 +408,7 @@ class TaskRegistry {
 
   #unsubscribe(id) {
     const { auto } = this.#subscriptions.get(id) ?? {}
-    if (!this.#forget(id)) return
+    if (!this.#forget(id) || this.#addon === undefined) return
     // Native code takes back what was not told yet.
     this.#deliveries = this.#deliveries.filter(({ type, subscription }) => type !== 'completion' || subscription !== id)
     this.#call((addon) => (auto ? addon.unsubscribe(id) : addon.abandon(id)))

@@ -4,6 +4,7 @@
 //! JSON. The face has checked every argument: what arrives here is of the right type and in range. Each export catches panics,
 //! which would otherwise abort the host.
 
+mod held;
 mod wake;
 
 use std::mem;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::error;
 use crate::registry::{DEFAULT_PREVIEW_BYTES, PageRequest, Refusal, Registry, Request, Stream, TaskRef};
 use crate::task::{SessionId, Status, TaskId};
+use held::Held;
 use wake::WakeFunction;
 
 /// One value more than that is still a string that V8 takes: a command has 8 MiB, each of which JSON may write as six.
@@ -34,6 +36,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct NativeRegistry {
     registry: Arc<Registry>,
     wake: WakeFunction,
+    held: Held,
 }
 
 #[napi]
@@ -52,7 +55,19 @@ impl NativeRegistry {
                 registry.let_go();
             }
         })?;
-        Ok(NativeRegistry { registry, wake })
+        Ok(NativeRegistry { registry, wake, held: Held::new() })
+    }
+
+    /// Its number, for `isHeld`.
+    #[napi(catch_unwind)]
+    pub fn number(&self) -> u32 {
+        self.held.number()
+    }
+
+    /// Whether the registry of that number can still be called: an environment that ends may free it before its last JavaScript has run.
+    #[napi(catch_unwind)]
+    pub fn is_held(number: u32) -> bool {
+        held::is_held(number)
     }
 
     /// Starts a task; settles with its id. It gets the environment that the process has now, if it `inherits` that.

@@ -7,7 +7,7 @@ module.exports = [
   {
     promise: 'N1: what has been answered lets the process end',
     file: 'registry.js',
-    find: 'if (--this.#refs === 0) this.#addon.unref()',
+    find: 'if (--this.#refs === 0) this.#addon?.unref()',
     replace: '--this.#refs',
     test: jest('exit', 'let the process end'),
   },

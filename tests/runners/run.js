@@ -20,6 +20,7 @@ const {
 } = require('node:fs')
 const { homedir, tmpdir } = require('node:os')
 const { join } = require('node:path')
+const { stripVTControlCharacters } = require('node:util')
 const { TaskRegistry } = require('../../index.js')
 const { ROOT, makeProject, npm } = require('../packed.js')
 const { row } = require('../table.js')
@@ -30,6 +31,7 @@ const TESTS = 3
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-runners')
 const NODE = process.execPath
 const BUN = join(ROOT, 'node_modules/bun/bin/bun.exe')
+const DENO = join(ROOT, 'node_modules/deno/deno')
 
 const VITEST = 'vitest@4.1.12'
 const JEST_30 = 'jest@30.5.2'
@@ -63,6 +65,7 @@ const RUNNERS = {
   'Vitest, --no-isolate': { ...vitest('threads', '--no-isolate', '--maxWorkers=1'), detaches: true },
   'node --test': { files: 'node.mjs', command: [NODE, '--test', '--test-concurrency=1'] },
   'bun test': { files: 'bun.mjs', command: [BUN, 'test'], detaches: true },
+  'deno test': { files: 'deno.mjs', command: [DENO, 'test', '-A', '--no-check', 'tests'], waits: true },
   'Jest 30': jest(JEST_30),
   // In a cache of its own: where Jest remembers that tests are quick it does without workers.
   'Jest 30, worker threads': {
@@ -86,6 +89,7 @@ const HEADS = {
   'vitest.mjs': `import { afterAll, test } from 'vitest'`,
   'node.mjs': `import { after as afterAll, test } from 'node:test'`,
   'bun.mjs': `import { afterAll, test } from 'bun:test'`,
+  'deno.mjs': `const { test } = Deno, { afterAll } = test`,
 }
 
 function testFile(kind, { detaches, waits }) {
@@ -155,6 +159,7 @@ async function attempt(runner, project) {
     child.once('error', reject).once('close', (code, signal) => resolve({ code, signal }))
   })
   clearTimeout(timer)
+  said = stripVTControlCharacters(said) // Deno's are coloured whatever it is told
   const places = readdirSync(place).filter((name) => name.endsWith('.left')).length
   await endWhatIsLeft(env.STORE)
   rmSync(place, { recursive: true, force: true })
@@ -175,7 +180,7 @@ async function endWhatIsLeft(storageDir) {
 }
 
 /** How each says how many passed. */
-const PASSED = /^ *Tests: +\d+ passed|^ +Tests +\d+ passed|^(ℹ|#) pass \d+|^ *\d+ pass$/gm
+const PASSED = /^ *Tests: +\d+ passed|^ +Tests +\d+ passed|^(ℹ|#) pass \d+|^ *\d+ pass$|^ok \| \d+ passed/gm
 const COMPLAINTS = /did not exit|open handle|failed to exit|force exited|leaking|close timed out|hanging/i
 
 async function main(names) {
