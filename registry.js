@@ -9,11 +9,12 @@
 const { performance } = require('node:perf_hooks')
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate, setTimeout } = require('node:timers')
-const { onAbort } = require('./abort.js')
 const checked = require('./arguments.js')
 const { atEndOfTestEnvironment, outOfSight } = require('./environment.js')
-const { aborted, closedError, failure, fromAnswer, fromThrown, warn, warnOfFailure } = require('./errors.js')
+const { closedError, failure, fromThrown, warn, warnOfFailure } = require('./errors.js')
 const native = require('./native.js')
+const { Requests } = require('./requests.js')
+const { defaultStorageDir } = require('./storage.js')
 const { Subscription, disposable, subscriber } = require('./subscription.js')
 
 const { schemas } = checked
@@ -36,7 +37,7 @@ function unsupportedError() {
 function openAddon(options, wake) {
   const { storageDir, maxRunning = 8 } = schemas.registry.read(options)
   if (native.NativeRegistry === undefined) return undefined
-  const place = storageDir ?? checked.defaultStorageDir()
+  const place = storageDir ?? defaultStorageDir()
   try {
     return outOfSight(() => new native.NativeRegistry(place, maxRunning, wake))
   } catch (error) {
@@ -49,8 +50,11 @@ class TaskRegistry {
   #number
   #closed = false
   #shutdown // while it is under way
-  #requests = new Map()
-  #lastRequest = 0
+  #requests = new Requests(
+    () => this.#hold(),
+    () => this.#release(),
+    (request) => this.#addon?.cancel(request),
+  )
   #subscriptions = new Map()
   #deliveries = []
   #delivering = false
@@ -74,7 +78,7 @@ class TaskRegistry {
     atEndOfTestEnvironment(() => {
       for (const registry of inUse) {
         // Off the list first: a rejection that nobody is left to hear would end Jest.
-        for (const request of [...registry.#requests.keys()]) registry.#close(request)
+        registry.#requests.forgetAll()
         registry.detach()
         registry.#letGo()
       }
@@ -176,8 +180,8 @@ class TaskRegistry {
     } catch (error) {
       throw fromThrown(error)
     } finally {
-      for (const event of this.#deliveries.splice(0)) if (event.type !== 'completion') this.#settleRequest(event)
-      for (const request of [...this.#requests.keys()]) this.#fail(request, closedError)
+      for (const event of this.#deliveries.splice(0)) if (event.type !== 'completion') this.#requests.answer(event)
+      this.#requests.failAll(closedError)
     }
   }
 
@@ -233,56 +237,19 @@ class TaskRegistry {
     return this.#call(call).flatMap((page) => JSON.parse(page))
   }
 
-  /**
-   * An answer that comes through `take`; it keeps the process alive until then. An outcome is a function that returns or
-   * throws, called here, so that an error's stack goes on to whoever awaits us. They do so with `return await`: other
-   * engines than V8 lose the way otherwise.
-   */
-  async #request(call, signal) {
-    if (signal?.aborted) throw aborted(signal)
-    const request = ++this.#lastRequest
-    this.#call((addon) => call(addon, request))
-    const outcome = await new Promise((settle) => this.#expect(request, settle, signal))
-    return outcome()
+  /** An answer that comes through `take`. */
+  #request(call, signal) {
+    return this.#requests.ask((request) => this.#call((addon) => call(addon, request)), signal)
   }
 
-  #expect(request, settle, signal) {
-    const entry = { settle, forget: () => {} }
-    this.#requests.set(request, entry)
+  #hold() {
     inUse.add(this)
     this.#ref()
-    if (signal === undefined) return
-    try {
-      entry.forget = onAbort(signal, () => this.#cancel(request, aborted(signal)))
-    } catch (error) {
-      this.#cancel(request, error)
-    }
   }
 
-  /** Takes a request off the list; undefined when it was aborted, or its registry closed, before its answer came. */
-  #close(request) {
-    const entry = this.#requests.get(request)
-    if (entry === undefined) return undefined
-    this.#requests.delete(request)
-    entry.forget()
+  #release() {
     this.#unref()
     this.#mayBeCollected()
-    return entry
-  }
-
-  #fail(request, makeError) {
-    this.#close(request)?.settle(() => {
-      throw makeError()
-    })
-  }
-
-  #cancel(request, reason) {
-    this.#fail(request, () => reason)
-    try {
-      this.#addon?.cancel(request)
-    } catch {
-      // Its answer comes all the same, and finds nobody.
-    }
   }
 
   #mayBeCollected() {
@@ -308,7 +275,7 @@ class TaskRegistry {
       if (events.length > 0) setImmediate(() => this.#pull())
     } catch (error) {
       // Answers may have been lost with it, and a promise that never settles is worse than one that rejects.
-      for (const request of [...this.#requests.keys()]) this.#fail(request, () => fromThrown(error))
+      this.#requests.failAll(() => fromThrown(error))
     }
   }
 
@@ -320,12 +287,7 @@ class TaskRegistry {
     // While shutdown is under way its answer closes the registry, so it keeps its place behind earlier completions.
     if (event.type === 'completion' || (event.type === 'settled' && this.#shutdown !== undefined))
       this.#deliverLater(event)
-    else this.#settleRequest(event)
-  }
-
-  #settleRequest({ type, request, value, error }) {
-    if (type === 'failed') this.#fail(request, () => fromAnswer(error))
-    else this.#close(request)?.settle(() => value)
+    else this.#requests.answer(event)
   }
 
   /**
@@ -349,7 +311,7 @@ class TaskRegistry {
       let event
       do {
         event = this.#deliveries.shift()
-        if (event?.type === 'settled') this.#settleRequest(event)
+        if (event?.type === 'settled') this.#requests.answer(event)
         else if (event !== undefined) this.#tell(event)
       } while (event?.type !== 'settled' && this.#deliveries.length > 0 && performance.now() < pause)
     } finally {

@@ -6,7 +6,7 @@
 // to stdout, everything said about them to stderr. One table below says what each exit code means.
 
 const { statSync } = require('node:fs')
-const { defaultStorageDir } = require('../arguments.js')
+const { defaultStorageDir } = require('../storage.js')
 const { parse, usage } = require('./arguments.js')
 const { complain, say } = require('./terminal.js')
 

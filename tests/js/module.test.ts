@@ -140,7 +140,7 @@ describe('the default registry', () => {
   test.each(['', 'relative'])('keeps no store in the folder of the host when $HOME is "%s"', async (HOME) => {
     const cwd = folder()
     const { homedir } = userInfo()
-    const script = `${print} const { defaultStorageDir } = require(${JSON.stringify(join(root, 'arguments.js'))})
+    const script = `${print} const { defaultStorageDir } = require(${JSON.stringify(join(root, 'storage.js'))})
       print(defaultStorageDir())`
     const env = { ...inHome(HOME) }
     expect(await run(script, { cwd, env })).toBe(join(homedir, '.local/state/outlive'))
