@@ -117,7 +117,7 @@ function mailbox(name) {
   return { put, said }
 }
 
-/** The arguments that this runtime wants before a script. */
+/** The arguments that this runtime wants before the script of a host. */
 const runtimeArguments = JSON.parse(process.env.CONFORMANCE_ARGUMENTS ?? '[]')
 
 /** A process of this runtime that plays a scene; its stderr is ours. */
