@@ -65,6 +65,8 @@ const RUNNERS = {
   'Vitest, --no-isolate': { ...vitest('threads', '--no-isolate', '--maxWorkers=1'), detaches: true },
   'node --test': { files: 'node.mjs', command: [NODE, '--test', '--test-concurrency=1'] },
   'bun test': { files: 'bun.mjs', command: [BUN, 'test'], detaches: true },
+  // A global object for each file, whose end nobody can see.
+  'bun test, --isolate': { files: 'bun.mjs', command: [BUN, 'test', '--isolate'], detaches: true },
   'deno test': { files: 'deno.mjs', command: [DENO, 'test', '-A', '--no-check', 'tests'], waits: true },
   'Jest 30': jest(JEST_30),
   // In a cache of its own: where Jest remembers that tests are quick it does without workers.
