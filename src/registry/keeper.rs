@@ -23,7 +23,7 @@ use crate::store::OwnerBell;
 use crate::task::{Effect, Event, SessionId, TaskId};
 
 /// JavaScript's number for a promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Request(pub u64);
 
 /// How long one thing is gone on with before it is the turn of news and callers.
@@ -348,10 +348,7 @@ impl Handler for Keeper {
     fn on_panic(&mut self) {
         let Some(request) = self.current.take() else {
             // One of them may have been about to be answered.
-            while let Some(Waiter { request, .. }) = self.waiters.first() {
-                self.fail_for_good(*request, &Error::Internal);
-            }
-            return;
+            return self.fail_all(&Error::Internal);
         };
         // A task that is on its way goes on, and what becomes of it is told.
         if self.spawning.values().all(|spawning| spawning.request != request) {

@@ -49,14 +49,25 @@ impl Keeper {
         let id = &entry.asked.id;
         let is_it = |waiter: &Waiter| waiter.request == request && waiter.task == *id;
         let Some(place) = self.waiters.iter().position(is_it) else { return };
-        self.waiters.swap_remove(place);
         if !self.gatherings.iter().any(|gathering| gathering.request == request) {
-            return self.shared.outbox.fail(request, why);
+            return self.fail_for_good(request, why);
         }
         match self.shared.snapshot(entry, DEFAULT_PREVIEW_BYTES) {
-            Ok(snapshot) => self.settle(request, Some(snapshot), id),
+            Ok(snapshot) => {
+                self.waiters.swap_remove(place);
+                self.settle(request, Some(snapshot), id);
+            }
             Err(error) => self.fail_for_good(request, &error),
         }
+    }
+
+    /// Everybody who waits for anything.
+    pub(super) fn fail_all(&mut self, why: &Error) {
+        let waiting = self.waiters.iter().map(|waiter| waiter.request);
+        let mut requests: Vec<Request> = waiting.chain(self.gatherings.iter().map(|gathering| gathering.request)).collect();
+        requests.sort_unstable();
+        requests.dedup();
+        requests.iter().for_each(|request| self.fail_for_good(*request, why));
     }
 
     /// The request is over, whatever it still waits for.

@@ -83,8 +83,8 @@ impl Keeper {
         self.refresh(&id, false);
         let entry = self.shared.lock().find(&id, None);
         if entry.as_ref().is_some_and(|entry| entry.task.ending().is_some()) {
-            // It is about to be told.
-            return;
+            // Behind its completion, as ever.
+            return self.news.reach(&id, Until::Ended);
         }
         let Some(place) = self.waiters.iter().position(|waiter| waiter.request == request) else { return };
         let mut waiter = self.waiters.swap_remove(place);
