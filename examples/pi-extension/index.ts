@@ -1,9 +1,14 @@
 // A background shell for Pi. Copy this folder to `.pi/extensions/outlive/`; README.md says what else it needs.
 import { Type } from '@earendil-works/pi-ai'
 import type { ExtensionAPI, ExtensionContext } from '@earendil-works/pi-coding-agent'
-import { type Completion, TaskRegistry, type TaskSnapshot } from 'outlive'
+import { type Completion, type OutputChunk, TaskRegistry, type TaskSnapshot } from 'outlive'
 
 const NOTICE = 'outlive'
+
+/** How many tasks a session may have in the background: its servers must not take the shell from its commands. */
+const MAX_IN_BACKGROUND = 8
+
+const LOADED_AT = Date.now()
 
 /** What the model reads. Tags that a command prints must not end ours, and what it prints is not for the model to obey. */
 const asData = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
@@ -29,40 +34,113 @@ function notice(done: Completion) {
   ].join('\n')
 }
 
+/** What of the output a page leaves out, in words. */
+function gaps({ from, nextOffset, totalBytes, droppedBytes }: OutputChunk) {
+  const shown = from > 0 || nextOffset < totalBytes ? ` Bytes ${from} to ${nextOffset} of ${totalBytes}.` : ''
+  return droppedBytes > 0 ? `${shown} The output limit has removed ${droppedBytes} bytes of it.` : shown
+}
+
 const answer = (text: string) => ({ content: [{ type: 'text' as const, text }], details: {} })
 
-export default function (pi: ExtensionAPI) {
-  let tasks: TaskRegistry | undefined
+function isAlive(pid: number) {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
 
-  /** Opened with the session, not with the extension: Pi also loads extensions to ask what they are. */
-  function registry(context: ExtensionContext) {
-    if (tasks) return tasks
-    const opened = new TaskRegistry()
-    const sessionId = context.sessionManager.getSessionId()
-    const entries = context.sessionManager.getEntries()
-    const told = new Set(entries.map((entry) => (entry as { details?: { taskId?: string } }).details?.taskId))
-    opened.onCompletion(
-      (done) => {
-        // The session has it already: Pi was killed between writing it down and our acknowledgement.
-        if (told.has(done.taskId)) return void opened.ack([done.taskId])
-        const message = { customType: NOTICE, content: notice(done), display: true, details: { taskId: done.taskId } }
-        pi.sendMessage(message, { triggerTurn: true, deliverAs: 'followUp' })
-      },
-      { sessionId, ack: 'manual' },
-    )
-    tasks = opened
-    return opened
+/** The process that waits for a command in the foreground stands in its metadata. */
+const waiterOf = ({ metadata }: TaskSnapshot) => (metadata as { waiter: number } | null)?.waiter
+
+/** Nobody waits any more: the process that did is gone, by SIGKILL perhaps, or had our own pid, as in a container. */
+function isForsaken(task: TaskSnapshot) {
+  const waiter = waiterOf(task)
+  if (waiter === undefined) return false
+  return waiter === process.pid ? task.startedAt < LOADED_AT : !isAlive(waiter)
+}
+
+/** The shell of one session, from its start to its end. */
+function openShell(pi: ExtensionAPI, { sessionManager }: ExtensionContext) {
+  const sessionId = sessionManager.getSessionId()
+  const inForeground = new Set<string>()
+  // The limit is ours to count: the registry's would be for the foreground too.
+  const tasks = new TaskRegistry({ maxRunning: 1000 })
+  // An order that fails leaves the task to its deadline.
+  const end = (taskId: string) => tasks.kill(taskId).catch(() => {})
+  const running = () => tasks.list({ sessionId, status: 'running', previewBytes: 0 })
+
+  // What waits for its turn stays here: of the messages that are queued in Pi itself, Escape removes ours unseen.
+  const waiting: Completion[] = []
+  let isBusy = false
+  function tellNext() {
+    const next = isBusy ? undefined : waiting.shift()
+    if (next === undefined) return
+    isBusy = true
+    const message = { customType: NOTICE, content: notice(next), display: true, details: { taskId: next.taskId } }
+    pi.sendMessage(message, { triggerTurn: true, deliverAs: 'followUp' })
   }
 
-  pi.on('session_start', (_event, context) => void registry(context))
+  // The session may have it already: Pi was killed between writing it down and our acknowledgement.
+  const entries = sessionManager.getEntries()
+  const told = new Set(entries.map((entry) => (entry as { details?: { taskId?: string } }).details?.taskId))
+  function tell(done: Completion) {
+    if (told.has(done.taskId)) return void tasks.ack([done.taskId])
+    waiting.push(done)
+    tellNext()
+  }
+  tasks.onCompletion(tell, { sessionId, ack: 'manual' })
+
+  for (const task of running()) if (isForsaken(task)) end(task.taskId)
+
+  // What cannot be removed is tried again the next time.
+  const clean = () => tasks.cleanup().catch(() => {})
+  const hourly = setInterval(clean, 3_600_000)
+  hourly.unref()
+  clean()
+
+  return {
+    sessionId,
+    tasks,
+    end,
+    inForeground,
+    inBackground: () => running().filter((task) => waiterOf(task) === undefined),
+    busy() {
+      isBusy = true
+    },
+    settled() {
+      isBusy = false
+      tellNext()
+    },
+    close() {
+      clearInterval(hourly)
+      for (const id of inForeground) end(id)
+      tasks.detach()
+    },
+  }
+}
+
+export default function (pi: ExtensionAPI) {
+  // Where outlive does not run, Pi's own shell stays.
+  if (process.platform !== 'linux') return
+  let shell: ReturnType<typeof openShell> | undefined
+  /** Opened with the session, not with the extension: Pi also loads extensions to ask what they are. */
+  function opened(context: ExtensionContext) {
+    shell ??= openShell(pi, context)
+    return shell
+  }
+
+  pi.on('session_start', (_event, context) => void opened(context))
   pi.on('session_shutdown', () => {
-    tasks?.detach()
-    tasks = undefined
+    shell?.close()
+    shell = undefined
   })
-  // Delivered when the session has it, not when it was queued behind a turn that may never end.
+  pi.on('agent_start', () => shell?.busy())
+  pi.on('agent_settled', () => shell?.settled())
+  // Delivered when the session has it, not when it was handed over.
   pi.on('message_end', ({ message }) => {
     if (message.role !== 'custom' || message.customType !== NOTICE) return
-    tasks?.ack([(message.details as { taskId: string }).taskId])
+    shell?.tasks.ack([(message.details as { taskId: string }).taskId])
   })
 
   pi.registerTool({
@@ -73,25 +151,37 @@ export default function (pi: ExtensionAPI) {
       'when it has ended: do not wait or poll for it.',
     parameters: Type.Object({
       command: Type.String({ description: 'The command, for bash -c' }),
-      timeout: Type.Optional(Type.Number({ description: 'Seconds. Default: none, 30 minutes in background' })),
+      timeout: Type.Optional(
+        Type.Number({ description: 'Seconds. Default: none, 30 minutes in background; 0 there: none' }),
+      ),
       run_in_background: Type.Optional(Type.Boolean({ description: 'For builds, tests and servers' })),
     }),
     async execute(_call, { command, timeout, run_in_background: inBackground = false }, signal, _update, context) {
-      const open = registry(context)
-      const id = await open.spawn(command, {
-        sessionId: context.sessionManager.getSessionId(),
+      const { sessionId, tasks, ...shell } = opened(context)
+      const before = inBackground ? shell.inBackground().map(({ taskId }) => taskId) : []
+      if (before.length >= MAX_IN_BACKGROUND)
+        return answer(
+          `${before.length} tasks run in the background, and no more may. End one first: ${before.join(', ')}.`,
+        )
+      const id = await tasks.spawn(command, {
+        sessionId,
         cwd: context.cwd,
         timeoutMs: timeout === undefined ? (inBackground ? undefined : 0) : Math.round(timeout * 1000),
         stderr: 'merge',
         notify: inBackground,
+        metadata: inBackground ? null : { waiter: process.pid },
       })
       if (inBackground) return answer(`Task ${id} runs in the background. You will be told when it ends.`)
-      const stop = () => void open.kill(id).catch(() => {})
+      shell.inForeground.add(id)
+      const stop = () => void shell.end(id)
       signal?.addEventListener('abort', stop, { once: true })
       if (signal?.aborted) stop()
-      const ended = await open.wait(id)
+      const ended = await tasks.wait(id)
       signal?.removeEventListener('abort', stop)
-      return answer(`${open.output(id, { from: -30_000, maxBytes: 30_000 }).text}\n(${outcome(ended)})`)
+      shell.inForeground.delete(id)
+      const page = tasks.output(id, { from: -30_000, maxBytes: 30_000 })
+      const rest = page.from > 0 ? ` bash_output of task ${id} shows what is before.` : ''
+      return answer(`${page.text}\n(${outcome(ended)}.${gaps(page)}${rest})`)
     },
   })
 
@@ -104,18 +194,13 @@ export default function (pi: ExtensionAPI) {
       from: Type.Optional(Type.Integer({ description: 'Byte offset. Default: the last 30000 bytes' })),
     }),
     async execute(_call, { task_id: id, from }, _signal, _update, context) {
-      const sessionId = context.sessionManager.getSessionId()
-      const task = registry(context).status(id, { sessionId, previewBytes: 0 })
+      const { sessionId, tasks } = opened(context)
+      const task = tasks.status(id, { sessionId, previewBytes: 0 })
       if (task === null) return answer(`There is no task ${id}.`)
-      const page = registry(context).output(id, {
-        sessionId,
-        from: from ?? -30_000,
-        maxBytes: 30_000,
-        wholeLines: true,
-      })
+      const page = tasks.output(id, { sessionId, from: from ?? -30_000, maxBytes: 30_000 })
       const next = page.eof ? '' : ` Go on from ${page.nextOffset}.`
       const standing = task.finishedAt === null ? task.status : outcome(task)
-      return answer(`${standing}.${next}\n<output>\n${asData(page.text)}\n</output>`)
+      return answer(`${standing}.${gaps(page)}${next}\n<output>\n${asData(page.text)}\n</output>`)
     },
   })
 
@@ -125,8 +210,8 @@ export default function (pi: ExtensionAPI) {
     description: 'Ends a background task and everything that it has started.',
     parameters: Type.Object({ task_id: Type.String() }),
     async execute(_call, { task_id: id }, _signal, _update, context) {
-      const sessionId = context.sessionManager.getSessionId()
-      return answer(`Task ${id}: ${(await registry(context).kill(id, { sessionId })).status}.`)
+      const { sessionId, tasks } = opened(context)
+      return answer(`Task ${id}: ${(await tasks.kill(id, { sessionId })).status}.`)
     },
   })
 }
