@@ -1,10 +1,15 @@
 // A background shell for VS Code, for its agents and for people. Copy this folder; README.md says how it is built and packaged.
 import { homedir } from 'node:os'
-import { type Completion, TaskRegistry, type TaskSnapshot } from 'outlive'
+import { type Completion, type OutputChunk, TaskRegistry, type TaskSnapshot } from 'outlive'
 import * as vscode from 'vscode'
 
 /** Marks the tasks whose end a chat has to be told. */
 const CHAT = 'chat'
+
+/** How many tasks a window may have in the background: its servers must not take the shell from its commands. */
+const MAX_IN_BACKGROUND = 8
+
+const LOADED_AT = Date.now()
 
 /**
  * What the model reads. Tags that a command prints must not end ours, and what it prints is not for the model to obey; nor is
@@ -33,6 +38,30 @@ function notice(done: Completion) {
   ].join('\n')
 }
 
+/** What of the output a page leaves out, in words. */
+function gaps({ from, nextOffset, totalBytes, droppedBytes }: OutputChunk) {
+  const shown = from > 0 || nextOffset < totalBytes ? ` Bytes ${from} to ${nextOffset} of ${totalBytes}.` : ''
+  return droppedBytes > 0 ? `${shown} The output limit has removed ${droppedBytes} bytes of it.` : shown
+}
+
+function isAlive(pid: number) {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+/** The process that waits for a command in the foreground stands in its metadata. */
+const waiterOf = ({ metadata }: TaskSnapshot) => (metadata as { waiter?: number } | null)?.waiter
+
+/** Nobody waits any more: the process that did is gone, by SIGKILL perhaps, or had our own pid, as in a container. */
+function isForsaken(task: TaskSnapshot) {
+  const waiter = waiterOf(task)
+  if (waiter === undefined) return false
+  return waiter === process.pid ? task.startedAt < LOADED_AT : !isAlive(waiter)
+}
+
 const answer = (text: string) => new vscode.LanguageModelToolResult([new vscode.LanguageModelTextPart(text)])
 
 interface Bash {
@@ -44,15 +73,27 @@ interface Bash {
 
 export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionContext) {
   const { workspaceFile, workspaceFolders: [folder] = [] } = vscode.workspace
-  const sessionId = (workspaceFile ?? folder?.uri)?.toString().slice(0, 1000) ?? 'no folder'
+  const sessionId = (workspaceFile ?? folder?.uri)?.toString().slice(0, 1000) ?? `no folder, ${vscode.env.sessionId}`
   const cwd = folder?.uri.scheme === 'file' ? folder.uri.fsPath : homedir()
-  const tasks = new TaskRegistry({ storageDir: vscode.Uri.joinPath(globalStorageUri, 'tasks').fsPath })
+  // The limit is ours to count: the registry's would be for the foreground too.
+  const tasks = new TaskRegistry({
+    storageDir: vscode.Uri.joinPath(globalStorageUri, 'tasks').fsPath,
+    maxRunning: 1000,
+  })
+  const inForeground = new Set<string>()
+  // An order that fails leaves the task to its deadline.
+  const end = (taskId: string) => tasks.kill(taskId).catch(() => {})
+  const running = () => tasks.list({ sessionId, status: 'running', previewBytes: 0 })
 
+  const notified = new Set<string>()
   async function tell(done: Completion) {
     // What reads like a link in a notification becomes one.
     const what = beginning(done.description ?? done.command, 80).replaceAll('](', '] (')
     const line = `${what}: ${outcome(done)}`
-    vscode.window.showInformationMessage(line, 'Show output').then((chosen) => chosen && show(done.taskId))
+    // Once, also where the chat refuses and this is called again.
+    if (!notified.has(done.taskId))
+      vscode.window.showInformationMessage(line, 'Show output').then((chosen) => chosen && show(done.taskId))
+    notified.add(done.taskId)
     // The window answers our calls in their order: it has the notification when it has answered this one.
     if (done.metadata !== CHAT) return vscode.commands.executeCommand('setContext', 'outlive.told', done.taskId)
     // Behind the turn that runs, and without the text that somebody is typing.
@@ -84,22 +125,29 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
     }),
     async invoke({ input, toolInvocationToken }, token) {
       const { command, description, timeout, run_in_background: inBackground = false } = input
+      const others = running().filter((task) => waiterOf(task) === undefined)
+      if (inBackground && others.length >= MAX_IN_BACKGROUND) {
+        const ids = others.map(({ taskId }) => taskId).join(', ')
+        return answer(`${others.length} tasks run in the background, and no more may. End one first: ${ids}.`)
+      }
       const id = await tasks.spawn(command, {
         sessionId,
         cwd,
         description,
-        timeoutMs: timeout ?? (inBackground ? undefined : 120_000),
+        timeoutMs: inBackground ? timeout : timeout || 120_000,
         stderr: 'merge',
         notify: inBackground,
-        metadata: toolInvocationToken && CHAT,
+        metadata: inBackground ? toolInvocationToken && CHAT : { waiter: process.pid },
       })
       if (inBackground) return answer(`Task ${id} runs in the background. You will be told when it ends.`)
-      const stop = () => void tasks.kill(id).catch(() => {})
-      const cancelled = token.onCancellationRequested(stop)
+      inForeground.add(id)
+      const cancelled = token.onCancellationRequested(() => void end(id))
       const ended = await tasks.wait(id)
       cancelled.dispose()
-      const { text, eof } = tasks.output(id, { from: -30_000, maxBytes: 30_000 })
-      return answer(`${text}${eof ? '' : '…'}\n(${outcome(ended)})`)
+      inForeground.delete(id)
+      const page = tasks.output(id, { from: -30_000, maxBytes: 30_000 })
+      const rest = page.from > 0 ? ` bash_output of task ${id} shows what is before.` : ''
+      return answer(`${page.text}\n(${outcome(ended)}.${gaps(page)}${rest})`)
     },
   }
 
@@ -107,10 +155,10 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
     invoke({ input: { task_id: id, from } }) {
       const task = tasks.status(id, { sessionId, previewBytes: 0 })
       if (task === null) return answer(`There is no task ${id}.`)
-      const page = tasks.output(id, { sessionId, from: from ?? -30_000, maxBytes: 30_000, wholeLines: true })
+      const page = tasks.output(id, { sessionId, from: from ?? -30_000, maxBytes: 30_000 })
       const next = page.eof ? '' : ` Go on from ${page.nextOffset}.`
       const standing = task.finishedAt === null ? task.status : outcome(task)
-      return answer(`${standing}.${next}\n<output>\n${asData(page.text)}\n</output>`)
+      return answer(`${standing}.${gaps(page)}${next}\n<output>\n${asData(page.text)}\n</output>`)
     },
   }
 
@@ -121,9 +169,21 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
   }
 
   tasks.onCompletion(tell, { sessionId })
+  for (const task of running()) if (isForsaken(task)) end(task.taskId)
+  // What cannot be removed is tried again the next time.
+  const clean = () => tasks.cleanup().catch(() => {})
+  const hourly = setInterval(clean, 3_600_000)
+  hourly.unref()
+  clean()
+
+  function close() {
+    clearInterval(hourly)
+    for (const id of inForeground) end(id)
+    tasks.detach()
+  }
   subscriptions.push(
     vscode.workspace.registerTextDocumentContentProvider('outlive', outputs),
-    { dispose: () => tasks.detach() },
+    { dispose: close },
     vscode.commands.registerCommand('outlive.runInBackground', runInBackground),
     vscode.lm.registerTool('bash', bash),
     vscode.lm.registerTool('bash_output', bashOutput),
