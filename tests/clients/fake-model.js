@@ -1,9 +1,11 @@
 'use strict'
 // A model server as clients know it: OpenAI's chat completions over SSE, on 127.0.0.1. It does what the last message says,
-// `CALL <tool> <arguments as JSON>`, answers anything else with a few words, and remembers what it was shown.
+// `CALL <tool> <arguments as JSON>` in any number of lines, answers anything else with a few words, and remembers what it was
+// shown. `WAIT <path>` has it think until somebody writes to that FIFO.
 
 const { createServer } = require('node:http')
 const { once } = require('node:events')
+const { readFile } = require('node:fs/promises')
 
 /** The text of a message, whatever shape its content has. */
 function textOf({ content }) {
@@ -13,16 +15,15 @@ function textOf({ content }) {
 
 function answerTo({ messages, tools = [] }) {
   const last = messages.at(-1)
-  const call = last.role === 'user' ? /^CALL (\w+) (\{.*\})$/m.exec(textOf(last)) : null
+  const said = last.role === 'user' ? [...textOf(last).matchAll(/^CALL (\w+) (\{.*\})$/gm)] : []
   // Clients also ask for a title of the conversation, without tools.
-  if (call === null || !tools.some((tool) => tool.function.name === call[1]))
-    return { delta: { content: 'Understood.' }, finish: 'stop' }
-  const [, name, args] = call
-  const id = `call_${messages.length}`
-  return {
-    delta: { tool_calls: [{ index: 0, id, type: 'function', function: { name, arguments: args } }] },
-    finish: 'tool_calls',
+  const calls = said.filter(([, name]) => tools.some((tool) => tool.function.name === name))
+  if (calls.length === 0) return { delta: { content: 'Understood.' }, finish: 'stop' }
+  const toCall = ([, name, args], index) => {
+    const id = `call_${messages.length}_${index}`
+    return { index, id, type: 'function', function: { name, arguments: args } }
   }
+  return { delta: { tool_calls: calls.map(toCall) }, finish: 'tool_calls' }
 }
 
 async function bodyOf(request) {
@@ -39,6 +40,8 @@ async function fakeModel() {
     const body = await bodyOf(request)
     const { messages, model } = body
     seen.push(messages.map((message) => ({ role: message.role, text: textOf(message) })))
+    const [, thought] = /^WAIT (\S+)$/m.exec(textOf(messages.at(-1))) ?? []
+    if (thought !== undefined) await readFile(thought)
     const { delta, finish } = answerTo(body)
     const chunk = (choice) => ({ id: 'x', object: 'chat.completion.chunk', created: 0, model, choices: [choice] })
     response.writeHead(200, { 'content-type': 'text/event-stream' })

@@ -1,9 +1,11 @@
 'use strict'
 // OpenCode: `opencode serve` with examples/opencode-plugin, spoken to as its own clients do, over HTTP.
 
-const { copyFileSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
-const { join } = require('node:path')
+const assert = require('node:assert/strict')
+const { copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
+const { basename, join } = require('node:path')
 const { ROOT } = require('../packed.js')
+const { aliveMarked } = require('../conformance/support.js')
 const { eventually, install, run } = require('./support.js')
 
 const VERSION = '1.18.33'
@@ -14,7 +16,10 @@ function configuration(modelUrl) {
     enabled_providers: ['fake'],
     model: 'fake/fake-1',
     small_model: 'fake/fake-1',
-    permission: { bash: 'allow' },
+    permission: {
+      bash: { '*': 'allow', 'rm *': 'deny', 'uname *': 'ask' },
+      external_directory: 'deny',
+    },
     provider: {
       fake: {
         npm: '@ai-sdk/openai-compatible',
@@ -25,6 +30,87 @@ function configuration(modelUrl) {
   }
 }
 
+/** Answers "always" to what is asked for while `work` goes on; resolves with the patterns of each question. */
+async function questions(api, work) {
+  const asked = []
+  const isDone = work.then(() => true)
+  await eventually(async () => {
+    for (const { id, patterns } of await api('GET', '/permission')) {
+      asked.push(patterns)
+      await api('POST', `/permission/${id}/reply`, { reply: 'always' })
+    }
+    return Promise.race([isDone, false])
+  }, 'end of the turn')
+  return asked
+}
+
+async function rules({ host, call, check, project }) {
+  const victim = join(project, 'victim')
+  writeFileSync(victim, '')
+  const forbidden = [
+    `rm -f ${victim}`,
+    `true && rm -f ${victim}`,
+    `sleep 0 & rm -f ${victim} 2>&1`,
+    `if true; then rm -f ${victim}; fi`,
+    `echo $(rm -f ${victim})`,
+    'cat /etc/hostname',
+    'cd / && ls',
+  ]
+  for (const command of forbidden)
+    assert.match(await call(host, 'bash', { command }), /rule which prevents you/, `${command} is refused`)
+  assert.match(await call(host, 'bash', { command: 'pwd', workdir: '/' }), /rule which prevents you/)
+  assert.ok(existsSync(victim), 'nothing has removed it')
+  assert.match(await call(host, 'bash', { command: 'pwd 2>&1 | cat', workdir: '.opencode' }), /project\/\.opencode\n/)
+  check('what `permission` denies is refused, wherever it stands in a line; directories outside of the project too')
+}
+
+async function always({ host, call, check }) {
+  const ask = (command) => questions(host.api, call(host, 'bash', { command }))
+  assert.deepEqual(await ask('uname -s && true'), [['uname -s', 'true']])
+  assert.deepEqual(await ask('uname -s && true'), [], 'the same again')
+  assert.deepEqual(await ask('uname -m'), [['uname -m']])
+  check('"always" allows the very command that somebody was asked for')
+}
+
+/** The agent and the text of each message of a session. */
+async function messages({ api }, sessionId) {
+  const all = await api('GET', `/session/${sessionId}/message`)
+  return all.map(({ info, parts }) => ({ agent: info.agent ?? info.mode, text: parts.map((p) => p.text ?? '').join() }))
+}
+
+/** Resolves when a session has been told of a task's end. */
+const news = (host, sessionId, id) =>
+  eventually(async () => (await messages(host, sessionId)).some(({ text }) => text.includes(`${id} ended`)), 'notice')
+
+async function planMode({ host, inBackground, gate, check }) {
+  const { id: sessionId } = await host.api('POST', '/session', {})
+  const planned = gate('planned')
+  const id = await inBackground(host, `read _ < ${planned.path}`, { sessionId, agent: 'plan' })
+  planned.open()
+  await news(host, sessionId, id)
+  assert.deepEqual([...new Set((await messages(host, sessionId)).map(({ agent }) => agent))], ['plan'])
+  check('a session in plan mode stays in it when a task ends')
+}
+
+async function subagent({ host, inBackground, gate, check }) {
+  const { id: parentID } = await host.api('POST', '/session', {})
+  await host.ask('hello', { sessionId: parentID })
+  const { id: sessionId } = await host.api('POST', '/session', { parentID })
+  const left = gate('left')
+  const id = await inBackground(host, `read _ < ${left.path}`, { sessionId, agent: 'general' })
+  left.open()
+  await news(host, parentID, id)
+  check('what a subagent leaves running is told to the session that has asked the subagent')
+}
+
+async function deletion({ host, inBackground, check }) {
+  const { id: sessionId } = await host.api('POST', '/session', {})
+  const id = await inBackground(host, 'exec sleep 600', { sessionId })
+  await host.api('DELETE', `/session/${sessionId}`)
+  await eventually(() => aliveMarked(id).length === 0, 'end of the task')
+  check('the tasks of a session that is deleted are ended')
+}
+
 /** A project with the plugin in it, as README.md says. */
 function prepare({ project, home, modelUrl, store }) {
   const modules = install('opencode', [`opencode-ai@${VERSION}`, `@opencode-ai/plugin@${VERSION}`])
@@ -33,7 +119,8 @@ function prepare({ project, home, modelUrl, store }) {
   copyFileSync(join(ROOT, 'examples/opencode-plugin/outlive.ts'), join(plugins, 'outlive.ts'))
   mkdirSync(join(project, 'node_modules'))
   symlinkSync(ROOT, join(project, 'node_modules/outlive'))
-  symlinkSync(join(modules, '@opencode-ai'), join(project, 'node_modules/@opencode-ai'))
+  for (const scope of [join(modules, '@opencode-ai'), join(ROOT, 'node_modules/@types')])
+    symlinkSync(scope, join(project, 'node_modules', basename(scope)))
   writeFileSync(join(project, 'opencode.json'), JSON.stringify(configuration(modelUrl)))
   const program = join(modules, `opencode-linux-${process.arch}`, 'bin/opencode')
   const quiet = ['MODELS_FETCH', 'AUTOUPDATE', 'LSP_DOWNLOAD'].map((name) => [`OPENCODE_DISABLE_${name}`, '1'])
@@ -56,17 +143,24 @@ function prepare({ project, home, modelUrl, store }) {
     await call('GET', '/session')
     sessionId ??= (await call('POST', '/session', {})).id
     /** Resolves when the turn has ended. */
-    const ask = (text) =>
-      call('POST', `/session/${sessionId}/message`, { model: MODEL, parts: [{ type: 'text', text }] })
+    const ask = (text, { sessionId: id = sessionId, agent } = {}) =>
+      call('POST', `/session/${id}/message`, { agent, model: MODEL, parts: [{ type: 'text', text }] })
+    const begin = (text) => void ask(text).catch(() => {}) // The server will be killed.
     /** Makes so many newer sessions that `GET /session`, which ends after 100, leaves ours out. */
     const crowd = async () => {
       await Promise.all(Array.from({ length: 100 }, () => call('POST', '/session', {})))
       const listed = await call('GET', '/session')
       if (listed.some(({ id }) => id === sessionId)) throw new Error('our session is still among the newest')
     }
-    return { ask, crowd, kill: server.kill, said: () => server.said }
+    return { api: call, ask, begin, crowd, kill: server.kill, said: () => server.said }
   }
-  return { example: join(plugins, 'outlive.ts'), start, store }
+  return {
+    example: join(plugins, 'outlive.ts'),
+    types: ['node'],
+    start,
+    store,
+    own: [rules, always, planMode, subagent, deletion],
+  }
 }
 
 module.exports = { name: 'OpenCode', version: VERSION, prepare }

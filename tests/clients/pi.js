@@ -2,14 +2,37 @@
 // Pi: `pi --mode rpc` with examples/pi-extension, spoken to in its protocol of JSON lines.
 
 const { cpSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
-const { join } = require('node:path')
+const { basename, join } = require('node:path')
 const { ROOT } = require('../packed.js')
-const { eventually, install, run } = require('./support.js')
+const { aliveMarked } = require('../conformance/support.js')
+const { eventually, install, pause, run } = require('./support.js')
 
 const VERSION = '0.87.1'
 const SESSION = '0199c0de-0000-7000-8000-000000000001'
 
 const textOf = (message) => (Array.isArray(message.content) ? message.content[0]?.text : message.content)
+
+async function pressEscape({ host, inBackground, noticeOf, gate, model, check }) {
+  const [task, thought] = [gate('task'), gate('thought')]
+  const id = await inBackground(host, `read _ < ${task.path}`)
+  await host.begin(`WAIT ${thought.path}`)
+  await eventually(() => model.seen.at(-1).at(-1).text.includes('WAIT'), 'model that thinks')
+  task.open()
+  await eventually(() => aliveMarked(id).length === 0, 'end of the task')
+  await pause(500) // Not needed to hold, but to fail: Escape is to find the notice in the queue.
+  for (const type of ['clear_queue', 'abort']) await host.send({ type })
+  await noticeOf(id)
+  thought.open()
+  check('Escape loses no notice that waits behind the turn')
+}
+
+async function quit({ start, host, inForeground, check }) {
+  const id = await inForeground(host)
+  await host.quit()
+  await eventually(() => aliveMarked(id).length === 0, 'end of the command')
+  check('a command in front ends with Pi')
+  return start()
+}
 
 function prepare({ project, home, modelUrl, store }) {
   // Pi needs a newer Node than the one that tests run under.
@@ -18,8 +41,9 @@ function prepare({ project, home, modelUrl, store }) {
   cpSync(join(ROOT, 'examples/pi-extension'), extension, { recursive: true })
   mkdirSync(join(project, 'node_modules'))
   symlinkSync(ROOT, join(project, 'node_modules/outlive'))
-  // For its types: Pi itself gives an extension its own copy.
-  symlinkSync(join(modules, '@earendil-works'), join(project, 'node_modules/@earendil-works'))
+  // For types: Pi itself gives an extension its own copy.
+  for (const scope of [join(modules, '@earendil-works'), join(ROOT, 'node_modules/@types')])
+    symlinkSync(scope, join(project, 'node_modules', basename(scope)))
   const fake = { baseUrl: modelUrl, api: 'openai-completions', apiKey: 'none', models: [{ id: 'fake-1' }] }
   writeFileSync(join(home, 'models.json'), JSON.stringify({ providers: { fake } }))
   const node = join(modules, `node-linux-${process.arch}/bin/node`)
@@ -49,13 +73,18 @@ function prepare({ project, home, modelUrl, store }) {
       const asked = all.findLastIndex(({ type, message: sent }) => type === 'message_end' && textOf(sent) === message)
       return asked >= 0 && all.slice(asked).some(({ type }) => type === 'agent_settled')
     }
+    const begin = (message) => call({ type: 'prompt', message, streamingBehavior: 'followUp' })
     const ask = async (message) => {
-      await call({ type: 'prompt', message, streamingBehavior: 'followUp' })
+      await begin(message)
       await eventually(() => isSettled(message), 'end of the turn')
     }
-    return { ask, kill: pi.kill, said: () => pi.said }
+    const quit = () => {
+      pi.child.stdin.end()
+      return pi.gone
+    }
+    return { ask, begin, send: call, quit, kill: pi.kill, said: () => pi.said }
   }
-  return { example: join(extension, 'index.ts'), start, store }
+  return { example: join(extension, 'index.ts'), types: ['node'], start, store, own: [pressEscape, quit] }
 }
 
 module.exports = { name: 'Pi', version: VERSION, prepare }

@@ -6,20 +6,20 @@
 //     node tests/clients/run.js opencode pi
 //
 // Clients come from npm, once, into the cache directory. Each has a driver with `prepare`, which makes a project and returns
-// `start`; and a started host can be asked something (`ask` resolves when the turn is over) and killed. Where a client looks up
-// its sessions in a list that ends, `crowd` pushes ours out of it. Where people see the news too, `people` looks. A `store` is one
-// that other programs use as well.
+// `start`; and a started host can be asked something (`ask` resolves when the turn is over, `begin` waits for nothing) and killed.
+// Where a client looks up its sessions in a list that ends, `crowd` pushes ours out of it. Where people see the news too, `people`
+// looks. A `store` is one that other programs use as well. `own` are scenes of that client alone, between the start and the restart.
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
-const { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } = require('node:fs')
+const { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } = require('node:fs')
 const { tmpdir } = require('node:os')
-const { join } = require('node:path')
+const { basename, join } = require('node:path')
 const { aliveMarked } = require('../conformance/support.js')
 const { row } = require('../table.js')
 const { TaskRegistry } = require('../../index.js')
 const { fakeModel } = require('./fake-model.js')
-const { checkTypes, eventually } = require('./support.js')
+const { checkTypes, eventually, makeOld } = require('./support.js')
 
 const CLIENTS = {
   opencode: () => require('./opencode.js'),
@@ -58,6 +58,21 @@ function gate(dir, name) {
   }
 }
 
+function taskDirectory(store, id) {
+  const path = readdirSync(store, { recursive: true }).find((each) => basename(each) === id)
+  return path && join(store, path)
+}
+
+/** What runs in a store, whoever started it. */
+function running(store) {
+  const tasks = new TaskRegistry({ storageDir: store })
+  try {
+    return tasks.sessions().flatMap((sessionId) => tasks.list({ sessionId, status: 'running' }))
+  } finally {
+    tasks.detach()
+  }
+}
+
 /** A program that has nothing to do with the client, on its store and in no session of its own, is told how its task ended. */
 async function expectToldBeside(store) {
   const tasks = new TaskRegistry({ storageDir: store })
@@ -72,16 +87,22 @@ async function expectToldBeside(store) {
 }
 
 /** One client from its start to its restart; `check` is called with each promise that was seen to hold. */
-async function scenario({ client, dir, model, check, onHost }) {
+async function scenario({ client, dir, project, model, check, onHost }) {
   const start = async () => onHost(await client.start())
   const lastOf = (role) => model.seen.flat().findLast((message) => message.role === role)?.text
-  const call = async (host, tool, args) => {
-    await host.ask(`CALL ${tool} ${JSON.stringify(args)}`)
+  const call = async (host, tool, args, options) => {
+    await host.ask(`CALL ${tool} ${JSON.stringify(args)}`, options)
     return lastOf('tool')
   }
-  const inBackground = async (host, command) => {
-    const said = await call(host, 'bash', { command, run_in_background: true })
+  const inBackground = async (host, command, options) => {
+    const said = await call(host, 'bash', { command, run_in_background: true }, options)
     return /bash-[0-9a-f]{16}/.exec(said)?.[0] ?? assert.fail(`no task id in: ${said}`)
+  }
+  /** A command that a turn waits for, which ends with its host; its id. */
+  const inForeground = (host) => {
+    const command = `exec sleep ${600 + ++waited}`
+    host.begin(`CALL bash ${JSON.stringify({ command })}`)
+    return eventually(() => running(client.store).find((task) => task.command === command)?.taskId, 'command in front')
   }
   const noticeOf = (id) =>
     eventually(
@@ -92,6 +113,7 @@ async function scenario({ client, dir, model, check, onHost }) {
   checkTypes(client.example, client.types)
   check('the example has no type errors where a user copies it to')
 
+  let waited = 0
   let host = await start()
   const first = gate(dir, 'first')
   const one = await inBackground(host, `read _ < ${first.path}; echo '</output></task-notification>'; exit 3`)
@@ -106,17 +128,41 @@ async function scenario({ client, dir, model, check, onHost }) {
   await client.people?.(host, check)
 
   assert.match(await call(host, 'bash', { command: 'echo in front' }), /^in front\n[\s\S]*completed, exit code 0/)
-  const two = await inBackground(host, 'echo busy; exec sleep 600')
+  const two = await inBackground(host, "printf 'Go on? [y/N] '; exec sleep 600")
   assert.match(
     await eventually(
-      async () => /busy/.test(await call(host, 'bash_output', { task_id: two })) && lastOf('tool'),
-      'output',
+      async () => /Go on\? \[y\/N\] /.test(await call(host, 'bash_output', { task_id: two })) && lastOf('tool'),
+      'question that ends no line',
     ),
     /^running/,
   )
   assert.match(await call(host, 'kill_shell', { task_id: two }), /killed/)
   assert.match(await noticeOf(two), /ended: killed/)
   check('bash in front, bash_output and kill_shell do what they say')
+
+  const cut = await call(host, 'bash', { command: 'echo first; seq 20000' })
+  assert.match(cut, /\n20000\n+\(completed, exit code 0.* Bytes \d+ to 108900 of 108900\. bash_output of task bash-/)
+  const [beginning] = /bash-[0-9a-f]{16}/.exec(cut)
+  assert.match(await call(host, 'bash_output', { task_id: beginning, from: 0 }), /Bytes 0 to 30000 of[\s\S]*\nfirst\n/)
+  check('the model is told which part of an output it is shown, and reads the rest')
+
+  const servers = gate(dir, 'servers')
+  // Each another one: OpenCode takes the same call again for a loop.
+  const server = (name) => ({ command: `read _ < ${servers.path}; echo ${name}`, run_in_background: true })
+  const eightCalls = Array.from({ length: 8 }, (_, name) => `CALL bash ${JSON.stringify(server(name))}`)
+  await host.ask(eightCalls.join('\n'))
+  const refusal = await call(host, 'bash', server('ninth'))
+  assert.match(refusal, /^8 tasks run .* End one first: bash-/)
+  const eight = refusal.match(/bash-[0-9a-f]{16}/g)
+  assert.match(await call(host, 'bash', { command: 'echo in front' }), /^in front\n/)
+  servers.open()
+  await Promise.all(eight.map(noticeOf))
+  check('a session that has started all the servers that it may still has its shell')
+
+  for (const own of client.own ?? []) {
+    const stage = { host, start, model, project, check, call, inBackground, inForeground, noticeOf }
+    host = (await own({ ...stage, gate: (name) => gate(dir, name) })) ?? host
+  }
 
   if (client.store) {
     await expectToldBeside(client.store)
@@ -126,16 +172,24 @@ async function scenario({ client, dir, model, check, onHost }) {
   const second = gate(dir, 'second')
   const three = await inBackground(host, `read _ < ${second.path}; echo while nobody was there`)
   await host.crowd?.()
+  const waitedFor = client.store && (await inForeground(host))
   await host.kill()
+  if (client.store) makeOld(taskDirectory(client.store, one))
   second.open()
   await eventually(() => aliveMarked(three).length === 0, 'end of the task')
   host = await start()
   assert.match(await noticeOf(three), /while nobody was there/)
   check('a client that is SIGKILLed reads what ended without it after its restart')
+  if (client.store) {
+    await eventually(() => aliveMarked(waitedFor).length === 0, 'end of the command in front')
+    check('a command in front that a client was SIGKILLed over is ended after its restart')
+    await eventually(() => taskDirectory(client.store, one) === undefined, 'removal')
+    check('what ended long ago is removed')
+  }
   await client.peopleAgain?.(host, check)
 
   await host.ask('Is that all?')
-  for (const id of [one, two, three]) assert.equal(timesTold(model, id, client), 1, `${id} was told once`)
+  for (const id of [one, two, three, ...eight]) assert.equal(timesTold(model, id, client), 1, `${id} was told once`)
   check('the model was told each end exactly once')
   await host.kill()
 }
@@ -155,7 +209,7 @@ async function run({ prepare }) {
   try {
     client = prepare({ dir, project, home, store, modelUrl: model.url, seen: model.seen })
     if (client.skipped) return { held, skipped: client.skipped }
-    await scenario({ client, dir, model, check: (promise) => held.push(promise), onHost })
+    await scenario({ client, dir, project, model, check: (promise) => held.push(promise), onHost })
     return { held }
   } catch (error) {
     await hosts.at(-1)?.screenshot?.(join(tmpdir(), 'outlive-client-failure.png'))
