@@ -57,7 +57,11 @@ const commandsIn = (line: string) =>
     .replaceAll('\\\n', '')
     // Of `&` not those in `2>&1` and `&>file`.
     .split(/[\n;()`|]|&(?!>|(?<=[<>]&)[\d-])/)
-    .map((part) => part.trim().replace(/^((if|then|elif|else|fi|while|until|do|done|esac|time|!|[{}])(\s+|$))+/, ''))
+    .map((part) =>
+      part
+        .trim()
+        .replace(/^((if|then|elif|else|fi|while|until|do|done|esac|time|coproc|function\s+\S+|!|[{}])(\s+|$))+/, ''),
+    )
     .filter((part) => part !== '')
 
 /** The commands whose arguments are paths, for OpenCode's own shell too. */
