@@ -134,7 +134,10 @@ const fileOf = (story: Story, id: string, name: string) => join(story.store.task
 export async function expectNothingLost(story: Story, { mayBeLost = false, allEnded = false }): Promise<void> {
   const delivered = new Set(story.store.taskIds().filter((id) => existsSync(fileOf(story, id, 'delivered'))))
   const node = await host(story.store, { env: { OUTLIVE_NATIVE: story.addon } })
-  const { ended, before } = await within(node.call(finish), 'all ends under the next host', 20_000)
+  const finished = within(node.call(finish), 'all ends under the next host', 20_000)
+  const { ended, before } = await finished.catch(async ({ message }) => {
+    throw new Error(`${message}; ${await standing(node)}`)
+  })
   const known = new Set(ended.map((task) => task.taskId))
 
   if (allEnded) expect(before.filter((task) => task.finishedAt === null)).toEqual([])
@@ -168,6 +171,16 @@ async function finish({ tasks, say }: HostScope): Promise<{ before: TaskSnapshot
     return tasks.kill(task.taskId)
   })
   return { before, ended: await Promise.all(ends) }
+}
+
+/** How the tasks of a host stand that has not come to an end with them, and which processes of theirs do what. */
+async function standing(node: Host): Promise<string> {
+  const list = node.call(({ tasks }) => tasks.list({ previewBytes: 0 }))
+  const states = (await within(list, 'the host says how its tasks stand')).map((task) => {
+    const processes = processesOf(task.taskId).map((pid) => `${pid} ${statOf(pid)?.state}`)
+    return `${task.description}: ${task.status}, ${processes.join(', ') || 'nobody'}`
+  })
+  return states.join('; ')
 }
 
 /** Never started, ended with the code that is its own, or lost where that is possible. */
