@@ -53,7 +53,7 @@ pub(super) struct SpawnOptions {
     /// Of each capture file; 0: all.
     #[serde(default = "default::max_output_bytes")]
     max_output_bytes: u64,
-    #[serde(default, with = "CleanupWord")]
+    #[serde(default, deserialize_with = "from_word")]
     cleanup: Cleanup,
     #[serde(default = "default::notify")]
     notify: bool,
@@ -95,11 +95,9 @@ fn from_text<'de, D: Deserializer<'de>>(text: D) -> std::result::Result<Box<RawV
     RawValue::from_string(String::deserialize(text)?).map_err(D::Error::custom)
 }
 
-#[derive(Deserialize)]
-#[serde(remote = "Cleanup", rename_all = "lowercase")]
-enum CleanupWord {
-    Keep,
-    Kill,
+fn from_word<'de, D: Deserializer<'de>>(word: D) -> std::result::Result<Cleanup, D::Error> {
+    let word = String::deserialize(word)?;
+    Cleanup::of(word.as_bytes()).ok_or_else(|| D::Error::custom(word))
 }
 
 /// A spawn on its way to the reactor's thread.

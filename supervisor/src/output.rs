@@ -33,6 +33,7 @@ const SHORTEST_NS: u64 = 1_000_000;
 const LONGEST_NS: u64 = 100_000_000;
 /// The longest pause where the kernel tells nothing about writes.
 const UNTOLD_NS: u64 = 1_000_000_000;
+
 /// The capture files of one task.
 pub(crate) struct Output {
     /// 0: keep everything.
