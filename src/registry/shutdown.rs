@@ -1,5 +1,7 @@
 //! `shutdown`: every running task is ended, all at once.
 
+use std::collections::BTreeSet;
+
 use super::Registry;
 use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
@@ -32,7 +34,7 @@ impl Keeper {
         if running.is_empty() {
             return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));
         }
-        self.gatherings.push(Gathering { request, open: running.len(), done: Vec::new() });
+        self.gatherings.push(Gathering { request, done: Vec::new() });
         let waiter = |task: &TaskId| Waiter { request, task: task.clone(), until: Until::Empty, patience: None };
         self.waiters.extend(running.iter().map(waiter));
         for id in running {
@@ -64,9 +66,7 @@ impl Keeper {
     /// Everybody who waits for anything.
     pub(super) fn fail_all(&mut self, why: &Error) {
         let waiting = self.waiters.iter().map(|waiter| waiter.request);
-        let mut requests: Vec<Request> = waiting.chain(self.gatherings.iter().map(|gathering| gathering.request)).collect();
-        requests.sort_unstable();
-        requests.dedup();
+        let requests: BTreeSet<Request> = waiting.chain(self.gatherings.iter().map(|gathering| gathering.request)).collect();
         requests.iter().for_each(|request| self.fail_for_good(*request, why));
     }
 

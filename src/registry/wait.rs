@@ -29,10 +29,9 @@ pub(super) struct Waiter {
     pub(super) patience: Option<TimerKey>,
 }
 
-/// The answers of a `shutdown`, until there are as many as it waits for: it has them all at once.
+/// The answers of a `shutdown`, until none of its waiters is left: it has them all at once.
 pub(super) struct Gathering {
     pub(super) request: Request,
-    pub(super) open: usize,
     pub(super) done: Vec<TaskSnapshot>,
 }
 
@@ -105,10 +104,8 @@ impl Keeper {
             let named = TaskRef { task: id.to_string(), session: None };
             return self.shared.outbox.answer(request, snapshot.ok_or_else(|| named.not_found()));
         };
-        let gathering = &mut self.gatherings[place];
-        gathering.open -= 1;
-        gathering.done.extend(snapshot);
-        if gathering.open == 0 {
+        self.gatherings[place].done.extend(snapshot);
+        if self.waiters.iter().all(|waiter| waiter.request != request) {
             let Gathering { done, .. } = self.gatherings.swap_remove(place);
             self.shared.outbox.answer(request, Ok(done));
         }
