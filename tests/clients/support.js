@@ -8,6 +8,7 @@ const { homedir } = require('node:os')
 const { dirname, join } = require('node:path')
 const { setTimeout: pause } = require('node:timers/promises')
 const { ROOT, npm } = require('../packed.js')
+const { sealed } = require('../sealed.js')
 
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-clients')
 const LIMIT_MS = 60_000
@@ -69,17 +70,6 @@ function run(program, args, options) {
     return heard.gone
   }
   return heard
-}
-
-/** A record's line as a supervisor would have sealed it: docs/on-disk-format.md. */
-function sealed({ check: _, ...fields }) {
-  const record = JSON.stringify(fields).slice(0, -1)
-  const bytes = Buffer.from(record)
-  const words = Buffer.concat([bytes, Buffer.alloc(8 - (bytes.length % 8))])
-  let sum = 0xcbf29ce484222325n
-  for (let at = 0; at < words.length; at += 8)
-    sum = BigInt.asUintN(64, (sum ^ words.readBigUInt64LE(at)) * 0x100000001b3n)
-  return `${record},"check":"${sum.toString(16).padStart(16, '0')}"}\n`
 }
 
 /** Has a finished task have ended two days ago, when the machine had not been started anew. */
