@@ -13,7 +13,8 @@ fn run(command: &str) -> (String, Option<u64>, Option<u64>) {
     asked.shell = "/bin/sh".into();
     let mut task = asked.start();
     let ended = task.ended();
-    assert!(task.gone().success());
+    let status = task.gone();
+    assert!(status.success(), "{status}");
     let (cause, code, signal) = how(&ended);
     (cause.to_owned(), code, signal)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use outlive_protocol::names;
 
-use crate::task::{Asked, SUPERVISOR, eventually, how};
+use crate::task::{Asked, SUPERVISOR, TASK_ID, eventually, how};
 
 #[test]
 fn the_executable_is_small_static_and_needs_no_loader() {
@@ -69,7 +69,7 @@ fn a_command_finds_the_umask_directory_and_environment_that_were_asked() {
     let mut task = asked.start();
     task.ended();
     let work = task.work.canonicalize().expect("work");
-    assert_eq!(task.stdout(), format!("0027\n{}\na b bash-0123456789abcdef\n", work.display()));
+    assert_eq!(task.stdout(), format!("0027\n{}\na b {TASK_ID}\n", work.display()));
     assert_eq!(fs::metadata(task.work.join("file")).expect("file").permissions().mode() & 0o777, 0o640);
 }
 
