@@ -59,6 +59,15 @@ pub struct Completion {
     pub attempt: u32,
 }
 
+impl Completion {
+    /// About how many bytes it takes on its way to a callback.
+    pub(super) fn size(&self) -> usize {
+        const REST: usize = 500;
+        let described = self.description.as_ref().map_or(0, String::len);
+        self.command.len() + described + self.metadata.get().len() + self.output_preview.len() + REST
+    }
+}
+
 impl Shared {
     /// The news of an ended task, or `None` for one that has not ended. An error when descriptors or memory are wanting to read its
     /// output or its command: told without, it would be told for good.

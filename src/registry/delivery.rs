@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::keeper::{Job, Keeper, SLICE};
 use super::ledger::Entry;
-use super::{Registry, Shared, TaskRef};
+use super::{Completion, Registry, Shared, TaskRef};
 use crate::error::Result;
 use crate::platform::failpoint;
 use crate::store;
@@ -107,7 +107,10 @@ impl Registry {
     /// it may not be: it was accepted, by whichever host, or given back on its way. `settles`: the callback will say when it is
     /// done with it.
     pub fn begin(&self, task: &TaskId, lease: u32, settles: bool) -> bool {
-        let Some(entry) = self.shared.lock().begin(task, lease, settles) else { return false };
+        let begun = self.shared.lock().begin(task, lease, settles);
+        // If the reactor is gone, so is what it would do.
+        drop(self.let_on());
+        let Some(entry) = begun else { return false };
         // Before the look: a disk can take its time to note it, and another host can accept it meanwhile.
         store::note_attempt(&entry.dir);
         if self.shared.strike_off(&entry) {
@@ -160,10 +163,19 @@ impl Registry {
         self.shared.let_go_if_done(&session);
         let needs_reactor = {
             let mut ledger = self.shared.lock();
-            let is_idle = ledger.subscription_of(&session).is_some() && ledger.next_to_tell(&session).is_none();
+            let is_idle = ledger.subscription_of(&session).is_some() && !ledger.has_to_tell(&session);
             !is_idle && ledger.ask_for_review(&session)
         };
-        if needs_reactor { self.send(Job::Review { session }) } else { Ok(()) }
+        if needs_reactor {
+            self.send(Job::Review { session })?;
+        }
+        self.let_on()
+    }
+
+    /// There may be room for sessions whose completions had to wait for others to arrive.
+    pub(super) fn let_on(&self) -> Result<()> {
+        let sessions = self.shared.lock().let_on();
+        sessions.into_iter().try_for_each(|session| self.send(Job::Review { session }))
     }
 }
 
@@ -178,13 +190,17 @@ impl Keeper {
         while let Some(entry) = self.shared.next_to_tell(session) {
             // Another one may have taken its place since.
             let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
+            if !self.is_shutting_down && self.shared.lock().window.holds_up(session) {
+                return;
+            }
             let attempt = entry.next_attempt();
             // Those that come after it are told after it.
             let Ok(completion) = self.shared.completion(&entry, attempt) else {
                 return self.listen_again_later(session);
             };
             // What has changed on another thread since it was looked up is seen in the next turn.
-            let lease = self.shared.lock().lease(&entry.asked.id, subscription, attempt);
+            let size = completion.as_ref().map_or(0, Completion::size);
+            let lease = self.shared.lock().lease(&entry.asked.id, subscription, attempt, size);
             if let (Some(lease), Some(completion)) = (lease, completion) {
                 self.shared.outbox.complete(lease, &completion);
                 // While JavaScript's thread wakes up: to make the file takes longer than what is left for that one to do.

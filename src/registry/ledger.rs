@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::window::Window;
 use crate::store::{self, TaskDir};
 use crate::task::{Asked, Delivery, Effect, EndOrder, Event, Lease, SessionId, Task, TaskId};
 
@@ -80,6 +81,8 @@ pub(super) struct Ledger {
     pub(super) subscriptions: Subscriptions,
     pub(super) next_subscription: u32,
     next_lease: u32,
+    /// What is on its way to callbacks.
+    pub(super) window: Window,
     /// Places that spawns have taken which are not in `running` yet.
     pub(super) reserved: usize,
     /// No task is started any more; all else goes on.
@@ -98,6 +101,7 @@ impl Ledger {
     pub(super) fn remove(&mut self, id: &TaskId) {
         let Some(entry) = self.tasks.remove(id) else { return };
         self.running.remove(id);
+        entry.task.lease().into_iter().for_each(|lease| self.window.leave(lease.number));
         let Some(session) = self.sessions.get_mut(&entry.asked.session) else { return };
         session.tasks.remove(id);
         session.note(&entry, Delivery::Silent);
@@ -106,20 +110,24 @@ impl Ledger {
     /// Moves one task and returns what the world must now do, once the lock is gone.
     pub(super) fn apply(&mut self, id: &TaskId, event: Event) -> Vec<Effect> {
         let Some(entry) = self.tasks.get_mut(id) else { return Vec::new() };
+        let before = entry.task.lease();
         let effects = entry.task.on(event);
+        let ended = before.filter(|before| entry.task.lease().is_none_or(|now| now.number != before.number));
+        ended.into_iter().for_each(|lease| self.window.leave(lease.number));
         self.index(id);
         effects
     }
 
-    /// Hands the first of its session's completions to a subscription, for the call of that number. `None` when it is not that any more:
-    /// it was accepted or handed out meanwhile, others were given back, or the subscription has ended.
-    pub(super) fn lease(&mut self, id: &TaskId, subscription: u32, attempt: u32) -> Option<Lease> {
+    /// Hands the first of its session's completions, of about that `size`, to a subscription, for the call of that number. `None` when it
+    /// is not that any more: it was accepted or handed out meanwhile, others were given back, or the subscription has ended.
+    pub(super) fn lease(&mut self, id: &TaskId, subscription: u32, attempt: u32, size: usize) -> Option<Lease> {
         self.subscriptions.get(&subscription)?;
         let session = self.sessions.get(&self.tasks.get(id)?.asked.session)?;
         session.tellable.first().filter(|(_, first)| first == id)?;
         let number = self.next_lease.wrapping_add(1);
         let lease = Lease { number, subscription, attempt, in_callback: false };
         self.next_lease = number;
+        self.window.enter(number, size);
         self.apply(id, Event::Leased(lease));
         Some(lease)
     }
@@ -134,6 +142,7 @@ impl Ledger {
     pub(super) fn begin(&mut self, id: &TaskId, lease: u32, settles: bool) -> Option<Entry> {
         let lease = self.held(id, lease)?.task.lease()?;
         self.tasks.get_mut(id)?.attempt = lease.attempt;
+        self.window.leave(lease.number);
         self.apply(id, Event::Begun { settles });
         self.find(id, None)
     }
@@ -195,9 +204,22 @@ impl Ledger {
         self.find(id, None)
     }
 
+    /// Whether the session has a completion that could be handed to a callback right now.
+    pub(super) fn has_to_tell(&mut self, session: &SessionId) -> bool {
+        let is_there = self.sessions.get(session).is_some_and(|session| !session.tellable.is_empty());
+        is_there && self.subscription_of(session).is_some() && !self.window.holds_up(session)
+    }
+
     /// Notes that the session is to be looked at; true when nobody had.
     pub(super) fn ask_for_review(&mut self, session: &SessionId) -> bool {
         self.reviews.insert(session.clone())
+    }
+
+    /// Sessions that had to wait for others' completions to arrive, and that nobody is going to look at anyway.
+    pub(super) fn let_on(&mut self) -> BTreeSet<SessionId> {
+        let mut sessions = self.window.let_on();
+        sessions.retain(|session| self.reviews.insert(session.clone()));
+        sessions
     }
 
     /// It is being looked at.

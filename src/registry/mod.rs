@@ -31,6 +31,7 @@ mod status;
 mod subscriptions;
 mod sweep;
 mod wait;
+mod window;
 
 pub use crate::store::{PageRequest, Stream};
 pub use completion::Completion;

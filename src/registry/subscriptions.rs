@@ -51,7 +51,7 @@ impl Registry {
         for session in self.shared.sessions(session.as_ref()) {
             self.send(Job::Review { session })?;
         }
-        Ok(())
+        self.let_on()
     }
 }
 

@@ -2,8 +2,9 @@
 import { dirname } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { gate } from './support/guests'
+import { host } from './support/host'
 import { listen } from './support/listen'
-import { copy, makeFifos, original } from './support/records'
+import { copy, makeFifos, original, rewrite } from './support/records'
 import { blockUntil, eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -15,11 +16,17 @@ async function replayed(sessionId: string): Promise<TaskRegistry> {
   return tasks
 }
 
-/** A session with so many completions that nobody has heard of, attached. */
-async function backlog(sessionId: string, count: number): Promise<TaskRegistry> {
+/** A session with so many completions that nobody has heard of, each with so many bytes of metadata. */
+async function written(sessionId: string, count: number, bytes = 0): Promise<void> {
   const good = await original(store, sessionId)
+  rewrite(good, 'task.json', (task) => ({ ...task, metadata: { text: 'x'.repeat(bytes) } }))
   const copies = Array.from({ length: count - 1 }, () => copy(good))
   makeFifos(dirname(good), copies)
+}
+
+/** The same, attached. */
+async function backlog(sessionId: string, count: number, bytes = 0): Promise<TaskRegistry> {
+  await written(sessionId, count, bytes)
   return replayed(sessionId)
 }
 
@@ -61,6 +68,67 @@ test('a long backlog is told in its order, once, while other calls have their tu
   await times(count)
   expect(heard.map(({ taskId }) => taskId)).toEqual(order)
   expect(tasks.pending({ sessionId })).toEqual([])
+})
+
+test('a backlog that is larger than the heap of its host is told all the same', async () => {
+  // D18
+  const [sessionId, count] = ['small heap', 600]
+  await written(sessionId, count, 60_000)
+  const small = await host(store, { execArgv: ['--max-old-space-size=16'] })
+  const told = await small.call(
+    ({ tasks }, session, all) =>
+      new Promise<number>((resolve) => {
+        let calls = 0
+        // Each works for longer than it takes to hand out the next.
+        tasks.onCompletion(
+          () => {
+            for (const until = performance.now() + 5; performance.now() < until; );
+            if (++calls === all) resolve(calls)
+          },
+          { sessionId: session },
+        )
+      }),
+    sessionId,
+    count,
+  )
+  expect(told).toBe(count)
+}, 120_000)
+
+test.each(['auto', 'manual'] as const)(
+  'callbacks (%s) that are at work keep nobody from hearing the rest of a large backlog',
+  async (ack) => {
+    // D5
+    const [sessionId, other, count] = [`large ${ack}`, `beside ${ack}`, 50]
+    const tasks = await backlog(sessionId, count, 60_000)
+    let settle = () => {}
+    const settled = new Promise<void>((resolve) => {
+      settle = resolve
+    })
+    const first = listen(tasks, sessionId, () => settled, { ack })
+    await first.times(count)
+    await written(other, count, 60_000)
+    await tasks.replay(other)
+    await listen(tasks, other).times(count)
+    expect(first.heard).toHaveLength(count)
+    settle()
+  },
+)
+
+test('a large backlog whose subscription is closed on its way makes room for another session', async () => {
+  // D5
+  const [sessionId, other, count] = ['closed on its way', 'behind it', 50]
+  const tasks = await backlog(sessionId, count, 60_000)
+  await written(other, count, 60_000)
+  await tasks.replay(other)
+  const first = listen(tasks, sessionId)
+  // No callback can run here, and no more is handed out than fits.
+  blockUntil(() => tasks.pending({ sessionId }).length < count - 15)
+  const second = listen(tasks, other)
+  expect(tasks.pending({ sessionId: other }).length).toBeGreaterThan(count - 5)
+  first.subscription.close()
+  await second.times(count)
+  expect(first.heard).toEqual([])
+  expect(tasks.pending({ sessionId })).toHaveLength(count)
 })
 
 test('what a closed subscription was not told yet comes before what ends later', async () => {

@@ -20,7 +20,7 @@ afterAll(async () => {
 export async function eventually<T>(
   look: () => T | Promise<T>,
   what: string,
-  limitMs = 10_000,
+  limitMs = 30_000,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + limitMs
   let last = 'never looked'
@@ -38,7 +38,7 @@ export async function eventually<T>(
 }
 
 /** `eventually`, with the event loop standing still. */
-export function blockUntil(look: () => boolean, limitMs = 10_000): void {
+export function blockUntil(look: () => boolean, limitMs = 30_000): void {
   const deadline = performance.now() + limitMs
   const never = new Int32Array(new SharedArrayBuffer(4))
   while (!look()) {
@@ -49,7 +49,7 @@ export function blockUntil(look: () => boolean, limitMs = 10_000): void {
 }
 
 /** `promise`, or a loud failure that says what did not come within `limitMs`. */
-export async function within<T>(promise: Promise<T>, what: string, limitMs = 10_000): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: string, limitMs = 30_000): Promise<T> {
   const stop = new AbortController()
   const tooLate = pause(limitMs, undefined, { signal: stop.signal }).then(() => {
     throw new Error(`not within ${limitMs} ms: ${what}`)
