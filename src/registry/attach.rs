@@ -11,6 +11,7 @@ use super::look::pause_after;
 use crate::error::{Error, Result};
 use crate::platform::errno;
 use crate::platform::marked::Named;
+use crate::reactor::Token;
 use crate::store::{self, Loaded, TaskDir};
 use crate::task::{Effect, SessionId, TaskId};
 
@@ -73,8 +74,13 @@ impl Keeper {
         self.unreadable.remove(session);
         let mut unknown = None;
         let mut supervised = store::supervised();
+        let mut finished = store::load_finished(&self.shared.store, session, &new);
         for task in new {
-            match self.take_in(session, &task, &mut supervised, 1) {
+            let taken = match finished.remove(&task) {
+                Some(loaded) => self.enter(session, &task, loaded, 1),
+                None => self.take_in(session, &task, &mut supervised, 1),
+            };
+            match taken {
                 Ok(effects) => self.perform(&task, &effects),
                 // Tried again later, and the others need not wait for it.
                 Err(error) => drop(unknown.get_or_insert(error)),
@@ -114,6 +120,10 @@ impl Keeper {
         }
         let watch = |events: File| self.ear.watch(&events).map(|token| (token, events));
         let loaded = store::load(&self.shared.store, session, id, watch, supervised);
+        self.enter(session, id, loaded, looks)
+    }
+
+    fn enter(&mut self, session: &SessionId, id: &TaskId, loaded: Loaded<(Token, File)>, looks: u32) -> Result<Vec<Effect>> {
         match loaded {
             Loaded::Task { asked, task, this_boot, events, effects } => {
                 if let Some((token, events)) = events {

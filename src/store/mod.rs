@@ -7,6 +7,7 @@
 mod create;
 mod delivery;
 mod executable;
+mod finished;
 mod layout;
 mod load;
 mod look;
@@ -22,6 +23,7 @@ mod session;
 pub use create::{Created, Launch, Promise, Started, create, open_cwd};
 pub use delivery::{acknowledge, attempts, is_delivered, is_removed, known_since, note_attempt, prepare_attempt};
 pub use executable::Executable;
+pub use finished::load_finished;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load, supervised};
 use look::is_inhabited;

@@ -1,8 +1,8 @@
-import { existsSync, utimesSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { gate, isAlive, killProcessesOf, obedient, patient, processesOf, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { rewrite } from './support/records'
+import { copy, makeFifos, original, rewrite } from './support/records'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -63,6 +63,37 @@ test('replay counts what it finds, and an end stays as it was', async () => {
     expect(ids.slice(0, 2).map((id) => tasks.status(id))).toEqual(before)
     tasks.detach()
   }
+})
+
+test('each of hundreds of tasks is what it would be alone', async () => {
+  // R11
+  const sessionId = 'hundreds'
+  const first = await host(store)
+  await first.call(async ({ tasks }, sessionId) => {
+    for (const command of ['sleep 1000', 'sleep 1000']) await tasks.spawn(command, { sessionId })
+  }, sessionId)
+  await first.kill()
+  const good = await original(store, sessionId)
+  const many = (count: number, spoil?: (dir: string) => void) => Array.from({ length: count }, () => copy(good, spoil))
+  const spoilt = many(10, (dir) => writeFileSync(join(dir, 'ended.json'), '{"cause":"exit"}\n'))
+  const lost = many(20, (dir) => rmSync(join(dir, 'ended.json')))
+  const reboot = many(30, (dir) => {
+    rewrite(dir, 'task.json', (task) => ({ ...task, bootId: 'another' }))
+    rmSync(join(dir, 'ended.json'))
+  })
+  const finished = many(300)
+  makeFifos(dirname(good), [...spoilt, ...lost, ...reboot, ...finished])
+  const tasks = store.registry()
+  const { unreadable, ...found } = await tasks.replay(sessionId)
+  expect(found).toEqual({ running: 2, finished: 301, lost: 50, pending: 351 })
+  const path = (id: string): string => join(dirname(good), id)
+  expect(new Set(unreadable)).toEqual(new Set(spoilt.map(path)))
+  const ended = new Map(tasks.list({ sessionId, previewBytes: 0 }).map(({ taskId, cause }) => [taskId, cause]))
+  const causes = (ids: string[]) => new Set(ids.map((id) => ended.get(id)))
+  expect([finished, lost, reboot].map(causes)).toEqual(
+    ['exit', 'supervisor_lost', 'reboot'].map((cause) => new Set([cause])),
+  )
+  expect(tasks.drain({ sessionId })).toHaveLength(351)
 })
 
 test('tasks that were lost while no host lived are told in the order of their last signs of life', async () => {
