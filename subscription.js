@@ -43,13 +43,15 @@ function subscriber(callback, ack) {
   return { callback: bound, auto: ack === 'auto', refd: false, warned: new Set() }
 }
 
-/** Makes a method, also one that a subclass has laid over it, the one that `using` calls. Node 18 before 18.18 has no such symbol. */
+// Node 18 before 18.18 has no such symbol, nor has a `vm` context before Node 24. esbuild, Babel and Vitest take the one of that name there.
+const dispose = Symbol.dispose ?? Symbol.for('Symbol.dispose')
+
+/** Makes a method, also one that a subclass has laid over it, the one that `using` calls. */
 function disposable(kind, method) {
-  if (Symbol.dispose === undefined) return
   const value = function () {
     this[method]()
   }
-  Object.defineProperty(kind.prototype, Symbol.dispose, { value, writable: true, configurable: true })
+  Object.defineProperty(kind.prototype, dispose, { value, writable: true, configurable: true })
 }
 
 disposable(Subscription, 'close')

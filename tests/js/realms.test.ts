@@ -58,7 +58,8 @@ test('in a realm of its own the package speaks in values of that realm: errors, 
         const told = new Promise((resolve) => tasks.onCompletion(resolve, { sessionId: 'default' }))
         const snapshot = await tasks.kill(id)
         const completion = await told
-        tasks.detach()
+        // What compilers make of \`using\`.
+        tasks[Symbol.dispose ?? Symbol.for('Symbol.dispose')]()
         let closed
         try { tasks.list() } catch (error) { closed = error }
         globalThis.refused = refused
