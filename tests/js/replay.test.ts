@@ -66,7 +66,7 @@ test('replay counts what it finds, and an end stays as it was', async () => {
 })
 
 test('each of hundreds of tasks is what it would be alone', async () => {
-  // R11
+  // R10 R11
   const sessionId = 'hundreds'
   const first = await host(store)
   await first.call(async ({ tasks }, sessionId) => {

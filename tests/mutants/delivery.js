@@ -26,6 +26,13 @@ module.exports = [
     test: jest('drain', 'what a callback holds'),
   },
   {
+    promise: 'D5: a callback that is called makes room for what waits behind a large backlog',
+    file: 'src/registry/delivery.rs',
+    find: '        drop(self.let_on());\n',
+    replace: '',
+    test: jest('backlog', 'keep nobody from hearing'),
+  },
+  {
     promise: 'D6: JavaScript is woken for each end',
     file: 'src/registry/outbox.rs',
     find: '            (self.wake)();\n',

@@ -12,6 +12,13 @@ module.exports = [
     test: jest('replay', 'replay 100 times'),
   },
   {
+    promise: 'R10: what is read on other threads is what is over',
+    file: 'src/store/finished.rs',
+    find: 'matches!(loaded, Loaded::Task { .. })',
+    replace: 'matches!(loaded, Loaded::Task { .. } | Loaded::Unreadable(_))',
+    test: jest('replay', 'hundreds of tasks'),
+  },
+  {
     promise: 'R4: a store has one name',
     file: 'src/store/layout.rs',
     find: '        let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;',
