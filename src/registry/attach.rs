@@ -2,17 +2,15 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
 
 use super::Registry;
 use super::keeper::{Job, Keeper, Timer, Watch};
 use super::ledger::Entry;
 use super::look::pause_after;
 use crate::error::{Error, Result};
-use crate::platform::errno;
 use crate::platform::marked::Named;
 use crate::reactor::Token;
-use crate::store::{self, Loaded, TaskDir};
+use crate::store::{self, Loaded, TaskDir, Unread};
 use crate::task::{Effect, SessionId, TaskId};
 
 const STARTS_UNTIL_A_LOOK: u32 = 256;
@@ -144,18 +142,19 @@ impl Keeper {
                 self.note_unreadable(session, &self.shared.store.task_dir(session, id));
                 Ok(Vec::new())
             }
-            Loaded::Unreadable(error) => self.leave_unread(session, id, looks, error).map(|()| Vec::new()),
+            Loaded::Unreadable(why) => self.leave_unread(session, id, looks, why).map(|()| Vec::new()),
         }
     }
 
-    fn leave_unread(&mut self, session: &SessionId, id: &TaskId, looks: u32, error: io::Error) -> Result<()> {
+    fn leave_unread(&mut self, session: &SessionId, id: &TaskId, looks: u32, why: Unread) -> Result<()> {
         let dir = self.shared.store.task_dir(session, id);
-        if errno::is_exhaustion(&error) {
-            self.listen_again_later(session);
-            return Err(Error::storage("read", dir.path())(error));
-        }
-        if errno::is_the_systems(&error) {
-            self.take_in_later(session, id, looks);
+        match why {
+            Unread::Exhausted(error) => {
+                self.listen_again_later(session);
+                return Err(Error::storage("read", dir.path())(error));
+            }
+            Unread::Refused(_) => self.take_in_later(session, id, looks),
+            Unread::Newer | Unread::Spoilt(_) => {}
         }
         self.note_unreadable(session, &dir);
         Ok(())

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use super::keeper::{Keeper, Timer};
-use crate::platform::errno;
-use crate::store;
+use crate::store::{self, Unread};
 use crate::task::{Event, State, TaskId};
 
 /// When to try again what failed for want of descriptors or memory, and anything else that no event announces.
@@ -29,18 +28,16 @@ impl Keeper {
         }
         let events = match store::events(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), hung_up) {
             Ok(events) => events,
-            Err(error) if errno::is_exhaustion(&error) => {
-                return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER);
-            }
-            Err(error) if errno::is_the_systems(&error) && is_worth_a_look(looks, hung_up) => {
+            Err(Unread::Exhausted(_)) => return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER),
+            Err(Unread::Refused(_)) if is_worth_a_look(looks, hung_up) => {
                 return self.look_again_later(id, hung_up, looks + 1, pause_after(looks));
             }
             // A record that cannot be read is no news.
             Err(_) if !hung_up => return,
             // Left to a release that can.
-            Err(error) if store::is_newer(&error) => return self.announce_past(id),
+            Err(Unread::Newer) => return self.announce_past(id),
             // Nobody is left who could write a better one.
-            Err(error) => vec![store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &error)],
+            Err(why) => vec![store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &why)],
         };
         if entry.task.state == State::Starting && matches!(events[..], [Event::SupervisorGone(_)]) {
             if self.spawning.contains_key(id) {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use outlive_protocol::names;
 
-use super::look::newer;
 use super::lost::ending_without_record;
 use super::records::{Record, TaskRecord, read};
+use super::unread::Unread;
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
 use crate::platform::marked::Named;
 use crate::platform::{clock, fifo, files};
@@ -36,7 +36,7 @@ pub enum Loaded<W> {
     /// It runs, and whoever looks has a copy of the store, or may not write to it: nobody here hears of its end.
     OutOfReach,
     /// Something that this release leaves alone, and why.
-    Unreadable(io::Error),
+    Unreadable(Unread),
 }
 
 /// Whose supervisors live, wherever their tasks lie. To be asked for anew each time that a session is read.
@@ -56,7 +56,7 @@ pub fn load<W>(
     let dir = store.task_dir(session, id);
     match files::check_directory(dir.path()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Loaded::Nothing,
-        Err(error) => return Loaded::Unreadable(error),
+        Err(error) => return Loaded::Unreadable(error.into()),
         Ok(()) => {}
     }
     let record = match read::<TaskRecord>(&dir.task()) {
@@ -65,21 +65,20 @@ pub fn load<W>(
         Record::Torn => {
             return match is_inhabited(&dir) {
                 Ok(true) => Loaded::Nothing,
-                Ok(false) => Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, "its record is torn")),
-                Err(error) => Loaded::Unreadable(error),
+                Ok(false) => Loaded::Unreadable(Unread::spoilt("its record is torn")),
+                Err(error) => Loaded::Unreadable(error.into()),
             };
         }
-        Record::Newer => return Loaded::Unreadable(newer()),
-        Record::Unreadable(error) => return Loaded::Unreadable(error),
+        Record::Unreadable(why) => return Loaded::Unreadable(why),
     };
     if let Some(why) = misplaced(store, session, id, &record) {
-        return Loaded::Unreadable(io::Error::new(ErrorKind::InvalidData, why));
+        return Loaded::Unreadable(Unread::spoilt(why));
     }
     // LXC and systemd-nspawn give each container a boot id of its own, and no supervisor outlives its boot.
     let this_boot = if record.is_of_this_boot(&store.here) { Ok(true) } else { is_inhabited(&dir) };
     let this_boot = match this_boot {
         Ok(this_boot) => this_boot,
-        Err(error) => return Loaded::Unreadable(error),
+        Err(error) => return Loaded::Unreadable(error.into()),
     };
     let asked = Arc::new(record.into_asked(session.clone(), id.clone()));
     let loaded = replay(&dir, asked, this_boot, watch, supervised);
@@ -106,7 +105,7 @@ fn replay<W>(
     this_boot: bool,
     watch: impl FnOnce(File) -> io::Result<W>,
     supervised: &mut Named,
-) -> io::Result<Loaded<W>> {
+) -> Result<Loaded<W>, Unread> {
     let mut effects = Vec::new();
     let mut events = None;
     let mut task = Task::new(asked.notify);

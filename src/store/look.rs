@@ -8,6 +8,7 @@ use outlive_protocol::names;
 use super::TaskDir;
 use super::lost::ending_without_record;
 use super::records::{ClosedRecord, EndedRecord, Record, StartedRecord, read};
+use super::unread::Unread;
 use crate::platform::{errno, fifo, files, lock};
 use crate::task::{Asked, Ending, Event, Run};
 
@@ -27,7 +28,7 @@ pub struct Look {
 
 /// Reads the supervisor's records, as far as they are complete. An error when one of them is of a newer release, is no record, or is out
 /// of reach.
-pub fn look(dir: &TaskDir, this_boot: bool) -> io::Result<Look> {
+pub fn look(dir: &TaskDir, this_boot: bool) -> Result<Look, Unread> {
     let record: Option<EndedRecord> = complete(read(&dir.file(names::ENDED)))?;
     let ended = record.map(|record| record.into_ending(this_boot)).transpose()?;
     let empty = match &ended {
@@ -68,7 +69,7 @@ pub(super) fn has_trace(dir: &TaskDir) -> bool {
 
 /// What the disk says now of a task that this host knows, as events. That it `ran` is not forgotten when its files are gone. An
 /// error as [`look`] says.
-pub fn events(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hung_up: bool) -> io::Result<Vec<Event>> {
+pub fn events(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, hung_up: bool) -> Result<Vec<Event>, Unread> {
     let seen = look(dir, this_boot)?;
     let mut events = Vec::new();
     events.extend(seen.started.map(Event::Started));
@@ -82,21 +83,11 @@ pub fn events(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, h
     Ok(events)
 }
 
-/// A later release wrote it, and that one can read it.
-pub fn is_newer(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::Unsupported && !errno::is_the_systems(error)
-}
-
 /// An absent or torn record is one that is not there yet.
-fn complete<T>(record: Record<T>) -> io::Result<Option<T>> {
+fn complete<T>(record: Record<T>) -> Result<Option<T>, Unread> {
     match record {
         Record::Absent | Record::Torn => Ok(None),
         Record::Complete(record) => Ok(Some(record)),
-        Record::Newer => Err(newer()),
-        Record::Unreadable(error) => Err(error),
+        Record::Unreadable(why) => Err(why),
     }
-}
-
-pub(super) fn newer() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "a newer release wrote it")
 }

@@ -2,18 +2,18 @@
 //! for the end, so that every host says the same.
 
 use std::fs;
-use std::io;
 use std::time::SystemTime;
 
 use outlive_protocol::names::{self, Name};
 
 use super::TaskDir;
 use super::look::has_trace;
+use super::unread::Unread;
 use crate::platform::{clock, files};
 use crate::task::{Asked, Cause, EndOrder, Ending, Event, Run};
 
 /// The supervisor is gone, and `why` its record cannot be read.
-pub fn gone_unread(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, why: &io::Error) -> Event {
+pub fn gone_unread(dir: &TaskDir, asked: &Asked, this_boot: bool, ran: Option<Run>, why: &Unread) -> Event {
     Event::SupervisorGone(ending_without_record(dir, asked, ran, this_boot, Some(why)))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn ending_without_record(
     asked: &Asked,
     started: Option<Run>,
     this_boot: bool,
-    unread: Option<&io::Error>,
+    unread: Option<&Unread>,
 ) -> Ending {
     let started_at = started.map_or(asked.created_at, |run| run.started_at);
     let last_output = [names::STDOUT, names::STDERR, names::OUTPUT].map(|name| modified(dir, name));

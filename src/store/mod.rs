@@ -19,6 +19,7 @@ mod remove;
 #[cfg(test)]
 mod scratch;
 mod session;
+mod unread;
 
 pub use create::{Created, Launch, Promise, Started, create, open_cwd};
 pub use delivery::{acknowledge, attempts, is_delivered, is_removed, known_since, note_attempt, prepare_attempt};
@@ -27,10 +28,11 @@ pub use finished::load_finished;
 pub use layout::{Store, TaskDir};
 pub use load::{Loaded, load, supervised};
 use look::is_inhabited;
-pub use look::{events, is_answered_for, is_newer, look, read_command};
+pub use look::{events, is_answered_for, look, read_command};
 pub use lost::gone_unread;
 pub use order::send_order;
 pub use output::{Captured, Chunk, PageRequest, PreviewRequest, Stream, page, preview};
 pub use records::Here;
 pub use remove::{remove, remove_debris, remove_old_executables, remove_session_drafts};
 pub use session::{OwnerBell, open_session, session_tasks, sessions};
+pub use unread::Unread;

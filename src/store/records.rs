@@ -10,6 +10,7 @@ use outlive_protocol::{VERSION, check};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::unread::Unread;
 use crate::platform::{errno, files, identity};
 use crate::task::{Asked, Cause, EndOrder, Ending, Run, SessionId, StderrMode, TaskId};
 
@@ -44,10 +45,8 @@ pub(super) enum Record<T> {
     Absent,
     /// A beginning, or nothing in a file that waits for its content.
     Torn,
-    /// A format that a later release wrote.
-    Newer,
-    /// Something that is no record, and why.
-    Unreadable(io::Error),
+    /// Something that cannot be read, and why.
+    Unreadable(Unread),
     /// The record.
     Complete(T),
 }
@@ -62,7 +61,7 @@ pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Record<T> {
     let content = match files::read_bounded(path, MAX_RECORD_BYTES) {
         Ok(content) => content,
         Err(error) if error.kind() == ErrorKind::NotFound => return Record::Absent,
-        Err(error) => return Record::Unreadable(error),
+        Err(error) => return Record::Unreadable(error.into()),
     };
     parse(&content)
 }
@@ -73,14 +72,14 @@ pub(super) fn parse<T: for<'a> Deserialize<'a>>(content: &[u8]) -> Record<T> {
         return Record::Torn;
     }
     match serde_json::from_slice::<Versioned>(content) {
-        Ok(record) if record.version > VERSION => return Record::Newer,
-        Ok(_) if check::is_spoilt(content) => return Record::Unreadable(io::Error::new(ErrorKind::InvalidData, SPOILT)),
+        Ok(record) if record.version > VERSION => return Record::Unreadable(Unread::Newer),
+        Ok(_) if check::is_spoilt(content) => return Record::Unreadable(Unread::spoilt(SPOILT)),
         Ok(_) => {}
-        Err(error) => return Record::Unreadable(error.into()),
+        Err(error) => return Record::Unreadable(io::Error::from(error).into()),
     }
     match serde_json::from_slice(content) {
         Ok(record) => Record::Complete(record),
-        Err(error) => Record::Unreadable(error.into()),
+        Err(error) => Record::Unreadable(io::Error::from(error).into()),
     }
 }
 
@@ -219,7 +218,7 @@ pub(super) struct EndedRecord {
 
 impl EndedRecord {
     /// The ending, or an error for one that no supervisor writes.
-    pub(super) fn into_ending(self, this_boot: bool) -> io::Result<Ending> {
+    pub(super) fn into_ending(self, this_boot: bool) -> Result<Ending, Unread> {
         let is_whole = match self.cause {
             Cause::Exit => self.exit_code.is_some(),
             Cause::Signal => self.signal.is_some(),
@@ -228,7 +227,7 @@ impl EndedRecord {
             Cause::SupervisorLost | Cause::Reboot => false,
         };
         if !is_whole {
-            return Err(io::Error::new(ErrorKind::InvalidData, "its record of the end contradicts itself"));
+            return Err(Unread::spoilt("its record of the end contradicts itself"));
         }
         let ran = self.cause != Cause::SpawnError;
         Ok(Ending {

@@ -64,7 +64,7 @@ fn is_task(dir: &TaskDir) -> bool {
     match read::<TaskRecord>(&dir.task()) {
         Record::Absent => false,
         Record::Torn => has_trace(dir),
-        Record::Newer | Record::Unreadable(_) | Record::Complete(_) => true,
+        Record::Unreadable(_) | Record::Complete(_) => true,
     }
 }
 

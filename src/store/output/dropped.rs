@@ -14,7 +14,7 @@ impl Capture<'_> {
             Record::Absent => return (0, 0),
             Record::Complete(record) if self.stream == Stream::Stdout => Some(record.stdout),
             Record::Complete(record) => Some(record.stderr),
-            Record::Torn | Record::Newer | Record::Unreadable(_) => None,
+            Record::Torn | Record::Unreadable(_) => None,
         };
         let (from, to) = match recorded {
             Some(range) if range.0 <= range.1 => range,

@@ -100,7 +100,7 @@ export async function runStory(
 ): Promise<Host> {
   const node = await host(story.store, { env: { OUTLIVE_NATIVE: story.addon, OUTLIVE_FAILPOINTS: plan } })
   const over = node.call(live, story.marks, brief).catch(() => {}) // a host that is killed does not answer
-  await Promise.race([within(Promise.race([over, node.exited]), 'the story ends', 20_000), meanwhile?.(node) ?? over])
+  await Promise.race([within(Promise.race([over, node.exited]), 'the story ends', 40_000), meanwhile?.(node) ?? over])
   await node.kill()
   await within(node.silent, 'all that the host said has arrived')
   for (const said of node.untaken() as Said[]) {
@@ -134,7 +134,7 @@ const fileOf = (story: Story, id: string, name: string) => join(story.store.task
 export async function expectNothingLost(story: Story, { mayBeLost = false, allEnded = false }): Promise<void> {
   const delivered = new Set(story.store.taskIds().filter((id) => existsSync(fileOf(story, id, 'delivered'))))
   const node = await host(story.store, { env: { OUTLIVE_NATIVE: story.addon } })
-  const finished = within(node.call(finish), 'all ends under the next host', 20_000)
+  const finished = within(node.call(finish), 'all ends under the next host', 40_000)
   const { ended, before } = await finished.catch(async ({ message }) => {
     throw new Error(`${message}; ${await standing(node)}`)
   })
