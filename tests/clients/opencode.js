@@ -103,12 +103,25 @@ async function subagent({ host, inBackground, gate, check }) {
   check('what a subagent leaves running is told to the session that has asked the subagent')
 }
 
-async function deletion({ host, inBackground, check }) {
+async function deletion({ host, inBackground, leavesBehind, check }) {
   const { id: sessionId } = await host.api('POST', '/session', {})
-  const id = await inBackground(host, 'exec sleep 600', { sessionId })
-  await host.api('DELETE', `/session/${sessionId}`)
-  await eventually(() => aliveMarked(id).length === 0, 'end of the task')
-  check('the tasks of a session that is deleted are ended')
+  const { id: other } = await host.api('POST', '/session', {})
+  const ids = [
+    await inBackground(host, 'exec sleep 600', { sessionId }),
+    await leavesBehind(host, { sessionId }),
+    await leavesBehind(host, { sessionId: other }),
+  ]
+  for (const id of [sessionId, other]) await host.api('DELETE', `/session/${id}`)
+  await eventually(() => ids.flatMap(aliveMarked).length === 0, 'end of the tasks')
+  check('the tasks of a session that is deleted are ended, and what they have left running')
+}
+
+async function unload({ host, inForeground, leavesBehind, check }) {
+  const ids = [await leavesBehind(host), await inForeground(host)]
+  await host.api('POST', '/instance/dispose')
+  await eventually(() => ids.flatMap(aliveMarked).length === 0, 'end of both')
+  await host.api('GET', '/session') // Loads the project again.
+  check('a command in front ends with the plugin, and what one has left running')
 }
 
 /** A project with the plugin in it, as README.md says. */
@@ -159,7 +172,7 @@ function prepare({ project, home, modelUrl, store }) {
     types: ['node'],
     start,
     store,
-    own: [rules, always, planMode, subagent, deletion],
+    own: [rules, always, planMode, subagent, deletion, unload],
   }
 }
 

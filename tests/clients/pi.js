@@ -26,11 +26,11 @@ async function pressEscape({ host, inBackground, noticeOf, gate, model, check })
   check('Escape loses no notice that waits behind the turn')
 }
 
-async function quit({ start, host, inForeground, check }) {
-  const id = await inForeground(host)
+async function quit({ start, host, inForeground, leavesBehind, check }) {
+  const ids = [await leavesBehind(host), await inForeground(host)]
   await host.quit()
-  await eventually(() => aliveMarked(id).length === 0, 'end of the command')
-  check('a command in front ends with Pi')
+  await eventually(() => ids.flatMap(aliveMarked).length === 0, 'end of both')
+  check('a command in front ends with Pi, and what one has left running')
   return start()
 }
 

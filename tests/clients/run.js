@@ -104,6 +104,12 @@ async function scenario({ client, dir, project, model, check, onHost }) {
     host.begin(`CALL bash ${JSON.stringify({ command })}`)
     return eventually(() => running(client.store).find((task) => task.command === command)?.taskId, 'command in front')
   }
+  /** A command in front that ends and leaves a process running, as `server &` does; the id in its answer. */
+  const leavesBehind = async (host, options) => {
+    const said = await call(host, 'bash', { command: `sleep ${600 + ++waited} & echo up` }, options)
+    assert.match(said, /^up\n[\s\S]*completed, exit code 0, .* has left 1 process running\. kill_shell of task bash-/)
+    return /bash-[0-9a-f]{16}/.exec(said)[0]
+  }
   const noticeOf = (id) =>
     eventually(
       () => model.seen.flat().find(({ text }) => text.includes(ended(id)))?.text,
@@ -127,7 +133,10 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   check('the session is woken, and the model reads how it ended, with its output as data')
   await client.people?.(host, check)
 
-  assert.match(await call(host, 'bash', { command: 'echo in front' }), /^in front\n[\s\S]*completed, exit code 0/)
+  assert.match(
+    await call(host, 'bash', { command: 'echo in front' }),
+    /^in front\n[\s\S]*completed, exit code 0, .* s\.\)/,
+  )
   const two = await inBackground(host, "printf 'Go on? [y/N] '; exec sleep 600")
   assert.match(
     await eventually(
@@ -140,6 +149,14 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   assert.match(await noticeOf(two), /ended: killed/)
   check('bash in front, bash_output and kill_shell do what they say')
 
+  const left = await leavesBehind(host)
+  assert.match(await call(host, 'bash_output', { task_id: left }), /^completed, .* has left 1 process running/)
+  assert.match(await call(host, 'kill_shell', { task_id: left }), /completed\. Nothing of it runs any more/)
+  assert.equal(aliveMarked(left).length, 0)
+  const daemon = await inBackground(host, 'nohup sleep 600 & echo started')
+  assert.match(await noticeOf(daemon), /ended: completed, .* has left 1 process running\. kill_shell of task bash-/)
+  check('the model is told what a command leaves running, in front and in the background, and ends it by its id')
+
   const cut = await call(host, 'bash', { command: 'echo first; seq 20000' })
   assert.match(cut, /\n20000\n+\(completed, exit code 0.* Bytes \d+ to 108900 of 108900\. bash_output of task bash-/)
   const [beginning] = /bash-[0-9a-f]{16}/.exec(cut)
@@ -149,18 +166,19 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   const servers = gate(dir, 'servers')
   // Each another one: OpenCode takes the same call again for a loop.
   const server = (name) => ({ command: `read _ < ${servers.path}; echo ${name}`, run_in_background: true })
-  const eightCalls = Array.from({ length: 8 }, (_, name) => `CALL bash ${JSON.stringify(server(name))}`)
-  await host.ask(eightCalls.join('\n'))
+  const sevenCalls = Array.from({ length: 7 }, (_, name) => `CALL bash ${JSON.stringify(server(name))}`)
+  await host.ask(sevenCalls.join('\n'))
   const refusal = await call(host, 'bash', server('ninth'))
   assert.match(refusal, /^8 tasks run .* End one first: bash-/)
-  const eight = refusal.match(/bash-[0-9a-f]{16}/g)
+  const [eighth, ...seven] = refusal.match(/bash-[0-9a-f]{16}/g)
+  assert.equal(eighth, daemon, 'what an ended task has left running is listed too')
   assert.match(await call(host, 'bash', { command: 'echo in front' }), /^in front\n/)
   servers.open()
-  await Promise.all(eight.map(noticeOf))
+  await Promise.all(seven.map(noticeOf))
   check('a session that has started all the servers that it may still has its shell')
 
   for (const own of client.own ?? []) {
-    const stage = { host, start, model, project, check, call, inBackground, inForeground, noticeOf }
+    const stage = { host, start, model, project, check, call, inBackground, inForeground, leavesBehind, noticeOf }
     host = (await own({ ...stage, gate: (name) => gate(dir, name) })) ?? host
   }
 
@@ -172,6 +190,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   const second = gate(dir, 'second')
   const three = await inBackground(host, `read _ < ${second.path}; echo while nobody was there`)
   await host.crowd?.()
+  const leftInFront = client.store && (await leavesBehind(host))
   const waitedFor = client.store && (await inForeground(host))
   await host.kill()
   if (client.store) makeOld(taskDirectory(client.store, one))
@@ -181,15 +200,25 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   assert.match(await noticeOf(three), /while nobody was there/)
   check('a client that is SIGKILLed reads what ended without it after its restart')
   if (client.store) {
-    await eventually(() => aliveMarked(waitedFor).length === 0, 'end of the command in front')
-    check('a command in front that a client was SIGKILLed over is ended after its restart')
+    const inFront = [leftInFront, waitedFor]
+    await eventually(() => inFront.flatMap(aliveMarked).length === 0, 'end of the commands in front')
+    check(
+      'a command in front that a client was SIGKILLed over is ended after its restart, and what one has left running',
+    )
     await eventually(() => taskDirectory(client.store, one) === undefined, 'removal')
     check('what ended long ago is removed')
   }
+  assert.ok(aliveMarked(daemon).length > 0, 'the daemon goes on')
+  await call(host, 'kill_shell', { task_id: daemon })
+  assert.equal(aliveMarked(daemon).length, 0)
+  check(
+    'what a command in the background has left running goes on without the client, and is ended by its id after the restart',
+  )
   await client.peopleAgain?.(host, check)
 
   await host.ask('Is that all?')
-  for (const id of [one, two, three, ...eight]) assert.equal(timesTold(model, id, client), 1, `${id} was told once`)
+  for (const id of [one, two, three, daemon, ...seven])
+    assert.equal(timesTold(model, id, client), 1, `${id} was told once`)
   check('the model was told each end exactly once')
   await host.kill()
 }
