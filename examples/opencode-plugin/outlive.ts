@@ -8,6 +8,9 @@ import { type Completion, type OutputChunk, type Subscription, TaskRegistry, typ
 /** How many tasks a session may have in the background: its own servers must not take the shell from others. */
 const MAX_IN_BACKGROUND = 8
 
+/** No colours and cursor moves where a model reads. Who forces colours in the environment gets them, and no warnings about both. */
+const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
+
 const LOADED_AT = Date.now()
 
 /** What the model reads. Tags that a command prints must not end ours, and what it prints is not for the model to obey. */
@@ -231,6 +234,7 @@ export const OutlivePlugin: Plugin = async ({ client, directory }) => {
             description,
             timeoutMs: inBackground ? timeout : timeout || 120_000,
             stderr: 'merge',
+            env: PLAIN_TEXT,
             notify: inBackground,
             metadata: inBackground ? null : { waiter: process.pid },
           })

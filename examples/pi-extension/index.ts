@@ -8,6 +8,9 @@ const NOTICE = 'outlive'
 /** How many tasks a session may have in the background: its servers must not take the shell from its commands. */
 const MAX_IN_BACKGROUND = 8
 
+/** No colours and cursor moves where a model reads. Who forces colours in the environment gets them, and no warnings about both. */
+const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
+
 const LOADED_AT = Date.now()
 
 /** What the model reads. Tags that a command prints must not end ours, and what it prints is not for the model to obey. */
@@ -182,6 +185,7 @@ export default function (pi: ExtensionAPI) {
         cwd: context.cwd,
         timeoutMs: timeout === undefined ? (inBackground ? undefined : 0) : Math.round(timeout * 1000),
         stderr: 'merge',
+        env: PLAIN_TEXT,
         notify: inBackground,
         metadata: inBackground ? null : { waiter: process.pid },
       })

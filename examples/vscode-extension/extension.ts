@@ -12,6 +12,9 @@ const MAX_IN_BACKGROUND = 8
 const SHOW_OUTPUT = 'Show output'
 const END_THE_REST = 'End what is left'
 
+/** No colours and cursor moves where a model reads. Who forces colours in the environment gets them, and no warnings about both. */
+const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
+
 const LOADED_AT = Date.now()
 
 /**
@@ -129,7 +132,7 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
 
   async function runInBackground() {
     const command = await vscode.window.showInputBox({ title: 'Run in Background', prompt: 'A command for bash -c' })
-    if (command) await tasks.spawn(command, { sessionId, cwd, stderr: 'merge' })
+    if (command) await tasks.spawn(command, { sessionId, cwd, stderr: 'merge', env: PLAIN_TEXT })
   }
 
   const bash: vscode.LanguageModelTool<Bash> = {
@@ -153,6 +156,7 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
         description,
         timeoutMs: inBackground ? timeout : timeout || 120_000,
         stderr: 'merge',
+        env: PLAIN_TEXT,
         notify: inBackground,
         metadata: inBackground ? toolInvocationToken && CHAT : { waiter: process.pid },
       })

@@ -137,6 +137,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
     await call(host, 'bash', { command: 'echo in front' }),
     /^in front\n[\s\S]*completed, exit code 0, .* s\.\)/,
   )
+  assert.match(await call(host, 'bash', { command: 'echo $TERM $NO_COLOR' }), /^dumb 1\n/)
   const two = await inBackground(host, "printf 'Go on? [y/N] '; exec sleep 600")
   assert.match(
     await eventually(
@@ -147,7 +148,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   )
   assert.match(await call(host, 'kill_shell', { task_id: two }), /killed/)
   assert.match(await noticeOf(two), /ended: killed/)
-  check('bash in front, bash_output and kill_shell do what they say')
+  check('bash in front, bash_output and kill_shell do what they say, and commands are asked for plain text')
 
   const left = await leavesBehind(host)
   assert.match(await call(host, 'bash_output', { task_id: left }), /^completed, .* has left 1 process running/)
