@@ -1,8 +1,11 @@
 // N5: what a plugin author can look up: each error code, and each name that the package exports.
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as outlive from 'outlive'
+import { readyFifo } from './support/guests'
+import { temporaryStore } from './support/store'
 
 const read = (path: string): string => readFileSync(join(__dirname, '../..', path), 'utf8')
 const types = read('index.d.ts')
@@ -29,6 +32,68 @@ test('troubleshooting says of every error code what it means, its likely cause, 
     expect(about.get(code)).toContain('**Do** ')
     if (code !== 'INTERNAL') expect(about.get(code)).toMatch(/\*\*Likely\*\* |\| likely \|/)
   }
+})
+
+describe('the table of what a snapshot says', () => {
+  const page = read('docs/troubleshooting.md')
+  const store = temporaryStore()
+  const tasks = store.registry()
+
+  async function ended(command: string, options?: outlive.SpawnOptions): Promise<outlive.TaskSnapshot> {
+    return tasks.wait(await tasks.spawn(command, options))
+  }
+
+  test('stdin is at its end, and is not with what it says for watchers', async () => {
+    const advice = 'exec 0<> <(:);'
+    expect(page).toContain(advice)
+    const ask = 'read -t 0.2 _; echo $?'
+    expect(await ended(ask)).toMatchObject({ outputPreview: '1\n' })
+    expect(await ended(`${advice} ${ask}`, { shell: 'bash' })).toMatchObject({ outputPreview: '142\n' })
+  })
+
+  test('what .bashrc defines is not there, nor with -l, and is with -i', async () => {
+    expect(page).toContain("`bash -ic '…'`: with `-lc`")
+    // As Debian and Ubuntu have it, with the line that nvm adds.
+    writeFileSync(join(store.dir, '.bashrc'), 'case $- in *i*) ;; *) return;; esac\n. ~/nvm.sh\n')
+    writeFileSync(join(store.dir, '.profile'), '. ~/.bashrc\n')
+    writeFileSync(join(store.dir, 'nvm.sh'), 'nvm() { echo of nvm; }\n')
+    const options = { env: { HOME: store.dir } }
+    for (const command of ['nvm', 'bash -lc nvm'])
+      expect(await ended(command, options)).toMatchObject({ status: 'failed', exitCode: 127 })
+    for (const command of ['. ~/nvm.sh; nvm', 'bash -ic nvm']) {
+      const task = await ended(command, options)
+      expect(task.outputPreview).toContain('of nvm\n')
+      expect(task.exitCode).toBe(0)
+    }
+  })
+
+  test('a pkill -f ends its own shell, and not with a bracket', async () => {
+    expect(page).toContain("`pkill -f '[s]leep 39791'`")
+    const name = randomUUID()
+    const hit = { status: 'failed', signal: 'SIGTERM', outputPreview: '' }
+    expect(await ended(`pkill -f 'x${name}'; echo after`)).toMatchObject(hit)
+    expect(await ended(`pkill -f '[x]${name}'; echo after`)).toMatchObject({ outputPreview: 'after\n' })
+  })
+
+  test('a limit on the size of files ends what writes more, whatever maxOutputBytes is', async () => {
+    expect(page).toContain('signal `SIGXFSZ`')
+    const task = await ended('ulimit -f 1024; exec yes', { maxOutputBytes: 65_536 })
+    expect(task).toMatchObject({ status: 'failed', signal: 'SIGXFSZ', stdoutBytes: 1_048_576 })
+  })
+
+  test('git asks in a window although there is none to see, and with what it says fails', async () => {
+    const [, advice] = /`env: \{ SSH_ASKPASS_REQUIRE: 'never', (GIT_ASKPASS): '' \}`/.exec(page)!
+    const asking = readyFifo(store)
+    const window = join(store.dir, 'window')
+    writeFileSync(window, `#!/bin/sh\necho asked > ${asking.path}; exec sleep 1000\n`, { mode: 0o700 })
+    const command = "printf 'protocol=https\\nhost=x\\n\\n' | exec git credential fill"
+    const env = { SSH_ASKPASS: window, GIT_ASKPASS: window, GIT_TERMINAL_PROMPT: '0', SSH_ASKPASS_REQUIRE: 'never' }
+    const id = await tasks.spawn(command, { env })
+    await asking.line('git asks')
+    expect(tasks.status(id)).toMatchObject({ status: 'running', outputPreview: '' })
+    await tasks.kill(id)
+    expect(await ended(command, { env: { ...env, [advice!]: '' } })).toMatchObject({ status: 'failed', exitCode: 128 })
+  })
 })
 
 test('docs/api.md has every error code, and every method where the README sends its reader', () => {
