@@ -95,7 +95,10 @@ export interface SpawnOptions {
    * from here.
    */
   env?: Record<string, string | undefined> | undefined
-  /** After how many milliseconds the task is ended as `timed_out`. Default 1 800 000 (30 minutes); 0: no deadline. */
+  /**
+   * After how many milliseconds the command is ended as `timed_out`, with all that it has started. What it leaves behind at a
+   * natural end has no deadline: `cleanup: 'kill'` ends that, or `kill`. Default 1 800 000 (30 minutes); 0: no deadline.
+   */
   timeoutMs?: number | undefined
   /** Milliseconds between SIGTERM and SIGKILL, for timeouts and kills. Default 2000. */
   graceMs?: number | undefined
