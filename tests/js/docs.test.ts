@@ -34,14 +34,15 @@ test('troubleshooting says of every error code what it means, its likely cause, 
   }
 })
 
+const store = temporaryStore()
+const tasks = store.registry()
+
+async function ended(command: string, options?: outlive.SpawnOptions): Promise<outlive.TaskSnapshot> {
+  return tasks.wait(await tasks.spawn(command, options))
+}
+
 describe('the table of what a snapshot says', () => {
   const page = read('docs/troubleshooting.md')
-  const store = temporaryStore()
-  const tasks = store.registry()
-
-  async function ended(command: string, options?: outlive.SpawnOptions): Promise<outlive.TaskSnapshot> {
-    return tasks.wait(await tasks.spawn(command, options))
-  }
 
   test('stdin is at its end, and is not with what it says for watchers', async () => {
     const advice = 'exec 0<> <(:);'
@@ -94,6 +95,17 @@ describe('the table of what a snapshot says', () => {
     await tasks.kill(id)
     expect(await ended(command, { env: { ...env, [advice!]: '' } })).toMatchObject({ status: 'failed', exitCode: 128 })
   })
+})
+
+test('a node --test within node --test runs no tests, and runs them with what docs/testing.md says', async () => {
+  expect(read('docs/testing.md')).toContain('`env: { NODE_TEST_CONTEXT: undefined }`')
+  const file = join(store.dir, 'fails.test.mjs')
+  writeFileSync(file, "import test from 'node:test'; test('fails', () => { throw new Error() })")
+  const inner = `${process.execPath} --test ${file}`
+  // As the runner sets it for each of its files.
+  const inherited = { NODE_TEST_CONTEXT: 'child-v8' }
+  expect(await ended(inner, { env: inherited })).toMatchObject({ status: 'completed' })
+  expect(await ended(inner, { env: { NODE_TEST_CONTEXT: undefined } })).toMatchObject({ status: 'failed', exitCode: 1 })
 })
 
 test('docs/api.md has every error code, and every method where the README sends its reader', () => {
