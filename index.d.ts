@@ -231,7 +231,10 @@ export interface TaskSnapshot {
   durationMs: number
   /** `null`: no deadline. */
   timeoutMs: number | null
-  /** The tails of both streams; neither hides the other. */
+  /**
+   * The tails of both streams; neither hides the other. As the command wrote them, with colours, cursor moves and `\r`: most tools
+   * leave those out with `env: { TERM: 'dumb', NO_COLOR: '1' }`.
+   */
   outputPreview: string
   /** There is more than the preview shows. */
   outputTruncated: boolean
@@ -270,7 +273,7 @@ export interface Completion {
   command: string
   description: string | null
   metadata: unknown
-  /** The tails of both streams: up to 300 bytes when `completed`, 2048 otherwise. */
+  /** The tails of both streams, as the command wrote them: up to 300 bytes when `completed`, 2048 otherwise. */
   outputPreview: string
   outputTruncated: boolean
   startedAt: number
@@ -286,6 +289,7 @@ export interface Completion {
 
 /** A range of a task's output. No UTF-8 character is ever cut. */
 export interface OutputChunk {
+  /** As the command wrote it, with colours, cursor moves and `\r`: see {@link TaskSnapshot.outputPreview}. */
   text: string
   /** The offset at which this page starts: that of `text`, or of what the output limit removed right before it. */
   from: number
