@@ -109,14 +109,16 @@ function hands(page, atModel) {
     await page.keyboard.press('Enter')
   }
 
-  /** Clicks the button of the notification that has this in it. */
-  const press = (part) =>
+  /** Clicks a button of the notification that has this in it. */
+  const press = (part, label) =>
     eventually(async () => {
       const toast = await shown(page, '.notification-toast', part)
-      const found = await toast?.$('.notification-list-item-buttons-container a.monaco-button')
-      await found?.press('Enter')
-      return found
-    }, `button on "${part}"`)
+      for (const button of (await toast?.$$('.notification-list-item-buttons-container a.monaco-button')) ?? []) {
+        if ((await button.evaluate((node) => node.textContent)) !== label) continue
+        await button.press('Enter')
+        return true
+      }
+    }, `button "${label}" on "${part}"`)
   const output = (part) => eventually(async () => (await seen()).output.includes(part), `output with "${part}"`)
   const screenshot = (path) => page.screenshot({ path })
   return { load, ask, notification, runCommand, press, output, screenshot }

@@ -3,7 +3,7 @@
 // installed as people do. Chromium shows the window, and the chat in it is VS Code's own, with a model of ours at its end.
 
 const { execFileSync, spawnSync } = require('node:child_process')
-const { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs')
+const { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs')
 const { join } = require('node:path')
 const { ROOT, npm, pack } = require('../packed.js')
 const { CACHE, eventually, install, run } = require('./support.js')
@@ -77,14 +77,19 @@ function configure(user, modelUrl) {
 }
 
 /** What a person sees and can do, beside the agent. */
-async function people(host, check) {
+async function people(host, check, project) {
   await host.notification('failed, exit code 3')
   await host.screenshot(SCREENSHOT)
   check(`a person sees a notification (${SCREENSHOT})`)
   await host.runCommand('Outlive: Run in Background', 'A command for bash -c', 'echo for people')
-  await host.press('echo for people: completed, exit code 0')
+  await host.press('echo for people: completed, exit code 0', 'Show output')
   await host.output('for people')
   check('a person runs a command in the background, is notified of its end, and reads its output')
+  await host.runCommand('Outlive: Run in Background', 'A command for bash -c', 'sleep 600 & echo $! > left.pid')
+  await host.press('and has left 1 process running', 'End what is left')
+  const pid = readFileSync(join(project, 'left.pid'), 'utf8').trim()
+  await eventually(() => !existsSync(`/proc/${pid}`), 'end of what was left')
+  check('a person ends what a command has left running')
 }
 
 async function peopleAgain(host, check) {
@@ -127,7 +132,7 @@ function prepare(script, { dir, project, home, modelUrl, seen }) {
     types: ['node'],
     losesConversations,
     start,
-    people,
+    people: (host, check) => people(host, check, project),
     peopleAgain,
     close: () => window?.close(),
   }
