@@ -9,6 +9,9 @@ const CHAT = 'chat'
 /** How many tasks a window may have in the background: its servers must not take the shell from its commands. */
 const MAX_IN_BACKGROUND = 8
 
+/** Bytes of output in an answer: one of 8 KiB the chat puts into a file, with what it says of the command's end. */
+const PAGE_BYTES = 7000
+
 const SHOW_OUTPUT = 'Show output'
 const END_THE_REST = 'End what is left'
 
@@ -167,7 +170,7 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
       const ended = await tasks.wait(id)
       cancelled.dispose()
       if (ended.descendants === 0) inForeground.delete(started)
-      const page = tasks.output(id, { from: -30_000, maxBytes: 30_000 })
+      const page = tasks.output(id, { from: -PAGE_BYTES, maxBytes: PAGE_BYTES })
       const rest = page.from > 0 ? ` bash_output of task ${id} shows what is before.` : ''
       return answer(`${page.text}\n(${ending(ended)}${gaps(page)}${rest})`)
     },
@@ -177,7 +180,7 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
     invoke({ input: { task_id: id, from } }) {
       const task = tasks.status(id, { sessionId, previewBytes: 0 })
       if (task === null) return answer(`There is no task ${id}.`)
-      const page = tasks.output(id, { sessionId, from: from ?? -30_000, maxBytes: 30_000 })
+      const page = tasks.output(id, { sessionId, from: from ?? -PAGE_BYTES, maxBytes: PAGE_BYTES })
       const next = page.eof ? '' : ` Go on from ${page.nextOffset}.`
       const standing = task.finishedAt === null ? `${task.status}.` : ending(task)
       return answer(`${standing}${gaps(page)}${next}\n<output>\n${asData(page.text)}\n</output>`)

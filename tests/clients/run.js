@@ -161,7 +161,10 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   const cut = await call(host, 'bash', { command: 'echo first; seq 20000' })
   assert.match(cut, /\n20000\n+\(completed, exit code 0.* Bytes \d+ to 108900 of 108900\. bash_output of task bash-/)
   const [beginning] = /bash-[0-9a-f]{16}/.exec(cut)
-  assert.match(await call(host, 'bash_output', { task_id: beginning, from: 0 }), /Bytes 0 to 30000 of[\s\S]*\nfirst\n/)
+  assert.match(
+    await call(host, 'bash_output', { task_id: beginning, from: 0 }),
+    /Bytes 0 to (30000|7000) of[\s\S]*\nfirst\n/,
+  )
   check('the model is told which part of an output it is shown, and reads the rest')
 
   const servers = gate(dir, 'servers')
@@ -200,6 +203,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   host = await start()
   assert.match(await noticeOf(three), /while nobody was there/)
   check('a client that is SIGKILLed reads what ended without it after its restart')
+  await client.peopleAgain?.(host, check) // Before the window takes its notifications back.
   if (client.store) {
     const inFront = [leftInFront, waitedFor]
     await eventually(() => inFront.flatMap(aliveMarked).length === 0, 'end of the commands in front')
@@ -215,7 +219,6 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   check(
     'what a command in the background has left running goes on without the client, and is ended by its id after the restart',
   )
-  await client.peopleAgain?.(host, check)
 
   await host.ask('Is that all?')
   for (const id of [one, two, three, daemon, ...seven])
