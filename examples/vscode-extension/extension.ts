@@ -123,6 +123,14 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
     return vscode.commands.executeCommand('workbench.action.chat.open', { query: notice(done), preserveInput: true })
   }
 
+  let before: Promise<unknown> = Promise.resolve()
+  /** One after the other: of messages that reach the chat at once it takes some and loses the others. */
+  function tellNext(done: Completion) {
+    const told = before.then(() => tell(done))
+    before = told.catch(() => {}) // It is told again.
+    return told
+  }
+
   async function show(id: string) {
     const document = await vscode.workspace.openTextDocument(vscode.Uri.from({ scheme: 'outlive', path: id }))
     await vscode.window.showTextDocument(document)
@@ -193,7 +201,7 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
     },
   }
 
-  tasks.onCompletion(tell, { sessionId })
+  tasks.onCompletion(tellNext, { sessionId })
   for (const task of live()) if (isForsaken(task)) end(task.taskId)
   // What cannot be removed is tried again the next time.
   const clean = () => tasks.cleanup().catch(() => {})
