@@ -2,6 +2,8 @@
 //! It promises that a handler is never called by two threads, that what is watched is never missed, and that nothing wakes
 //! it while nothing happens. It knows neither tasks nor files: a handler brings those.
 
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::VecDeque;
@@ -46,7 +48,9 @@ pub trait Handler: Send + 'static {
     fn on_due(&mut self, timer: Self::Timer);
     /// Whether there is something for `on_caught_up`.
     fn has_news(&self) -> bool;
-    /// Of all that has happened so far, whatever the order in which the kernel reported it, the handler has been told.
+    /// What is known by now is what `on_caught_up` is about.
+    fn mark_news(&mut self);
+    /// Of all that had happened when the news was marked, whatever the order in which the kernel reported it, the handler has been told.
     fn on_caught_up(&mut self);
     /// Somebody asked, and the reactor was stopped before that had its turn: what takes long is not begun any more.
     fn on_left(&mut self, job: Self::Job);
@@ -232,19 +236,29 @@ fn turn<H: Handler>(handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stoppe
     }
     let is_idle = queue.is_empty() && !handler.has_news();
     let timeout = if is_idle { handler.ear().timers.until_next() } else { Some(Duration::ZERO) };
+    hear(handler, queue, timeout)?;
+    if handler.has_news() {
+        // What was read after the kernel had reported may be younger than what has happened since then.
+        handler.mark_news();
+        if hear(handler, queue, Some(Duration::ZERO))? {
+            guarded(handler, |handler| handler.on_caught_up());
+        }
+    }
+    if let Some(job) = queue.next(Priority::Low)? {
+        guarded(handler, |handler| handler.on_job(job));
+    }
+    Ok(())
+}
+
+/// Passes on what the kernel reports; whether that is all.
+fn hear<H: Handler>(handler: &mut H, queue: &Queue<H::Job>, timeout: Option<Duration>) -> Result<bool, Stopped> {
     let (events, is_all) = handler.ear().poll.wait(timeout).map_err(|_| Stopped)?;
     for event in events {
         run_urgent(handler, queue)?;
         guarded(handler, |handler| handler.on_ready(event.token, event.hung_up));
     }
     run_urgent(handler, queue)?;
-    if is_all && handler.has_news() {
-        guarded(handler, |handler| handler.on_caught_up());
-    }
-    if let Some(job) = queue.next(Priority::Low)? {
-        guarded(handler, |handler| handler.on_job(job));
-    }
-    Ok(())
+    Ok(is_all)
 }
 
 fn run_urgent<H: Handler>(handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stopped> {
@@ -260,132 +274,5 @@ fn guarded<H: Handler>(handler: &mut H, call: impl FnOnce(&mut H)) {
     if outcome.is_err() {
         // If that panics as well, there is nobody left to tell.
         drop(panic::catch_unwind(AssertUnwindSafe(|| handler.on_panic())));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::{self, Receiver, Sender};
-
-    type ClerkEar = Ear<&'static str, &'static str>;
-
-    /// Writes down what it is called for. The job "stand still" does so until it is let go, and two others panic.
-    struct Clerk {
-        ear: ClerkEar,
-        done: Sender<&'static str>,
-        go: Receiver<()>,
-        panics_again: bool,
-    }
-
-    fn clerk() -> (impl FnOnce(ClerkEar) -> Clerk, Receiver<&'static str>, Sender<()>) {
-        let ((done, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
-        (move |ear| Clerk { ear, done, go: wait, panics_again: false }, heard, go)
-    }
-
-    impl Handler for Clerk {
-        type Job = &'static str;
-        type Timer = &'static str;
-
-        fn ear(&mut self) -> &mut ClerkEar {
-            &mut self.ear
-        }
-
-        fn on_job(&mut self, job: &'static str) {
-            self.done.send(job).unwrap();
-            match job {
-                "stand still" => {
-                    self.ear.after(Duration::ZERO, "timer");
-                    self.go.recv().unwrap();
-                }
-                "panic" => panic!("as it was told"),
-                "panic twice" => {
-                    self.panics_again = true;
-                    panic!("as it was told");
-                }
-                _ => {}
-            }
-        }
-
-        fn on_ready(&mut self, _: Token, _: bool) {}
-
-        fn on_due(&mut self, timer: &'static str) {
-            self.done.send(timer).unwrap();
-        }
-
-        fn has_news(&self) -> bool {
-            false
-        }
-
-        fn on_caught_up(&mut self) {}
-
-        fn on_left(&mut self, job: &'static str) {
-            self.done.send("left").unwrap();
-            self.done.send(job).unwrap();
-            assert_ne!(job, "panic", "as it was told");
-        }
-
-        fn on_stop(&mut self) {
-            self.done.send("stop").unwrap();
-        }
-
-        fn on_panic(&mut self) {
-            self.done.send("it panicked").unwrap();
-            assert!(!self.panics_again, "as it was told");
-        }
-    }
-
-    #[test]
-    fn what_takes_long_comes_last_and_keeps_its_order() {
-        let (clerk, heard, go) = clerk();
-        let reactor = Reactor::start(clerk).unwrap();
-        reactor.send(Priority::Low, "stand still").unwrap();
-        assert_eq!(heard.recv(), Ok("stand still"));
-        for (priority, job) in [(Priority::Low, "low"), (Priority::Low, "lower"), (Priority::High, "high")] {
-            reactor.send(priority, job).unwrap();
-        }
-        go.send(()).unwrap();
-        let order: Vec<_> = heard.iter().take(4).collect();
-        assert_eq!(order, ["high", "timer", "low", "lower"]);
-        drop(reactor);
-        assert_eq!(heard.iter().collect::<Vec<_>>(), ["stop"]);
-    }
-
-    #[test]
-    fn what_has_had_no_turn_before_the_stop_is_handed_over_in_its_order() {
-        let (clerk, heard, go) = clerk();
-        let reactor = Reactor::start(clerk).unwrap();
-        reactor.send(Priority::Low, "stand still").unwrap();
-        assert_eq!(heard.recv(), Ok("stand still"));
-        for (priority, job) in [(Priority::Low, "low"), (Priority::High, "panic"), (Priority::High, "high")] {
-            reactor.send(priority, job).unwrap();
-        }
-        let mailbox = Mailbox::clone(&reactor.mailbox);
-        thread::scope(|scope| {
-            scope.spawn(|| drop(reactor));
-            while !mailbox.0.lock().stopping {
-                thread::yield_now();
-            }
-            go.send(()).unwrap();
-        });
-        let order: Vec<_> = heard.iter().collect();
-        assert_eq!(order, ["left", "panic", "it panicked", "left", "high", "left", "low", "stop"]);
-        assert_eq!(mailbox.send(Priority::High, "too late"), Err("too late"));
-    }
-
-    #[test]
-    fn a_panic_is_told_to_the_handler_and_takes_no_other_job_along() {
-        let (clerk, heard, _go) = clerk();
-        let reactor = Reactor::start(clerk).unwrap();
-        for job in ["panic", "panic twice", "next"] {
-            reactor.send(Priority::Low, job).unwrap();
-        }
-        let mut order = Vec::new();
-        while order.last() != Some(&"next")
-            && let Ok(done) = heard.recv()
-        {
-            order.push(done);
-        }
-        assert_eq!(order, ["panic", "it panicked", "panic twice", "it panicked", "next"]);
     }
 }

@@ -60,8 +60,6 @@ impl Keeper {
     }
 
     pub(super) fn clean_further(&mut self, mut cleaning: Cleaning) {
-        // Nobody shall wait for a task that is removed.
-        self.tell_news();
         let began = Instant::now();
         while began.elapsed() < SLICE {
             if let Some(task) = cleaning.tasks.pop() {
@@ -82,6 +80,10 @@ impl Keeper {
         let Some(ending) = entry.task.ending().filter(|_| is_over(&entry)) else { return };
         let told = matches!(entry.task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(&entry.dir);
         let Cleaning { asked_at, older_than_ms, undelivered_older_than_ms, .. } = *cleaning;
+        // Somebody is about to hear of it.
+        if (!told && self.news.concerns(&entry.asked.session)) || self.waiters.iter().any(|waiter| waiter.task == *task) {
+            return;
+        }
         let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
         // Of an end that has no record nobody can have heard before a host knew of it.
         let known_since = if told || ending.is_recorded { 0 } else { store::known_since(&entry.dir, asked_at) };

@@ -9,7 +9,7 @@ use super::{Completion, Registry, Shared, TaskRef};
 use crate::error::Result;
 use crate::platform::failpoint;
 use crate::store;
-use crate::task::{Delivery, Event, SessionId, TaskId};
+use crate::task::{Delivery, EndOrder, Event, SessionId, TaskId};
 
 /// What becomes of a completion on which a callback has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,14 +180,17 @@ impl Registry {
 }
 
 impl Keeper {
-    /// Hands the session's pending completions to its subscription, if this host is the one that delivers.
-    pub(super) fn deliver(&mut self, session: &SessionId) {
+    /// Hands the session's pending completions up to the `last` to its subscription, if this host is the one that delivers.
+    pub(super) fn deliver(&mut self, session: &SessionId, last: Option<EndOrder>) {
         if self.shared.lock().subscription_of(session).is_none() || !self.owns(session) {
             return;
         }
         let began = Instant::now();
         // Each turn takes the first away from what is to be told.
         while let Some(entry) = self.shared.next_to_tell(session) {
+            if entry.task.ending().map(|ending| ending.order) > last {
+                return self.news.tell(session);
+            }
             // Another one may have taken its place since.
             let Some(subscription) = self.shared.lock().subscription_of(session) else { return };
             if !self.is_shutting_down && self.shared.lock().window.holds_up(session) {

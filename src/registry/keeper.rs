@@ -122,8 +122,7 @@ pub(super) struct Keeper {
     pub(super) taking_in_later: HashSet<TaskId>,
     /// An ownership that lasts for one drain.
     pub(super) borrowed: Option<OwnerBell>,
-    /// What is told when all that has happened is known: the kernel reports descriptors in the order in which they rang first, and
-    /// completions have the order of the ends.
+    /// What is told when all that has happened is known.
     pub(super) news: News,
     /// Tasks whose supervisors have vanished.
     pub(super) to_sweep: Vec<TaskId>,
@@ -313,6 +312,10 @@ impl Handler for Keeper {
         !self.news.is_empty() || !self.to_sweep.is_empty()
     }
 
+    fn mark_news(&mut self) {
+        self.mark();
+    }
+
     fn on_caught_up(&mut self) {
         self.tell_news();
     }
@@ -334,6 +337,7 @@ impl Handler for Keeper {
 
     fn on_stop(&mut self) {
         self.sweep_once();
+        self.answer_shutdowns();
         // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.
         for (task, Spawning { request, promise }) in self.spawning.drain() {
             let session = self.shared.lock().session_of(&task);

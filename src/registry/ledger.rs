@@ -204,6 +204,11 @@ impl Ledger {
         self.find(id, None)
     }
 
+    /// Of the last of them, when its task ended.
+    pub(super) fn last_to_tell(&self, session: &SessionId) -> Option<EndOrder> {
+        self.sessions.get(session)?.tellable.last().map(|(order, _)| *order)
+    }
+
     /// Whether the session has a completion that could be handed to a callback right now.
     pub(super) fn has_to_tell(&mut self, session: &SessionId) -> bool {
         let is_there = self.sessions.get(session).is_some_and(|session| !session.tellable.is_empty());

@@ -1,22 +1,38 @@
-//! What is told when all that has happened is known. The kernel reports descriptors in the order in which they rang first, and
-//! completions have the order of the ends.
+//! What is told when all that has happened is known. The kernel reports descriptors in the order in which they rang first, a host may
+//! have stood still behind its report, and completions have the order of the ends: what is known when the news is marked is told when
+//! whatever rang before that has been heard.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use super::keeper::Keeper;
+use super::ledger::Ledger;
 use super::wait::Until;
-use crate::task::{SessionId, TaskId};
+use crate::task::{EndOrder, SessionId, TaskId};
 
 /// What somebody is to hear.
 #[derive(Default)]
 pub(super) struct News {
     sessions: BTreeSet<SessionId>,
     reached: Vec<(TaskId, Until)>,
+    /// A shutdown waits for nothing else.
+    is_shutdown_due: bool,
+    marked: Marked,
+}
+
+/// What was known when it was marked.
+#[derive(Default)]
+struct Marked {
+    /// With the last of the completions that may be told.
+    sessions: BTreeMap<SessionId, Option<EndOrder>>,
+    reached: Vec<(TaskId, Until)>,
+    is_shutdown_due: bool,
 }
 
 impl News {
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.reached.is_empty()
+        let News { sessions, reached, is_shutdown_due, marked } = self;
+        sessions.is_empty() && reached.is_empty() && !is_shutdown_due && marked.is_empty()
     }
 
     /// The session has completions that may be told.
@@ -28,17 +44,48 @@ impl News {
     pub(super) fn reach(&mut self, task: &TaskId, until: Until) {
         self.reached.push((task.clone(), until));
     }
+
+    /// A shutdown that has nothing to end is answered behind what is to be told.
+    pub(super) fn answer_shutdown(&mut self) {
+        self.is_shutdown_due = true;
+    }
+
+    /// Whether completions of the session are about to be told.
+    pub(super) fn concerns(&self, session: &SessionId) -> bool {
+        self.sessions.contains(session) || self.marked.sessions.contains_key(session)
+    }
+
+    fn mark(&mut self, ledger: &Ledger) {
+        let before = mem::take(&mut self.marked.sessions).into_keys();
+        let sessions = before.chain(mem::take(&mut self.sessions));
+        self.marked.sessions = sessions.map(|session| (session.clone(), ledger.last_to_tell(&session))).collect();
+        self.marked.reached.append(&mut self.reached);
+        self.marked.is_shutdown_due |= mem::take(&mut self.is_shutdown_due);
+    }
+}
+
+impl Marked {
+    fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.reached.is_empty() && !self.is_shutdown_due
+    }
 }
 
 impl Keeper {
+    pub(super) fn mark(&mut self) {
+        self.news.mark(&self.shared.lock());
+    }
+
     /// Completions first, and then those who wait: whoever hears that a task is over finds its completion told, and what was left of one
     /// that was lost killed.
     pub(super) fn tell_news(&mut self) {
         self.sweep_lost();
-        let News { sessions, reached } = std::mem::take(&mut self.news);
-        sessions.iter().for_each(|session| self.deliver(session));
+        let Marked { sessions, reached, is_shutdown_due } = mem::take(&mut self.news.marked);
+        sessions.into_iter().for_each(|(session, last)| self.deliver(&session, last));
         for (task, until) in reached {
             self.answer_waiters(&task, until);
+        }
+        if is_shutdown_due {
+            self.answer_shutdowns();
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Registry;
 use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
-use super::snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
+use super::snapshot::DEFAULT_PREVIEW_BYTES;
 use super::wait::{Gathering, Until, Waiter};
 use crate::error::{Error, Result};
 use crate::platform::errno;
@@ -24,7 +24,6 @@ impl Keeper {
         self.is_shutting_down = true;
         // What waits to be told comes before the answer.
         self.shared.sessions(None).iter().for_each(|session| self.news.tell(session));
-        self.tell_news();
         self.end_running(request, grace_ms);
     }
 
@@ -32,7 +31,7 @@ impl Keeper {
     pub(super) fn end_running(&mut self, request: Request, grace_ms: Option<u64>) {
         let running: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
         if running.is_empty() {
-            return self.shared.outbox.answer(request, Ok(Vec::<TaskSnapshot>::new()));
+            self.news.answer_shutdown();
         }
         self.gatherings.push(Gathering { request, done: Vec::new() });
         let waiter = |task: &TaskId| Waiter { request, task: task.clone(), until: Until::Empty, patience: None };
@@ -42,6 +41,15 @@ impl Keeper {
             if let Err(error) = self.order_kill(&entry, errno::TERMINATE, grace_ms) {
                 self.give_up_on(request, &entry, &error);
             }
+        }
+    }
+
+    /// Answers those that wait for nobody any more, each with all its tasks at once.
+    pub(super) fn answer_shutdowns(&mut self) {
+        let Keeper { gatherings, waiters, shared, .. } = self;
+        let is_over = |gathering: &mut Gathering| waiters.iter().all(|waiter| waiter.request != gathering.request);
+        for Gathering { request, done } in gatherings.extract_if(.., is_over) {
+            shared.outbox.answer(request, Ok(done));
         }
     }
 

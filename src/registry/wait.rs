@@ -105,10 +105,7 @@ impl Keeper {
             return self.shared.outbox.answer(request, snapshot.ok_or_else(|| named.not_found()));
         };
         self.gatherings[place].done.extend(snapshot);
-        if self.waiters.iter().all(|waiter| waiter.request != request) {
-            let Gathering { done, .. } = self.gatherings.swap_remove(place);
-            self.shared.outbox.answer(request, Ok(done));
-        }
+        self.answer_shutdowns();
     }
 
     /// Answers whom `are_told` says, and takes their timers away.
