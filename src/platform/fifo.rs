@@ -3,10 +3,11 @@
 //! edge-triggered watcher on every Linux, and none is lost by it, since each emptying has a write behind it.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{check, files};
@@ -22,6 +23,13 @@ pub fn create(path: &Path) -> io::Result<()> {
 /// Both ends in one descriptor: the FIFO has a reader and a writer for as long as this lives.
 pub fn open_both(path: &Path) -> io::Result<File> {
     open(path, libc::O_RDWR)
+}
+
+/// From now on its owner can open it for writing only. Who reads all files of a directory would take what is written to its reader, and
+/// stand there for as long as nothing is.
+pub fn close_to_readers(fifo: &File) {
+    // Where modes cannot be set the writers write again.
+    drop(fifo.set_permissions(Permissions::from_mode(0o200)));
 }
 
 /// The reading end, to be watched.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use outlive_protocol::orders::Order;
 use serde::Serialize;
 
 use super::cleanup::Cleaning;
@@ -87,6 +88,7 @@ pub(super) enum Timer {
     ListenAgain { session: SessionId },
     LookAgain { task: TaskId, hung_up: bool, looks: u32 },
     TakeIn { session: SessionId, task: TaskId, looks: u32 },
+    OrderAgain { task: TaskId, order: Order },
     SweepFurther,
     Review { session: SessionId },
     CleanFurther(Cleaning),
@@ -294,6 +296,7 @@ impl Handler for Keeper {
                 self.look(&task, hung_up, looks);
             }
             Timer::TakeIn { session, task, looks } => self.take_in_again(&session, &task, looks),
+            Timer::OrderAgain { task, order } => self.order_again(&task, order),
             Timer::SweepFurther => self.sweep_further(),
             Timer::Review { session } => self.review(&session),
             Timer::CleanFurther(cleaning) => {

@@ -1,15 +1,20 @@
 //! `kill`: the supervisor is ordered to end the tree. A host never signals a pid; only what a vanished supervisor left behind
 //! is swept by its mark.
 
+use std::time::Duration;
+
 use outlive_protocol::orders::Order;
 
-use super::keeper::{Job, Keeper, Request};
+use super::keeper::{Job, Keeper, Request, Timer};
 use super::ledger::Entry;
 use super::wait::{Until, Waiter};
 use super::{Registry, TaskRef};
 use crate::error::Result;
 use crate::store;
-use crate::task::Event;
+use crate::task::{Event, TaskId};
+
+/// When an order is sent again whose task is still there.
+const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Registry {
     /// Ends a task's whole tree; the answer is its snapshot when the tree is empty.
@@ -42,9 +47,21 @@ impl Keeper {
         let is_sent = store::send_order(&entry.dir, order)?;
         // Behind the order: a task that nobody could ask to end goes on as before.
         self.apply(id, Event::KillAsked);
-        if !is_sent {
+        if is_sent {
+            self.ear.after(ORDER_AGAIN_AFTER, Timer::OrderAgain { task: id.clone(), order });
+        } else {
             self.refresh(id, true);
         }
         Ok(())
+    }
+
+    /// Root reads whatever it likes, and an order that somebody else has read was not heard. One that was heard is the same again: it can
+    /// only become faster.
+    pub(super) fn order_again(&mut self, id: &TaskId, order: Order) {
+        let Some(entry) = self.shared.lock().find(id, None).filter(|entry| !entry.task.is_gone()) else { return };
+        // Where there is nobody any more the hang-up says so, and a full FIFO has orders enough.
+        if !matches!(store::send_order(&entry.dir, order), Ok(false)) {
+            self.ear.after(ORDER_AGAIN_AFTER, Timer::OrderAgain { task: id.clone(), order });
+        }
     }
 }

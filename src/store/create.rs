@@ -154,6 +154,7 @@ impl Created {
             }
         };
         let control = make(names::CONTROL, &|path| failpoint::pass("host.before_control").and_then(|()| open_fifo(path)))?;
+        fifo::close_to_readers(&control);
         let events = make(names::EVENTS, &|path| failpoint::pass("host.before_events").and_then(|()| open_fifo(path)))?;
         let ended = make(names::ENDED, &|path| {
             failpoint::pass("host.before_ended_json")?;

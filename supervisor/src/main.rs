@@ -78,6 +78,14 @@ fn announce() {
     ignore(files::write(fds::EVENTS, b"\n"));
 }
 
+/// The same if the bell that was rung is gone: no host takes it, but who reads all files of a directory does, maybe before any host has
+/// heard it.
+fn announce_if_taken() {
+    if process::sleep([fds::EVENTS; 2], 0) == [false; 2] {
+        announce();
+    }
+}
+
 fn record_failure(errno: Errno) {
     let ended = Ended::spawn_error(Some(u64::from(errno.0)), process::unix_ms(), process::monotonic_ns());
     // What cannot be written stays unwritten: the host sees the hang-up without a record.

@@ -10,7 +10,6 @@ use outlive_protocol::orders::{Order, Received};
 use outlive_protocol::records::{Cause, Closed, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, Settings};
 
-use crate::announce;
 use crate::durable;
 use crate::ending::Ending;
 use crate::failpoint;
@@ -21,10 +20,13 @@ use crate::sys::files::{self, File};
 use crate::sys::process::{self, Exit, How, NEVER, NS_PER_MS, SIGCHLD, SIGIO, SIGKILL, SIGTERM, TIME_IS_OVER};
 use crate::sys::{Errno, Result, ignore};
 use crate::tree;
+use crate::{announce, announce_if_taken};
 
 const CLOSED: &CStr = names::CLOSED.as_c_str();
 /// How often to try to write a record for which there was no room.
 const WRITE_AGAIN_NS: u64 = 1000 * NS_PER_MS;
+/// How long strangers have to take a bell that hosts have not heard.
+const ANNOUNCE_AGAIN_NS: u64 = 1000 * NS_PER_MS;
 
 /// One task, from its command's exec until its tree is empty.
 pub(crate) struct Watch<'a> {
@@ -40,6 +42,8 @@ pub(crate) struct Watch<'a> {
     alarm: u64,
     /// When what was asked is sent to the disk; [`NEVER`] when it has been.
     send_at: u64,
+    /// When to look whether the news has been taken; [`NEVER`] when that was done.
+    announce_at: u64,
     /// How the leader has ended, while the disk has no room for it, and when that is tried again.
     unwritten: Option<(Ended, u64)>,
     /// Until when there may be room again: who has asked for the end waits for ours. [`NEVER`] when nobody has.
@@ -65,6 +69,7 @@ impl<'a> Watch<'a> {
             timeout => leader.started_ns.saturating_add(timeout.saturating_mul(NS_PER_MS)),
         };
         let send_at = leader.started_ns.saturating_add(durable::SEND_AFTER_NS);
+        let announce_at = leader.started_ns.saturating_add(ANNOUNCE_AGAIN_NS);
         Watch {
             leader,
             settings,
@@ -75,6 +80,7 @@ impl<'a> Watch<'a> {
             deadline,
             alarm: NEVER,
             send_at,
+            announce_at,
             unwritten: None,
             room_until: NEVER,
             stage: Stage::Running,
@@ -116,6 +122,10 @@ impl<'a> Watch<'a> {
             self.send_at = NEVER;
             durable::send_asked();
         }
+        if now >= self.announce_at {
+            self.announce_at = NEVER;
+            announce_if_taken();
+        }
         if now >= self.write_at()
             && let Some((ended, _)) = self.unwritten.take()
         {
@@ -155,7 +165,7 @@ impl<'a> Watch<'a> {
             self.alarm = promised;
             process::alarm(if promised == NEVER { NEVER } else { promised.saturating_sub(now) });
         }
-        let due = promised.min(tell_at).min(self.send_at).min(self.write_at()).min(self.look_at());
+        let due = promised.min(tell_at).min(self.send_at).min(self.announce_at).min(self.write_at()).min(self.look_at());
         let time = if due == NEVER { NEVER } else { due.saturating_sub(now) };
         let [signals, orders] = process::sleep([self.signals.number(), fds::CONTROL], time);
         if signals {
@@ -283,6 +293,8 @@ impl<'a> Watch<'a> {
         // If it failed for another reason, the host sees the hang-up without a record.
         ignore(failpoint::pass("supervisor.after_publish"));
         announce();
+        // While others live no hang-up tells of it.
+        self.announce_at = now.saturating_add(ANNOUNCE_AGAIN_NS);
         process::give_way();
         ignore(failpoint::pass("supervisor.after_end_told"));
     }

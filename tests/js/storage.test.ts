@@ -77,22 +77,14 @@ test('directories are 0700 and files 0600, whatever the umask', async () => {
     const modes = new Map<string, string[]>()
     for (const path of everythingIn(dirname(dir))) {
       const about = lstatSync(path)
-      const kind = about.isDirectory() ? 'directory' : basename(path).startsWith('supervisor-') ? 'supervisor' : 'file'
+      const name = basename(path)
+      const isNamed = ['supervisor', 'control'].find((each) => name.split('-')[0] === each)
+      const kind = about.isDirectory() ? 'directory' : (isNamed ?? 'file')
       const mode = `${kind} ${(about.mode & 0o7777).toString(8)}`
       modes.set(mode, [...(modes.get(mode) ?? []), basename(path)])
     }
-    expect([...modes.keys()].sort()).toEqual(['directory 700', 'file 600', 'supervisor 500'])
-    const names = [
-      'command',
-      'stdout',
-      'stderr',
-      'output',
-      'control',
-      'events',
-      'task.json',
-      'started.json',
-      'ended.json',
-    ]
+    expect([...modes.keys()].sort()).toEqual(['control 200', 'directory 700', 'file 600', 'supervisor 500'])
+    const names = ['command', 'stdout', 'stderr', 'output', 'events', 'task.json', 'started.json', 'ended.json']
     names.push('closed.json', 'dropped.json', 'leases', 'delivered', 'session', 'owner')
     expect(names.filter((name) => !modes.get('file 600')!.includes(name))).toEqual([])
   }

@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { chmodSync, copyFileSync, readFileSync } from 'node:fs'
+import { chmodSync, closeSync, constants, copyFileSync, openSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type Gate,
@@ -11,10 +11,11 @@ import {
   type ReadyFifo,
   readyFifo,
   statOf,
+  stop,
   treeOf,
 } from './support/guests'
 import { type HostScope, host } from './support/host'
-import { atTheEnd, eventually, temporaryStore } from './support/store'
+import { atTheEnd, eventually, temporaryStore, within } from './support/store'
 
 const store = temporaryStore()
 
@@ -270,6 +271,59 @@ function strange(program: string, argument: string, env: Record<string, string> 
     expect(await tasks.replay(sessionId)).toMatchObject({ lost: 1, unreadable: [] })
   },
 )
+
+/** What somebody gets who reads a FIFO of the store, as a search through all files does. */
+function takeFrom(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    const bytes = Buffer.alloc(4096)
+    return bytes.toString('utf8', 0, readSync(fd, bytes))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+    return ''
+  } finally {
+    closeSync(fd)
+  }
+}
+
+test('an order that somebody else has read from its FIFO is sent again', async () => {
+  // P1 P3
+  const tasks = store.registry()
+  const id = await tasks.spawn('sleep 1000')
+  const dir = store.taskDir(id)!
+  // Nobody but root can without it.
+  chmodSync(join(dir, 'control'), 0o600)
+  const { supervisorPid } = JSON.parse(readFileSync(join(dir, 'started.json'), 'utf8'))
+  await stop(supervisorPid)
+  const killed = tasks.kill(id, { graceMs: 0 })
+  const order = await eventually(() => takeFrom(join(dir, 'control')), 'the order has been taken')
+  expect(order).toMatch(/\n$/)
+  process.kill(supervisorPid, 'SIGCONT')
+  expect(await within(killed, 'it is killed all the same')).toMatchObject({ status: 'killed', descendants: 0 })
+})
+
+test('an end whose bell somebody else has taken is told while others of the task live', async () => {
+  // D6 P4
+  const sessionId = 'taken'
+  const wait = gate(store)
+  const node = await host(store)
+  const id = await node.call(
+    async ({ tasks, say }, command, sessionId) => {
+      tasks.onCompletion(({ taskId, descendants }) => say([taskId, descendants]), { sessionId })
+      return tasks.spawn(command, { sessionId })
+    },
+    `sleep 1000 & read _ < ${wait.path}; exit 3`,
+    sessionId,
+  )
+  const dir = store.taskDir(id)!
+  await stop(node.pid)
+  wait.open()
+  await eventually(() => readFileSync(join(dir, 'ended.json'), 'utf8').endsWith('}\n'), 'the end is on disk')
+  await eventually(() => takeFrom(join(dir, 'events')), 'its bell has been taken')
+  process.kill(node.pid, 'SIGCONT')
+  expect(await node.heard('the end')).toEqual([id, 1])
+  await killProcessesOf([id])
+})
 
 test('a process that shows half a gigabyte as its environment, whosever it is, costs a host no such memory', async () => {
   const program = join(store.dir, 'moved')
