@@ -117,7 +117,21 @@ pub(super) fn set_mode_of(path: &Path, mode: u32) -> io::Result<()> {
     }
     // The umask may have taken from the owner what opening it in any other way asks for. Such a descriptor changes no mode itself.
     let made = owned(open_raw(path, libc::O_PATH, 0)?);
-    fs::set_permissions(by_number(&made), Permissions::from_mode(mode))
+    fs::set_permissions(by_number(&made), Permissions::from_mode(mode))?;
+    let left = fs::symlink_metadata(path)?.mode() & 0o077;
+    if left & !mode == 0 {
+        return Ok(());
+    }
+    // FAT and NTFS, as most mount them.
+    let why = "its file system keeps no modes, and others could read what is in it";
+    Err(io::Error::new(ErrorKind::PermissionDenied, why))
+}
+
+/// Whether a file can have a second name beside it. An error says why it cannot.
+pub fn can_be_linked(path: &Path, beside: &Path) -> io::Result<()> {
+    let second = draft_beside(beside);
+    fs::hard_link(path, &second)?;
+    fs::remove_file(second)
 }
 
 fn has_mode(about: &Metadata, mode: u32) -> bool {
@@ -127,7 +141,8 @@ fn has_mode(about: &Metadata, mode: u32) -> bool {
 /// Makes a directory that was not there, 0700 whatever the umask.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)?;
-    set_mode_of(path, 0o700)
+    // What others could enter shall not stay.
+    set_mode_of(path, 0o700).inspect_err(|_| drop(fs::remove_dir(path)))
 }
 
 /// Opens a directory to hand it on; it need not be readable.

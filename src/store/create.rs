@@ -129,7 +129,11 @@ impl Created {
             let path = self.dir.file(name);
             with(&path).map_err(Error::storage("make", path))
         };
-        let open_fifo = |path: &Path| fifo::create(path).and_then(|()| fifo::open_both(path));
+        let make_fifo = |name: Name, point: &'static str| {
+            let path = self.dir.file(name);
+            let made = failpoint::pass(point).and_then(|()| fifo::create(&path)).and_then(|()| fifo::open_both(&path));
+            made.map_err(Error::storage("make the FIFO", path))
+        };
         let null = files::open_null().map_err(Error::storage("open", "/dev/null"))?;
         let directory = files::open_directory_to_read(self.dir.path())
             .and_then(|opened| files::check_owner(&opened.metadata()?).map(|()| opened))
@@ -153,9 +157,9 @@ impl Created {
                 (output, other)
             }
         };
-        let control = make(names::CONTROL, &|path| failpoint::pass("host.before_control").and_then(|()| open_fifo(path)))?;
+        let control = make_fifo(names::CONTROL, "host.before_control")?;
         fifo::close_to_readers(&control);
-        let events = make(names::EVENTS, &|path| failpoint::pass("host.before_events").and_then(|()| open_fifo(path)))?;
+        let events = make_fifo(names::EVENTS, "host.before_events")?;
         let ended = make(names::ENDED, &|path| {
             failpoint::pass("host.before_ended_json")?;
             let file = files::create(path)?;

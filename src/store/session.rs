@@ -67,7 +67,15 @@ pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
             // On a file system without FIFOs nothing is left behind. A directory that another host has put to use stays.
             drop(fs::remove_dir(&dir));
         })
-        .map_err(Error::storage("make", owner))?;
+        .map_err(Error::storage("make the FIFO", &owner))?;
+    // Without them no completion could be accepted.
+    files::can_be_linked(&owner, &dir.join(names::SESSION.as_str()))
+        .inspect_err(|error| {
+            if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                drop(fs::remove_file(&owner).and_then(|()| fs::remove_dir(&dir)));
+            }
+        })
+        .map_err(Error::storage("make a hard link to", owner))?;
     write_id(&dir, session).map_err(Error::storage("write", dir.join(names::SESSION.as_str())))
 }
 

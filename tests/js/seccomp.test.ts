@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TaskRegistry } from 'outlive'
 import { patient, processesOf, readyFifo, stop } from './support/guests'
@@ -169,4 +169,23 @@ test('where no file can be locked a subscription waits for that, and does not wo
   })
   expect(busyMs).toBeLessThan(500)
   await node.kill()
+})
+
+test('where no file can have a second name a spawn says so, and nothing is left behind', async () => {
+  // D1
+  const node = await host(store, { under: [refuse, 'EPERM', 'linkat'] })
+  const refused = await node.call(async ({ tasks }) => {
+    const error = await tasks.spawn('true', { sessionId: 'no links' }).catch((error) => error)
+    return { code: error.code, message: error.message, cause: error.cause?.code, sessions: tasks.sessions() }
+  })
+  expect(refused).toEqual({
+    code: 'STORAGE_FAILED',
+    message: expect.stringMatching(/could not make a hard link to .*owner/),
+    cause: 'EPERM',
+    sessions: [],
+  })
+  await node.kill()
+  const session = await store.registry().sessions()
+  expect(session).not.toContain('no links')
+  expect(readdirSync(store.dir).filter((name) => /^[0-9a-f]{32}$/.test(name))).toHaveLength(session.length)
 })

@@ -34,6 +34,7 @@ static const struct {
     {"getdents64", SYS_getdents64, 0, 0},
     {"getpgid", SYS_getpgid, 0, 0},
     {"kill", SYS_kill, 0, 0},
+    {"linkat", SYS_linkat, 0, 0},
     {"memfd_create", SYS_memfd_create, 0, 0},
     {"openat2", 437, 0, 0},
     {"pidfd_open", 434, 0, 0},
