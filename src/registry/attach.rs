@@ -13,7 +13,8 @@ use crate::reactor::Token;
 use crate::store::{self, Loaded, TaskDir, Unread};
 use crate::task::{Effect, SessionId, TaskId};
 
-const STARTS_UNTIL_A_LOOK: u32 = 256;
+/// How many tasks come one by one until a session is looked through for those that are gone.
+const ARRIVALS_UNTIL_A_LOOK: u32 = 256;
 
 impl Registry {
     /// Attaches the session that a call names, or finds what is new in all that are attached. Returns which those are.
@@ -89,14 +90,15 @@ impl Keeper {
         unknown.map_or(Ok(()), Err)
     }
 
-    /// Now and then, for a host that starts tasks and asks for nothing: what others have removed would stay in its memory for good.
-    pub(super) fn forget_removed(&mut self) {
-        self.starts = self.starts.wrapping_add(1);
-        if self.starts.is_multiple_of(STARTS_UNTIL_A_LOOK) {
+    /// Now and then, for a host that starts tasks, or asks for others' by their ids, and for nothing else: what others have removed would
+    /// stay in its memory for good.
+    pub(super) fn count_arrival(&mut self) {
+        self.arrivals = self.arrivals.wrapping_add(1);
+        if self.arrivals.is_multiple_of(ARRIVALS_UNTIL_A_LOOK) {
             let session = {
                 // One session after the other.
                 let attached = &self.shared.lock().attached;
-                let turn = (self.starts / STARTS_UNTIL_A_LOOK) as usize % attached.len().max(1);
+                let turn = (self.arrivals / ARRIVALS_UNTIL_A_LOOK) as usize % attached.len().max(1);
                 attached.iter().nth(turn).cloned()
             };
             // The next look may do.
@@ -106,6 +108,10 @@ impl Keeper {
 
     /// Takes a task from disk into the ledger.
     pub(super) fn adopt_alone(&mut self, session: &SessionId, id: &TaskId, looks: u32) -> Result<()> {
+        if self.shared.lock().knows(id) {
+            return Ok(());
+        }
+        self.count_arrival();
         let effects = self.take_in(session, id, &mut store::supervised(), looks)?;
         self.perform(id, &effects);
         Ok(())

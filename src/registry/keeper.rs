@@ -111,8 +111,8 @@ pub(super) struct Keeper {
     pub(super) spawning: HashMap<TaskId, Spawning>,
     /// Nothing is started any more.
     pub(super) is_shutting_down: bool,
-    /// How many tasks were started; it may go round.
-    pub(super) starts: u32,
+    /// How many tasks have come into the ledger one by one; it may go round.
+    pub(super) arrivals: u32,
     pub(super) waiters: Vec<Waiter>,
     pub(super) gatherings: Vec<Gathering>,
     pub(super) bells: HashMap<SessionId, (Token, OwnerBell)>,
@@ -145,7 +145,7 @@ impl Keeper {
             directories: Directories::default(),
             spawning: HashMap::new(),
             is_shutting_down: false,
-            starts: 0,
+            arrivals: 0,
             waiters: Vec::new(),
             gatherings: Vec::new(),
             bells: HashMap::new(),

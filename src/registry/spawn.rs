@@ -203,7 +203,7 @@ impl Keeper {
         match launched {
             Ok((task, promise)) => {
                 self.spawning.insert(task.clone(), Spawning { request, promise });
-                self.forget_removed();
+                self.count_arrival();
                 if !self.children.contains_key(&task) {
                     // Refused by the system, which is its end. Where there is no supervisor nobody rings.
                     self.refresh(&task, false);
