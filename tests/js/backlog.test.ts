@@ -105,6 +105,8 @@ test.each(['auto', 'manual'] as const)(
       settle = resolve
     })
     const first = listen(tasks, sessionId, () => settled, { ack })
+    // All that fits is on its way, and no callback can run before.
+    blockUntil(() => tasks.pending({ sessionId }).length === count - 18)
     await first.times(count)
     await written(other, count, 60_000)
     await tasks.replay(other)

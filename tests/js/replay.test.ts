@@ -1,5 +1,6 @@
 import { existsSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { Completion } from 'outlive'
 import { gate, isAlive, killProcessesOf, obedient, patient, processesOf, readyFifo } from './support/guests'
 import { host } from './support/host'
 import { copy, makeFifos, original, rewrite } from './support/records'
@@ -30,9 +31,20 @@ test('replay 100 times while a task runs: the same task, the same deadline, one 
   expect(tasks.status(id)).toMatchObject({ ...same, status: 'running', pid, timeoutMs: 3_600_000 })
 
   const told: string[] = []
-  for (const registry of [tasks, ...others]) registry.onCompletion(({ taskId }) => told.push(taskId), { sessionId })
+  let accept = () => {}
+  const accepted = new Promise<void>((resolve) => {
+    accept = resolve
+  })
+  // Until it is accepted each of them could tell it.
+  const tell = ({ taskId }: Completion): Promise<void> => {
+    told.push(taskId)
+    return accepted
+  }
+  for (const registry of [tasks, ...others]) registry.onCompletion(tell, { sessionId })
   wait.open()
   await Promise.all([tasks, ...others].map((registry) => registry.wait(id, { sessionId })))
+  await eventually(() => told.length > 0, 'it is told')
+  accept()
   await eventually(() => tasks.status(id)?.completionDelivered, 'the completion is delivered')
   // Each of them hears of its own task, told after what the session had before.
   const last = await tasks.spawn('true', { sessionId })
