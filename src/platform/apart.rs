@@ -9,10 +9,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use std::thread;
 use std::time::Duration;
 
 use super::proc::{pids, stat};
+use super::threads;
 
 /// How long nothing may be heard of one process, twice in a row.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -130,7 +130,7 @@ fn run_apart<T: Send + 'static>(reading: &Arc<Reading<T>>, look: &Look<T>) -> io
         its_own.progress().outcome = Some(outcome);
         its_own.ended.notify_one();
     };
-    if thread::Builder::new().name("outlive-look".to_owned()).spawn(run).is_err() {
+    if threads::start("outlive-look", Box::new(run)).is_err() {
         // Out of threads, and who has taken them may be just whom we look for: then it has to be here.
         return reading.run(look).map(|()| true);
     }
@@ -188,7 +188,7 @@ mod tests {
         };
         drop(closed);
         while held_up.is_so() {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         assert!(!stuck().contains(&std::process::id()));
     }

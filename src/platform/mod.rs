@@ -19,6 +19,7 @@
 //! * [`removal`]: a directory goes, however deep it is, and no link leads out of it.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //! * [`signals`]: a thread that no signal reaches for a while.
+//! * [`threads`]: threads of ours.
 //! * [`tree`]: who lives below a process.
 //! * [`vfork`]: a child that shares our memory until its exec.
 //!
@@ -41,6 +42,7 @@ pub mod process;
 pub mod removal;
 pub mod scheduling;
 mod signals;
+pub mod threads;
 pub mod tree;
 mod vfork;
 

@@ -11,11 +11,11 @@ use std::fs::File;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::platform::poll::{Poll, Waker};
-use crate::platform::scheduling;
+use crate::platform::{scheduling, threads};
 pub use timers::TimerKey;
 use timers::Timers;
 
@@ -147,7 +147,7 @@ impl<J: Send + 'static> Reactor<J> {
         let mailbox = Mailbox(Arc::new(Queue { jobs, waker }));
         let ear = Ear { poll, timers: Timers::new(), next_token: 0, mailbox: mailbox.clone() };
         let handler = make(ear);
-        let thread = thread::Builder::new().name("outlive".to_owned()).spawn(move || run(handler))?;
+        let thread = threads::start("outlive", Box::new(move || run(handler)))?;
         Ok(Reactor { mailbox, thread: Some(thread) })
     }
 
@@ -251,6 +251,7 @@ fn turn<H: Handler>(handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stoppe
 }
 
 /// Passes on what the kernel reports; whether that is all.
+#[inline(never)]
 fn hear<H: Handler>(handler: &mut H, queue: &Queue<H::Job>, timeout: Option<Duration>) -> Result<bool, Stopped> {
     let (events, is_all) = handler.ear().poll.wait(timeout).map_err(|_| Stopped)?;
     for event in events {

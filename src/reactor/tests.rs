@@ -99,10 +99,10 @@ fn what_has_had_no_turn_before_the_stop_is_handed_over_in_its_order() {
         reactor.send(priority, job).unwrap();
     }
     let mailbox = Mailbox::clone(&reactor.mailbox);
-    thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| drop(reactor));
         while !mailbox.0.lock().stopping {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         go.send(()).unwrap();
     });

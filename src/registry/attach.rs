@@ -72,18 +72,15 @@ impl Keeper {
         };
         self.unreadable.remove(session);
         let mut unknown = None;
+        for (task, loaded) in store::load_finished(&self.shared.store, session, &new) {
+            let entered = self.enter(session, &task, loaded, 1).map(|effects| self.perform(&task, &effects));
+            unknown = unknown.or(entered.err());
+        }
         let mut supervised = store::supervised();
-        let mut finished = store::load_finished(&self.shared.store, session, &new);
         for task in new {
-            let taken = match finished.remove(&task) {
-                Some(loaded) => self.enter(session, &task, loaded, 1),
-                None => self.take_in(session, &task, &mut supervised, 1),
-            };
-            match taken {
-                Ok(effects) => self.perform(&task, &effects),
-                // Tried again later, and the others need not wait for it.
-                Err(error) => drop(unknown.get_or_insert(error)),
-            }
+            let taken = self.take_in(session, &task, &mut supervised, 1).map(|effects| self.perform(&task, &effects));
+            // Tried again later, and the others need not wait for it.
+            unknown = unknown.or(taken.err());
         }
         // Who asks hears of no lost task before what is left of it is killed.
         self.sweep_lost();
@@ -122,8 +119,8 @@ impl Keeper {
         if self.shared.lock().knows(id) {
             return Ok(Vec::new());
         }
-        let watch = |events: File| self.ear.watch(&events).map(|token| (token, events));
-        let loaded = store::load(&self.shared.store, session, id, watch, supervised);
+        let mut watch = |events: File| self.ear.watch(&events).map(|token| (token, events));
+        let loaded = store::load(&self.shared.store, session, id, &mut watch, supervised);
         self.enter(session, id, loaded, looks)
     }
 

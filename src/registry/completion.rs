@@ -61,10 +61,11 @@ pub struct Completion {
 
 impl Completion {
     /// About how many bytes it takes on its way to a callback.
-    pub(super) fn size(&self) -> usize {
+    pub(super) fn size(&self) -> u32 {
         const REST: usize = 500;
         let described = self.description.as_ref().map_or(0, String::len);
-        self.command.len() + described + self.metadata.get().len() + self.output_preview.len() + REST
+        let size = self.command.len() + described + self.metadata.get().len() + self.output_preview.len() + REST;
+        u32::try_from(size).unwrap_or(u32::MAX)
     }
 }
 

@@ -5,12 +5,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use super::keeper::{Job, Keeper, Request};
 use super::spawn::Asking;
 use crate::error::{Error, Result};
-use crate::platform::{failpoint, files};
+use crate::platform::{failpoint, files, threads};
 use crate::store;
 
 /// More than a host works in at a time.
@@ -53,7 +52,7 @@ impl Keeper {
             let opened = failpoint::pass("host.before_cwd").map_err(Error::storage("open", &far)).and_then(|()| open(&far));
             Job::Opened { path: far, opened }.post(&mailbox);
         };
-        if thread::Builder::new().name("outlive-cwd".to_owned()).spawn(answer).is_err() {
+        if threads::start("outlive-cwd", Box::new(answer)).is_err() {
             // Out of threads: then it has to be here.
             let opened = open(&path);
             self.on_opened(path, opened);

@@ -2,11 +2,10 @@
 //! `process.exit`; the C library does in both cases, and in Bun, which ends by `quick_exit`.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 use std::time::Duration;
 
 use super::Registry;
-use crate::platform::exit;
+use crate::platform::{exit, threads};
 
 /// The registries of all threads. Held to add one or to take them away.
 static OPEN: Mutex<Vec<Weak<Registry>>> = Mutex::new(Vec::new());
@@ -36,7 +35,7 @@ fn detach_all() {
         }
     };
     // Out of threads, the end is as sudden as one by a signal.
-    if thread::Builder::new().name("outlive-exit".to_owned()).spawn(detach).is_ok() {
+    if threads::start("outlive-exit", Box::new(detach)).is_ok() {
         let (is_over, told) = &*over;
         let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
         drop(told.wait_timeout_while(is_over, PATIENCE, |is_over| !*is_over));

@@ -101,7 +101,7 @@ impl Ledger {
     pub(super) fn remove(&mut self, id: &TaskId) {
         let Some(entry) = self.tasks.remove(id) else { return };
         self.running.remove(id);
-        entry.task.lease().into_iter().for_each(|lease| self.window.leave(lease.number));
+        self.window.change(on_its_way(&entry.task), 0);
         let Some(session) = self.sessions.get_mut(&entry.asked.session) else { return };
         session.tasks.remove(id);
         session.note(&entry, Delivery::Silent);
@@ -110,24 +110,22 @@ impl Ledger {
     /// Moves one task and returns what the world must now do, once the lock is gone.
     pub(super) fn apply(&mut self, id: &TaskId, event: Event) -> Vec<Effect> {
         let Some(entry) = self.tasks.get_mut(id) else { return Vec::new() };
-        let before = entry.task.lease();
+        let before = on_its_way(&entry.task);
         let effects = entry.task.on(event);
-        let ended = before.filter(|before| entry.task.lease().is_none_or(|now| now.number != before.number));
-        ended.into_iter().for_each(|lease| self.window.leave(lease.number));
+        self.window.change(before, on_its_way(&entry.task));
         self.index(id);
         effects
     }
 
     /// Hands the first of its session's completions, of about that `size`, to a subscription, for the call of that number. `None` when it
     /// is not that any more: it was accepted or handed out meanwhile, others were given back, or the subscription has ended.
-    pub(super) fn lease(&mut self, id: &TaskId, subscription: u32, attempt: u32, size: usize) -> Option<Lease> {
+    pub(super) fn lease(&mut self, id: &TaskId, subscription: u32, attempt: u32, size: u32) -> Option<Lease> {
         self.subscriptions.get(&subscription)?;
         let session = self.sessions.get(&self.tasks.get(id)?.asked.session)?;
         session.tellable.first().filter(|(_, first)| first == id)?;
         let number = self.next_lease.wrapping_add(1);
-        let lease = Lease { number, subscription, attempt, in_callback: false };
+        let lease = Lease { number, subscription, attempt, in_callback: false, on_its_way: size };
         self.next_lease = number;
-        self.window.enter(number, size);
         self.apply(id, Event::Leased(lease));
         Some(lease)
     }
@@ -142,7 +140,6 @@ impl Ledger {
     pub(super) fn begin(&mut self, id: &TaskId, lease: u32, settles: bool) -> Option<Entry> {
         let lease = self.held(id, lease)?.task.lease()?;
         self.tasks.get_mut(id)?.attempt = lease.attempt;
-        self.window.leave(lease.number);
         self.apply(id, Event::Begun { settles });
         self.find(id, None)
     }
@@ -275,6 +272,10 @@ impl Session {
             };
         }
     }
+}
+
+fn on_its_way(task: &Task) -> u32 {
+    task.lease().map_or(0, |lease| lease.on_its_way)
 }
 
 fn keep(among: &mut Ends, news: &(EndOrder, TaskId), belongs: bool) {

@@ -2,7 +2,7 @@
 //! have stood still behind its report, and completions have the order of the ends: what is known when the news is marked is told when
 //! whatever rang before that has been heard.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::mem;
 
 use super::keeper::Keeper;
@@ -24,7 +24,7 @@ pub(super) struct News {
 #[derive(Default)]
 struct Marked {
     /// With the last of the completions that may be told.
-    sessions: BTreeMap<SessionId, Option<EndOrder>>,
+    sessions: Vec<(SessionId, Option<EndOrder>)>,
     reached: Vec<(TaskId, Until)>,
     is_shutdown_due: bool,
 }
@@ -52,13 +52,16 @@ impl News {
 
     /// Whether completions of the session are about to be told.
     pub(super) fn concerns(&self, session: &SessionId) -> bool {
-        self.sessions.contains(session) || self.marked.sessions.contains_key(session)
+        self.sessions.contains(session) || self.marked.sessions.iter().any(|(marked, _)| marked == session)
     }
 
     fn mark(&mut self, ledger: &Ledger) {
-        let before = mem::take(&mut self.marked.sessions).into_keys();
-        let sessions = before.chain(mem::take(&mut self.sessions));
-        self.marked.sessions = sessions.map(|session| (session.clone(), ledger.last_to_tell(&session))).collect();
+        // Of those that were marked before and could not be told more may be known now.
+        self.sessions.extend(mem::take(&mut self.marked.sessions).into_iter().map(|(session, _)| session));
+        for session in mem::take(&mut self.sessions) {
+            let last = ledger.last_to_tell(&session);
+            self.marked.sessions.push((session, last));
+        }
         self.marked.reached.append(&mut self.reached);
         self.marked.is_shutdown_due |= mem::take(&mut self.is_shutdown_due);
     }

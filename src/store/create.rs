@@ -129,11 +129,6 @@ impl Created {
             let path = self.dir.file(name);
             with(&path).map_err(Error::storage("make", path))
         };
-        let make_fifo = |name: Name, point: &'static str| {
-            let path = self.dir.file(name);
-            let made = failpoint::pass(point).and_then(|()| fifo::create(&path)).and_then(|()| fifo::open_both(&path));
-            made.map_err(Error::storage("make the FIFO", path))
-        };
         let null = files::open_null().map_err(Error::storage("open", "/dev/null"))?;
         let directory = files::open_directory_to_read(self.dir.path())
             .and_then(|opened| files::check_owner(&opened.metadata()?).map(|()| opened))
@@ -157,9 +152,9 @@ impl Created {
                 (output, other)
             }
         };
-        let control = make_fifo(names::CONTROL, "host.before_control")?;
+        let control = self.make_fifo(names::CONTROL, "host.before_control")?;
         fifo::close_to_readers(&control);
-        let events = make_fifo(names::EVENTS, "host.before_events")?;
+        let events = self.make_fifo(names::EVENTS, "host.before_events")?;
         let ended = make(names::ENDED, &|path| {
             failpoint::pass("host.before_ended_json")?;
             let file = files::create(path)?;
@@ -169,6 +164,13 @@ impl Created {
         })?;
         self.inherited = vec![null, stdout, stderr, directory, control, events, cwd, ended];
         Ok(())
+    }
+
+    #[inline(never)]
+    fn make_fifo(&self, name: Name, point: &'static str) -> Result<File> {
+        let path = self.dir.file(name);
+        let made = failpoint::pass(point).and_then(|()| fifo::create(&path)).and_then(|()| fifo::open_both(&path));
+        made.map_err(Error::storage("make the FIFO", path))
     }
 
     /// Writes `task.json`: from now on other hosts see the task.

@@ -1,12 +1,12 @@
 //! Many tasks at once: what a session holds after a restart. Most of them are over, and nothing about one of those depends on another,
 //! so all processors read them.
 
-use std::collections::HashMap;
 use std::io;
 use std::thread;
 
 use super::Store;
 use super::load::{Loaded, load, supervised};
+use crate::platform::scheduling;
 use crate::task::{SessionId, TaskId};
 
 /// So few are read before another thread has begun.
@@ -16,14 +16,14 @@ const FEW: usize = 128;
 const MAX_THREADS: usize = 4;
 
 /// Those of the tasks of which nothing more can come. What has to be watched, and what is wrong in any way, is left to [`load`].
-pub fn load_finished<W: Send>(store: &Store, session: &SessionId, ids: &[TaskId]) -> HashMap<TaskId, Loaded<W>> {
-    let threads = if ids.len() < 2 * FEW { 1 } else { processors().min(ids.len() / FEW) };
+pub fn load_finished<W: Send>(store: &Store, session: &SessionId, ids: &[TaskId]) -> Vec<(TaskId, Loaded<W>)> {
+    let threads = if ids.len() < 2 * FEW { 1 } else { scheduling::processors().min(MAX_THREADS).min(ids.len() / FEW) };
     if threads < 2 {
-        return HashMap::new();
+        return Vec::new();
     }
     let read = |ids: &[TaskId]| -> Vec<(TaskId, Loaded<W>)> {
-        let refuse = |_| Err(io::Error::other("it is not over"));
-        let load = |id: &TaskId| (id.clone(), load(store, session, id, refuse, &mut supervised()));
+        let mut refuse = |_| Err(io::Error::other("it is not over"));
+        let load = |id: &TaskId| (id.clone(), load(store, session, id, &mut refuse, &mut supervised()));
         ids.iter().map(load).filter(|(_, loaded)| matches!(loaded, Loaded::Task { .. })).collect()
     };
     let (own, others) = ids.split_at(ids.len() / threads);
@@ -31,12 +31,8 @@ pub fn load_finished<W: Send>(store: &Store, session: &SessionId, ids: &[TaskId]
         let parts = others.chunks(others.len().div_ceil(threads - 1));
         // Where no thread can be had, its part is read as if this had not been tried.
         let others: Vec<_> = parts.filter_map(|part| thread::Builder::new().spawn_scoped(scope, || read(part)).ok()).collect();
-        let mut loaded: HashMap<_, _> = read(own).into_iter().collect();
+        let mut loaded = read(own);
         others.into_iter().filter_map(|other| other.join().ok()).for_each(|part| loaded.extend(part));
         loaded
     })
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }

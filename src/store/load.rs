@@ -50,7 +50,7 @@ pub fn load<W>(
     store: &Store,
     session: &SessionId,
     id: &TaskId,
-    watch: impl FnOnce(File) -> io::Result<W>,
+    watch: &mut dyn FnMut(File) -> io::Result<W>,
     supervised: &mut Named,
 ) -> Loaded<W> {
     let dir = store.task_dir(session, id);
@@ -103,7 +103,7 @@ fn replay<W>(
     dir: &TaskDir,
     asked: Arc<Asked>,
     this_boot: bool,
-    watch: impl FnOnce(File) -> io::Result<W>,
+    watch: &mut dyn FnMut(File) -> io::Result<W>,
     supervised: &mut Named,
 ) -> Result<Loaded<W>, Unread> {
     let mut effects = Vec::new();
@@ -182,8 +182,8 @@ mod tests {
         }
         fifo::create(&dir.file(names::EVENTS)).unwrap();
         // `ended.json` went between two reads, and `task.json` before it.
-        let remove = |_| fs::remove_file(dir.task());
-        assert!(matches!(load(&store, &session, &id, remove, &mut supervised()), Loaded::Nothing));
+        let mut remove = |_| fs::remove_file(dir.task());
+        assert!(matches!(load(&store, &session, &id, &mut remove, &mut supervised()), Loaded::Nothing));
     }
 
     fn named(record: &str) -> (SessionId, TaskId) {
@@ -207,7 +207,7 @@ mod tests {
         }
         let mut load_where = |alone, machine: String| {
             (store.here.alone, store.here.machine) = (alone, machine);
-            load(&store, &session, &id, |_| Ok(()), &mut supervised())
+            load(&store, &session, &id, &mut |_| Ok(()), &mut supervised())
         };
         let ended = |loaded| matches!(loaded, Loaded::Task { task, .. } if task.is_gone());
         assert!(ended(load_where(true, "new".to_owned())));

@@ -26,4 +26,6 @@ pub struct Lease {
     pub attempt: u32,
     /// A callback has been called with it that will say when it is done.
     pub in_callback: bool,
+    /// About how many bytes are on their way to the callback; none once that was called.
+    pub on_its_way: u32,
 }

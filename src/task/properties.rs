@@ -37,7 +37,13 @@ fn event() -> impl Strategy<Value = Event> {
         ending().prop_map(Event::Ended),
         Just(Event::TreeEmpty),
         ending().prop_map(Event::SupervisorGone),
-        (any::<u32>()).prop_map(|number| Event::Leased(Lease { number, subscription: 1, attempt: 1, in_callback: false })),
+        (any::<u32>()).prop_map(|number| Event::Leased(Lease {
+            number,
+            subscription: 1,
+            attempt: 1,
+            in_callback: false,
+            on_its_way: 1
+        })),
         any::<bool>().prop_map(|settles| Event::Begun { settles }),
         Just(Event::Accepted),
         Just(Event::Refused),

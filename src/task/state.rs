@@ -225,7 +225,9 @@ impl Task {
     fn on_delivery(&mut self, event: &Event) -> Vec<Effect> {
         self.delivery = match (self.delivery, event) {
             (Delivery::Pending, Event::Leased(lease)) => Delivery::Leased(*lease),
-            (Delivery::Leased(lease), Event::Begun { settles }) => Delivery::Leased(Lease { in_callback: *settles, ..lease }),
+            (Delivery::Leased(lease), Event::Begun { settles }) => {
+                Delivery::Leased(Lease { in_callback: *settles, on_its_way: 0, ..lease })
+            }
             (Delivery::Silent, _) => Delivery::Silent,
             (_, Event::Accepted) => Delivery::Delivered,
             (Delivery::Leased(_), Event::Returned) | (Delivery::BackingOff, Event::Returned) => Delivery::Pending,
@@ -250,7 +252,7 @@ mod tests {
 
     const RUN: Run = Run { pid: 12, supervisor_pid: 11, started_at: 1 };
 
-    const LEASE: Lease = Lease { number: 1, subscription: 1, attempt: 1, in_callback: false };
+    const LEASE: Lease = Lease { number: 1, subscription: 1, attempt: 1, in_callback: false, on_its_way: 1 };
 
     fn ending(cause: Cause, exit_code: Option<i32>, descendants: u32) -> Ending {
         Ending {

@@ -36,7 +36,7 @@ module.exports = [
   {
     promise: 'N4: no call waits for a directory that does not answer',
     file: 'src/registry/cwd.rs',
-    find: '        if thread::Builder::new().name("outlive-cwd".to_owned()).spawn(answer).is_err() {\n',
+    find: '        if threads::start("outlive-cwd", Box::new(answer)).is_err() {\n',
     replace: '        drop(answer);\n        {\n',
     test: jest('turn', 'does not answer'),
   },

@@ -7,7 +7,7 @@ const { join } = require('node:path')
 const { NAME: LICENCES } = require('./licences.js')
 const { GLIBC_FLOOR } = require('./platforms.js')
 
-const LARGEST = 1_400_000
+const LARGEST = 1_420_000
 const MACHINES = { x64: 62, arm64: 183 }
 const EXECUTABLE = 2
 const LIBRARIES = {
