@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     fs::write(place.dir.file(names::STDERR), []).expect("there is room");
 
-    drop(store::load(&place.store, &place.session, &place.task, |_| Ok(()), &mut store::supervised()));
+    drop(store::load(&place.store, &place.session, &place.task, &mut |_| Ok(()), &mut store::supervised()));
     if let Ok(look) = store::look(&place.dir, true)
         && look.ended.is_some()
     {
