@@ -81,7 +81,7 @@ impl Keeper {
         let told = matches!(entry.task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(&entry.dir);
         let Cleaning { asked_at, older_than_ms, undelivered_older_than_ms, .. } = *cleaning;
         // Somebody is about to hear of it.
-        if (!told && self.news.concerns(&entry.asked.session)) || self.waiters.iter().any(|waiter| waiter.task == *task) {
+        if (!told && self.is_about_to_be_told(&entry)) || self.waiters.iter().any(|waiter| waiter.task == *task) {
             return;
         }
         let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
@@ -100,6 +100,11 @@ impl Keeper {
                 cleaning.failed.get_or_insert_with(|| Error::storage("remove", entry.dir.path())(source));
             }
         }
+    }
+
+    fn is_about_to_be_told(&self, entry: &Entry) -> bool {
+        let session = &entry.asked.session;
+        entry.task.can_be_told() && self.news.concerns(session) && self.shared.lock().subscription_of(session).is_some()
     }
 
     fn remove_debris(&self, session: &SessionId) -> Result<()> {

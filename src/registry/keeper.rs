@@ -115,6 +115,8 @@ pub(super) struct Keeper {
     pub(super) arrivals: u32,
     pub(super) waiters: Vec<Waiter>,
     pub(super) gatherings: Vec<Gathering>,
+    /// Orders that a timer is set for.
+    pub(super) orders: Vec<(TaskId, Order)>,
     pub(super) bells: HashMap<SessionId, (Token, OwnerBell)>,
     /// Sessions that a timer is set for.
     pub(super) listening_again: HashSet<SessionId>,
@@ -148,6 +150,7 @@ impl Keeper {
             arrivals: 0,
             waiters: Vec::new(),
             gatherings: Vec::new(),
+            orders: Vec::new(),
             bells: HashMap::new(),
             listening_again: HashSet::new(),
             looking_again: HashSet::new(),
@@ -331,7 +334,7 @@ impl Handler for Keeper {
                 let found = self.find_alone(&named);
                 self.kill(request, found, signal, grace_ms);
             }
-            Job::Shutdown { request, grace_ms } => self.end_running(request, grace_ms),
+            Job::Shutdown { request, grace_ms } => self.gather(request, grace_ms),
             // Nothing of it has begun, and its caller hears that the registry is closed.
             _ => {}
         }
@@ -340,7 +343,7 @@ impl Handler for Keeper {
 
     fn on_stop(&mut self) {
         self.sweep_once();
-        self.answer_shutdowns();
+        self.begin_shutdowns();
         // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.
         for (task, Spawning { request, promise }) in self.spawning.drain() {
             let session = self.shared.lock().session_of(&task);

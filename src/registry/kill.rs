@@ -47,10 +47,12 @@ impl Keeper {
         let is_sent = store::send_order(&entry.dir, order)?;
         // Behind the order: a task that nobody could ask to end goes on as before.
         self.apply(id, Event::KillAsked);
-        if is_sent {
-            self.ear.after(ORDER_AGAIN_AFTER, Timer::OrderAgain { task: id.clone(), order });
-        } else {
+        let known = (id.clone(), order);
+        if !is_sent {
             self.refresh(id, true);
+        } else if !self.orders.contains(&known) {
+            self.orders.push(known);
+            self.ear.after(ORDER_AGAIN_AFTER, Timer::OrderAgain { task: id.clone(), order });
         }
         Ok(())
     }
@@ -58,10 +60,13 @@ impl Keeper {
     /// Root reads whatever it likes, and an order that somebody else has read was not heard. One that was heard is the same again: it can
     /// only become faster.
     pub(super) fn order_again(&mut self, id: &TaskId, order: Order) {
-        let Some(entry) = self.shared.lock().find(id, None).filter(|entry| !entry.task.is_gone()) else { return };
-        // Where there is nobody any more the hang-up says so, and a full FIFO has orders enough.
-        if !matches!(store::send_order(&entry.dir, order), Ok(false)) {
+        let entry = self.shared.lock().find(id, None).filter(|entry| !entry.task.is_gone());
+        // Where there is nobody any more the hang-up says so.
+        let is_there = entry.is_some_and(|entry| !matches!(store::send_order(&entry.dir, order), Ok(false)));
+        if is_there {
             self.ear.after(ORDER_AGAIN_AFTER, Timer::OrderAgain { task: id.clone(), order });
+        } else {
+            self.orders.retain(|(task, of)| (task, of) != (id, &order));
         }
     }
 }

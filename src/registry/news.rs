@@ -15,7 +15,7 @@ use crate::task::{EndOrder, SessionId, TaskId};
 pub(super) struct News {
     sessions: BTreeSet<SessionId>,
     reached: Vec<(TaskId, Until)>,
-    /// A shutdown waits for nothing else.
+    /// A shutdown waits for what is to be told.
     is_shutdown_due: bool,
     marked: Marked,
 }
@@ -45,8 +45,8 @@ impl News {
         self.reached.push((task.clone(), until));
     }
 
-    /// A shutdown that has nothing to end is answered behind what is to be told.
-    pub(super) fn answer_shutdown(&mut self) {
+    /// A shutdown begins behind what is to be told.
+    pub(super) fn begin_shutdowns(&mut self) {
         self.is_shutdown_due = true;
     }
 
@@ -88,7 +88,7 @@ impl Keeper {
             self.answer_waiters(&task, until);
         }
         if is_shutdown_due {
-            self.answer_shutdowns();
+            self.begin_shutdowns();
         }
     }
 

@@ -24,31 +24,38 @@ impl Keeper {
         self.is_shutting_down = true;
         // What waits to be told comes before the answer.
         self.shared.sessions(None).iter().for_each(|session| self.news.tell(session));
-        self.end_running(request, grace_ms);
+        self.news.begin_shutdowns();
+        self.gather(request, grace_ms);
     }
 
-    /// Ends what runs now; the answer waits for the last of it.
-    pub(super) fn end_running(&mut self, request: Request, grace_ms: Option<u64>) {
+    pub(super) fn gather(&mut self, request: Request, grace_ms: Option<u64>) {
+        self.gatherings.push(Gathering { request, grace_ms, is_begun: false, done: Vec::new() });
+    }
+
+    /// Ends what runs now; the answers wait for the last of it.
+    pub(super) fn begin_shutdowns(&mut self) {
         let running: Vec<TaskId> = self.shared.lock().running().iter().cloned().collect();
-        if running.is_empty() {
-            self.news.answer_shutdown();
-        }
-        self.gatherings.push(Gathering { request, done: Vec::new() });
-        let waiter = |task: &TaskId| Waiter { request, task: task.clone(), until: Until::Empty, patience: None };
-        self.waiters.extend(running.iter().map(waiter));
-        for id in running {
-            let Some(entry) = self.shared.lock().find(&id, None) else { continue };
-            if let Err(error) = self.order_kill(&entry, errno::TERMINATE, grace_ms) {
-                self.give_up_on(request, &entry, &error);
+        while let Some(gathering) = self.gatherings.iter_mut().find(|gathering| !gathering.is_begun) {
+            gathering.is_begun = true;
+            let (request, grace_ms) = (gathering.request, gathering.grace_ms);
+            let waiter = |task: &TaskId| Waiter { request, task: task.clone(), until: Until::Empty, patience: None };
+            self.waiters.extend(running.iter().map(waiter));
+            for id in &running {
+                let Some(entry) = self.shared.lock().find(id, None) else { continue };
+                if let Err(error) = self.order_kill(&entry, errno::TERMINATE, grace_ms) {
+                    self.give_up_on(request, &entry, &error);
+                }
             }
         }
+        self.answer_shutdowns();
     }
 
     /// Answers those that wait for nobody any more, each with all its tasks at once.
     pub(super) fn answer_shutdowns(&mut self) {
         let Keeper { gatherings, waiters, shared, .. } = self;
-        let is_over = |gathering: &mut Gathering| waiters.iter().all(|waiter| waiter.request != gathering.request);
-        for Gathering { request, done } in gatherings.extract_if(.., is_over) {
+        let is_waited_for = |gathering: &Gathering| waiters.iter().any(|waiter| waiter.request == gathering.request);
+        let is_over = |gathering: &mut Gathering| gathering.is_begun && !is_waited_for(gathering);
+        for Gathering { request, done, .. } in gatherings.extract_if(.., is_over) {
             shared.outbox.answer(request, Ok(done));
         }
     }

@@ -32,6 +32,9 @@ pub(super) struct Waiter {
 /// The answers of a `shutdown`, until none of its waiters is left: it has them all at once.
 pub(super) struct Gathering {
     pub(super) request: Request,
+    pub(super) grace_ms: Option<u64>,
+    /// What runs has been ordered to end.
+    pub(super) is_begun: bool,
     pub(super) done: Vec<TaskSnapshot>,
 }
 

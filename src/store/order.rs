@@ -23,6 +23,8 @@ pub fn send_order(dir: &TaskDir, order: orders::Order) -> Result<bool> {
     match sent {
         // It ended between the open and the write.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        // It is stopped, and has not read those before either: it gets this one when it is sent again.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
         other => other.map_err(Error::storage("write an order into", path)),
     }
 }

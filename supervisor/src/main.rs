@@ -79,11 +79,13 @@ fn announce() {
 }
 
 /// The same if the bell that was rung is gone: no host takes it, but who reads all files of a directory does, maybe before any host has
-/// heard it.
-fn announce_if_taken() {
-    if process::sleep([fds::EVENTS; 2], 0) == [false; 2] {
+/// heard it. Whether it was.
+fn announce_if_taken() -> bool {
+    let was_taken = process::sleep([fds::EVENTS; 2], 0) == [false; 2];
+    if was_taken {
         announce();
     }
+    was_taken
 }
 
 fn record_failure(errno: Errno) {

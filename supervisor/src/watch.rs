@@ -42,7 +42,7 @@ pub(crate) struct Watch<'a> {
     alarm: u64,
     /// When what was asked is sent to the disk; [`NEVER`] when it has been.
     send_at: u64,
-    /// When to look whether the news has been taken; [`NEVER`] when that was done.
+    /// When to look whether the news has been taken; [`NEVER`] when it was not.
     announce_at: u64,
     /// How the leader has ended, while the disk has no room for it, and when that is tried again.
     unwritten: Option<(Ended, u64)>,
@@ -123,8 +123,8 @@ impl<'a> Watch<'a> {
             durable::send_asked();
         }
         if now >= self.announce_at {
-            self.announce_at = NEVER;
-            announce_if_taken();
+            // Who has taken it may take the next one too.
+            self.announce_at = if announce_if_taken() { now.saturating_add(ANNOUNCE_AGAIN_NS) } else { NEVER };
         }
         if now >= self.write_at()
             && let Some((ended, _)) = self.unwritten.take()

@@ -91,7 +91,7 @@ fn ending() -> Ending {
 
 fn state_machine(criterion: &mut Criterion) {
     let run = Run { pid: 2, supervisor_pid: 1, started_at: 1 };
-    let lease = Lease { number: 1, subscription: 1, attempt: 1, in_callback: false };
+    let lease = Lease { number: 1, subscription: 1, attempt: 1, in_callback: false, on_its_way: 600 };
     let ending = ending();
     criterion.bench_function("a task's life, from its start to its acknowledgement", |bencher| {
         bencher.iter(|| {
@@ -129,7 +129,7 @@ fn disk(criterion: &mut Criterion) {
     });
     criterion.bench_function("a finished task, back from disk", |bencher| {
         bencher.iter(|| {
-            store::load(&finished.store, &SessionId::default_session(), &finished.task, |_| Ok(()), &mut store::supervised())
+            store::load(&finished.store, &SessionId::default_session(), &finished.task, &mut |_| Ok(()), &mut store::supervised())
         });
     });
     for (size, length) in [("1 KiB", 1 << 10), ("1 GiB", 1 << 30)] {
