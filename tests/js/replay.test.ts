@@ -44,6 +44,8 @@ test('replay 100 times while a task runs: the same task, the same deadline, one 
   wait.open()
   await Promise.all([tasks, ...others].map((registry) => registry.wait(id, { sessionId })))
   await eventually(() => told.length > 0, 'it is told')
+  // Who waits has an answer behind the completion, whose callback is called before this resolves.
+  await new Promise(setImmediate)
   accept()
   await eventually(() => tasks.status(id)?.completionDelivered, 'the completion is delivered')
   // Each of them hears of its own task, told after what the session had before.
