@@ -118,8 +118,7 @@ pub(super) fn set_mode_of(path: &Path, mode: u32) -> io::Result<()> {
     // The umask may have taken from the owner what opening it in any other way asks for. Such a descriptor changes no mode itself.
     let made = owned(open_raw(path, libc::O_PATH, 0)?);
     fs::set_permissions(by_number(&made), Permissions::from_mode(mode))?;
-    let left = fs::symlink_metadata(path)?.mode() & 0o077;
-    if left & !mode == 0 {
+    if fs::symlink_metadata(path)?.mode() & 0o077 == 0 {
         return Ok(());
     }
     // FAT and NTFS, as most mount them.

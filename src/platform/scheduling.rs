@@ -34,6 +34,7 @@ fn set(policy: libc::c_int) -> bool {
     // SAFETY: the kernel reads `priority`, which lives across the call.
     unsafe { libc::syscall(libc::SYS_sched_setscheduler, THIS_THREAD, policy, &raw const priority) == 0 }
 }
+
 /// How many processors this thread may use, at least one.
 pub fn processors() -> usize {
     let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();

@@ -251,6 +251,7 @@ fn turn<H: Handler>(handler: &mut H, queue: &Queue<H::Job>) -> Result<(), Stoppe
 }
 
 /// Passes on what the kernel reports; whether that is all.
+// A turn calls it twice, and what an event leads to is a large part of the addon.
 #[inline(never)]
 fn hear<H: Handler>(handler: &mut H, queue: &Queue<H::Job>, timeout: Option<Duration>) -> Result<bool, Stopped> {
     let (events, is_all) = handler.ear().poll.wait(timeout).map_err(|_| Stopped)?;

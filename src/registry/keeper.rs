@@ -319,7 +319,7 @@ impl Handler for Keeper {
     }
 
     fn mark_news(&mut self) {
-        self.mark();
+        self.news.mark(&self.shared.lock());
     }
 
     fn on_caught_up(&mut self) {

@@ -55,7 +55,8 @@ impl News {
         self.sessions.contains(session) || self.marked.sessions.iter().any(|(marked, _)| marked == session)
     }
 
-    fn mark(&mut self, ledger: &Ledger) {
+    /// What is known by now may be told.
+    pub(super) fn mark(&mut self, ledger: &Ledger) {
         // Of those that were marked before and could not be told more may be known now.
         self.sessions.extend(mem::take(&mut self.marked.sessions).into_iter().map(|(session, _)| session));
         for session in mem::take(&mut self.sessions) {
@@ -74,10 +75,6 @@ impl Marked {
 }
 
 impl Keeper {
-    pub(super) fn mark(&mut self) {
-        self.news.mark(&self.shared.lock());
-    }
-
     /// Completions first, and then those who wait: whoever hears that a task is over finds its completion told, and what was left of one
     /// that was lost killed.
     pub(super) fn tell_news(&mut self) {

@@ -166,7 +166,6 @@ impl Created {
         Ok(())
     }
 
-    #[inline(never)]
     fn make_fifo(&self, name: Name, point: &'static str) -> Result<File> {
         let path = self.dir.file(name);
         let made = failpoint::pass(point).and_then(|()| fifo::create(&path)).and_then(|()| fifo::open_both(&path));
