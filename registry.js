@@ -57,7 +57,7 @@ class TaskRegistry {
   )
   #subscriptions = new Map()
   #deliveries = []
-  #delivering = false
+  #paused = false
   #refs = 0
 
   constructor(options) {
@@ -180,7 +180,7 @@ class TaskRegistry {
     } catch (error) {
       throw fromThrown(error)
     } finally {
-      for (const event of this.#deliveries.splice(0)) if (event.type !== 'completion') this.#requests.answer(event)
+      for (const event of this.#deliveries.splice(0)) if (event.request !== undefined) this.#requests.answer(event)
       this.#requests.failAll(closedError)
     }
   }
@@ -266,17 +266,16 @@ class TaskRegistry {
 
   // ---- Hearing from native code
 
-  /** Takes one batch in each turn of the event loop until there is none: native code wakes us for the first only. */
+  /** Takes one batch in a turn of the event loop. Native code wakes us for the first message only, and says when it has more. */
   #pull() {
     if (this.#closed) return
     try {
-      const events = this.#take()
-      for (const event of events) this.#hear(event)
-      if (events.length > 0) setImmediate(() => this.#pull())
+      for (const event of this.#take()) this.#hear(event)
     } catch (error) {
       // Answers may have been lost with it, and a promise that never settles is worse than one that rejects.
       this.#requests.failAll(() => fromThrown(error))
     }
+    if (!this.#paused) this.#deliver()
   }
 
   #take() {
@@ -284,39 +283,40 @@ class TaskRegistry {
   }
 
   #hear(event) {
+    if (event.type === 'more') setImmediate(() => this.#pull())
     // While shutdown is under way its answer closes the registry, so it keeps its place behind earlier completions.
-    if (event.type === 'completion' || (event.type === 'settled' && this.#shutdown !== undefined))
-      this.#deliverLater(event)
-    else this.#requests.answer(event)
+    else if (event.type === 'completion' || (event.type === 'settled' && this.#shutdown !== undefined))
+      this.#deliveries.push(event)
+    else this.#answerRequest(event)
   }
 
   /**
-   * Callbacks run after the code that waits for a promise of the same moment, so whoever starts a task knows its id
-   * before the news of its end comes.
+   * Callbacks run after the code that waits for the promise, so whoever starts a task knows its id before the news of its end
+   * comes.
    */
-  #deliverLater(event) {
-    this.#deliveries.push(event)
-    if (this.#delivering) return
-    this.#delivering = true
-    setImmediate(() => this.#deliver())
+  #answerRequest(event) {
+    this.#requests.answer(event)
+    this.#pause()
   }
 
-  /**
-   * In slices: a backlog of thousands must not stop the host's event loop. An answer ends one, for what comes behind it is
-   * not to be told before the code that waits for the answer has run.
-   */
+  /** Nothing is delivered before the next turn of the event loop. */
+  #pause() {
+    if (this.#paused) return
+    this.#paused = true
+    setImmediate(() => {
+      this.#paused = false
+      this.#deliver()
+    })
+  }
+
+  /** In slices: a backlog of thousands must not stop the host's event loop. */
   #deliver() {
-    const pause = performance.now() + SLICE_MS
-    try {
-      let event
-      do {
-        event = this.#deliveries.shift()
-        if (event?.type === 'settled') this.#requests.answer(event)
-        else if (event !== undefined) this.#tell(event)
-      } while (event?.type !== 'settled' && this.#deliveries.length > 0 && performance.now() < pause)
-    } finally {
-      this.#delivering = this.#deliveries.length > 0
-      if (this.#delivering) setImmediate(() => this.#deliver())
+    const end = performance.now() + SLICE_MS
+    while (this.#deliveries.length > 0 && !this.#paused) {
+      const event = this.#deliveries.shift()
+      if (event.type === 'settled') this.#answerRequest(event)
+      else this.#tell(event)
+      if (performance.now() >= end) this.#pause()
     }
   }
 

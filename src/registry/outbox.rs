@@ -14,6 +14,9 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 /// About 0.5 ms of `JSON.parse`.
 const BATCH_BYTES: usize = 128 << 10;
 
+/// The message that says that the next batch has to be asked for.
+const MORE: &str = r#"{"type":"more"}"#;
+
 pub(super) struct Outbox {
     /// Guards the messages as JSON. Held to push or to take.
     messages: Mutex<Vec<String>>,
@@ -50,8 +53,8 @@ impl Outbox {
         self.push(&Message::Completion::<()> { subscription, lease: number, completion });
     }
 
-    /// The oldest messages as a JSON array, as many as JavaScript can read without standing still. To be called until the
-    /// array is empty: nobody is woken for what is left.
+    /// The oldest messages as a JSON array, as many as JavaScript can read without standing still. The last one says so when there are
+    /// more: nobody is woken for what is left.
     pub(super) fn take(&self) -> String {
         let mut messages = self.lock();
         let mut size = 0;
@@ -61,7 +64,10 @@ impl Outbox {
         };
         // One that is too large for any batch goes alone.
         let count = messages.iter().take_while(fits).count().max(1).min(messages.len());
-        let batch: Vec<String> = messages.drain(..count).collect();
+        let mut batch: Vec<String> = messages.drain(..count).collect();
+        if !messages.is_empty() {
+            batch.push(MORE.to_owned());
+        }
         drop(messages);
         format!("[{}]", batch.join(","))
     }

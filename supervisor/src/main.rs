@@ -63,6 +63,7 @@ fn main(arguments: &Arguments) -> u8 {
             // The user's directory can be removed or unmounted from now on.
             files::close(fds::CWD);
             announce();
+            process::give_way();
             ignore(failpoint::pass("supervisor.after_start_told"));
             Watch::new(leader, &settings, signals).stay();
         }
