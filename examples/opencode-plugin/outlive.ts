@@ -240,6 +240,7 @@ export const OutlivePlugin: Plugin = async ({ client, directory }) => {
           })
           if (inBackground) return `Task ${await started} runs in the background. You will be told when it ends.`
           inForeground.add(started)
+          started.catch(() => inForeground.delete(started)) // It never ran.
           const id = await started
           const stop = () => void end(id)
           context.abort.addEventListener('abort', stop, { once: true })

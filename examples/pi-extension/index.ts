@@ -191,6 +191,7 @@ export default function (pi: ExtensionAPI) {
       })
       if (inBackground) return answer(`Task ${await started} runs in the background. You will be told when it ends.`)
       shell.inForeground.add(started)
+      started.catch(() => shell.inForeground.delete(started)) // It never ran.
       const id = await started
       const stop = () => void shell.end(id)
       signal?.addEventListener('abort', stop, { once: true })

@@ -173,6 +173,7 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
       })
       if (inBackground) return answer(`Task ${await started} runs in the background. You will be told when it ends.`)
       inForeground.add(started)
+      started.catch(() => inForeground.delete(started)) // It never ran.
       const id = await started
       const cancelled = token.onCancellationRequested(() => void end(id))
       const ended = await tasks.wait(id)
