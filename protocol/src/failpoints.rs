@@ -56,6 +56,7 @@ pub const POINTS: &[&str] = &[
     "supervisor.before_started_json",
     "supervisor.before_started_json_content",
     "supervisor.before_exec",
+    "supervisor.before_reason",
     "supervisor.after_leader",
     "supervisor.after_start_told",
     "supervisor.before_failure",

@@ -52,8 +52,11 @@ pub fn ring(path: &Path) -> io::Result<()> {
     let mut stale = [0; 64];
     // What did not fill it was the last.
     while bell.read(&mut stale).is_ok_and(|count| count == stale.len()) {}
-    // If others have filled it since, they have woken everyone since.
-    bell.write(b"\n").map(drop)
+    match bell.write(b"\n") {
+        // Others have filled it since, and have woken everyone since.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        rung => rung.map(drop),
+    }
 }
 
 fn open(path: &Path, access: libc::c_int) -> io::Result<File> {

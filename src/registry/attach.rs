@@ -63,7 +63,9 @@ impl Keeper {
             let new: Vec<TaskId> = on_disk.iter().filter(|task| !ledger.knows(task)).cloned().collect();
             // Mostly none is missing on disk, and then nobody is looked at one by one.
             if ledger.of_session(session).count() > on_disk.len() - new.len() {
-                let is_removed = |entry: &&Entry| entry.task.is_gone() && !on_disk.contains(&entry.asked.id);
+                // One that a callback is at work on, or on its way to one, goes when that is done: its end is what gives up the session.
+                let is_over = |entry: &Entry| entry.task.is_gone() && entry.task.lease().is_none();
+                let is_removed = |entry: &&Entry| is_over(entry) && !on_disk.contains(&entry.asked.id);
                 let removed = ledger.of_session(session).filter(is_removed);
                 let removed: Vec<TaskId> = removed.map(|entry| entry.asked.id.clone()).collect();
                 removed.iter().for_each(|task| ledger.remove(task));

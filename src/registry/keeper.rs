@@ -349,8 +349,8 @@ impl Handler for Keeper {
             let session = self.shared.lock().session_of(&task);
             self.shared.outbox.answer(request, Ok(task));
             drop(promise);
-            // Its owner may have left it to us.
-            session.iter().for_each(|session| OwnerBell::ring(&self.shared.store, session));
+            // Its owner may have left it to us. Who cannot be rung finds it when it next looks at the session.
+            session.iter().for_each(|session| drop(OwnerBell::ring(&self.shared.store, session)));
         }
         self.keep_what_callbacks_hold();
     }

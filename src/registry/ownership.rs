@@ -82,8 +82,8 @@ impl Keeper {
             let is_owner = self.try_to_own(session)?;
             if is_owner && !was_owner {
                 // No hang-up tells us any more of what the last owner has left.
-                self.rescan(session)?;
                 self.news.tell(session);
+                self.rescan(session).inspect_err(|_| self.listen_again_later(session))?;
             }
             return Ok(is_owner);
         }

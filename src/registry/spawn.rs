@@ -263,12 +263,16 @@ impl Keeper {
     fn launch(&mut self, made: Made) -> Result<(TaskId, Promise)> {
         let Made { entry: Entry { asked, .. }, created, launch } = made;
         let task = asked.id.clone();
-        let published = created.publish(&self.shared.store, &asked, &launch);
-        if published.is_ok() && !self.owns(&asked.session) {
-            // Before it runs: from now on its end is told, also when this host is killed in the next instruction.
-            OwnerBell::ring(&self.shared.store, &asked.session);
-        }
-        match published.and_then(|task| task.start(&self.shared.store, &asked, &launch)) {
+        let owns = self.owns(&asked.session);
+        let store = &self.shared.store;
+        let started = created.publish(store, &asked, &launch).and_then(|task| {
+            if !owns {
+                // Before it runs: from now on its end is told, also when this host is killed in the next instruction.
+                OwnerBell::ring(store, &asked.session)?;
+            }
+            task.start(store, &asked, &launch)
+        });
+        match started {
             Ok(Started { child, promise }) => {
                 child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
                 Ok((task, promise))

@@ -15,7 +15,8 @@ use outlive_protocol::records::{ENDED_RESERVED, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, MAX_SETTINGS, Settings};
 
 use super::records::TaskRecord;
-use super::{Store, TaskDir, remove, session};
+use super::remove::{remove, withdraw};
+use super::{Store, TaskDir, session};
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
 use crate::platform::{clock, errno, failpoint, fifo, files, lock, process};
@@ -237,9 +238,12 @@ impl Published {
 impl Drop for Created {
     fn drop(&mut self) {
         if !self.kept {
+            // The caller is told why the task could not be made; that its remains stay is the lesser news, and cleanup takes them.
+            if let Some(directory) = self.inherited.get(fds::TASK_DIR as usize) {
+                drop(withdraw(directory));
+            }
             // Removing takes a descriptor, and it may be for want of them that the task could not be made.
             self.inherited.clear();
-            // The caller is told why the task could not be made; that its remains stay is the lesser news, and cleanup takes them.
             drop(remove(&self.dir));
         }
     }

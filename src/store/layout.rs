@@ -9,7 +9,7 @@ use outlive_protocol::names::{self, Name};
 use super::Executable;
 use super::records::Here;
 use crate::error::{Error, Result};
-use crate::platform::{files, identity};
+use crate::platform::files;
 use crate::task::{SessionId, TaskId};
 
 /// A storage directory that is ours alone.
@@ -31,7 +31,7 @@ impl Store {
         make_root(path)?;
         // Links on the way are resolved once, so that the same store has one name for as long as it is open.
         let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;
-        let here = Here::at(&root).map_err(Error::storage("read this boot's id from", identity::BOOT_ID))?;
+        let here = Here::at(&root)?;
         let store = Store { executable: Executable::new(&root), root, here };
         store.check_owner()?;
         store.check_length().map_err(Error::storage("use the storage directory", store.root()))?;

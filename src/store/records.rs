@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::unread::Unread;
+use crate::error::{self, Error};
 use crate::platform::{errno, files, identity};
 use crate::task::{Asked, Cause, EndOrder, Ending, Run, SessionId, StderrMode, TaskId};
 
@@ -31,10 +32,13 @@ pub struct Here {
 }
 
 impl Here {
-    pub(super) fn at(root: &Path) -> io::Result<Here> {
+    pub(super) fn at(root: &Path) -> error::Result<Here> {
+        let is_local = errno::unless_exhausted(files::is_local(root));
         // One that does not say what it is may be shared.
-        let alone = files::is_local(root).unwrap_or(false);
-        Ok(Here { boot_id: identity::boot_id()?, machine: identity::machine_id(), alone })
+        let alone = is_local.map_err(Error::storage("look at the file system of", root))?.unwrap_or(false);
+        let boot_id = identity::boot_id().map_err(Error::storage("read this boot's id from", identity::BOOT_ID))?;
+        let machine = identity::machine_id().map_err(Error::storage("read this machine's id from", identity::MACHINE_ID))?;
+        Ok(Here { boot_id, machine, alone })
     }
 }
 

@@ -1,6 +1,6 @@
 //! A task's files go.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -25,10 +25,15 @@ pub fn remove(dir: &TaskDir) -> io::Result<()> {
     // What a link in its place leads to is not ours. What is gone another host was quicker with.
     let Some(open) = unless_gone(files::open_directory_to_read(dir.path()))? else { return Ok(()) };
     files::check_owner(&open.metadata()?)?;
-    unless_gone(fs::remove_file(files::by_number(&open).join(names::TASK.as_str())))?;
+    withdraw(&open)?;
     failpoint::pass("host.after_task_json_removed")?;
     unless_gone(removal::remove_tree(dir.path(), &open))?;
     failpoint::pass("host.after_remove")
+}
+
+/// From then on the open directory is no task's.
+pub(super) fn withdraw(open: &File) -> io::Result<()> {
+    unless_gone(fs::remove_file(files::by_number(open).join(names::TASK.as_str()))).map(drop)
 }
 
 /// Removes what a host left that died between making a directory and publishing its task.
@@ -75,8 +80,6 @@ fn is_older(path: &Path, than: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::super::scratch::Scratch;
     use super::*;
 

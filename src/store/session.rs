@@ -13,7 +13,9 @@ use outlive_protocol::names;
 
 use super::Store;
 use super::records::{Record, TaskRecord, read};
+use super::unread::Unread;
 use crate::error::{Error, Result};
+use crate::platform::errno::unless_exhausted;
 use crate::platform::{failpoint, fifo, files, lock};
 use crate::task::{SessionId, TaskId};
 
@@ -109,38 +111,50 @@ fn allow_existing(made: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The sessions that are on disk, sorted by their ids' bytes. What is no session's directory is passed over.
+/// The sessions that are on disk, sorted by their ids' bytes. What is no session's directory is passed over, and so is one that cannot be
+/// read; but not for want of descriptors or memory.
 pub fn sessions(store: &Store) -> Result<Vec<SessionId>> {
-    let entries = fs::read_dir(store.root()).map_err(Error::storage("list", store.root()))?;
-    let mut sessions: Vec<SessionId> = entries.filter_map(|entry| session_of(store, &entry.ok()?.path())).collect();
+    let list = || -> io::Result<Vec<SessionId>> {
+        fs::read_dir(store.root())?.filter_map(|entry| session_of(store, &entry.ok()?.path()).transpose()).collect()
+    };
+    let mut sessions = list().map_err(Error::storage("list", store.root()))?;
     sessions.sort();
     Ok(sessions)
 }
 
 /// Also of one that will be refused because others can write to it: whoever asks for its tasks is told why.
-fn session_of(store: &Store, dir: &Path) -> Option<SessionId> {
-    if !fs::symlink_metadata(dir).ok()?.is_dir() {
-        return None;
+fn session_of(store: &Store, dir: &Path) -> io::Result<Option<SessionId>> {
+    if !unless_exhausted(fs::symlink_metadata(dir))?.is_some_and(|about| about.is_dir()) {
+        return Ok(None);
     }
     let name = match files::read_bounded(&dir.join(names::SESSION.as_str()), MAX_SESSION_BYTES) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        read => read.ok()?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(Vec::new()),
+        read => unless_exhausted(read)?,
     };
+    let Some(name) = name else { return Ok(None) };
     // A copy of a session under another name is nobody's session.
     let is_here = |session: &SessionId| store.session_dir(session) == dir;
-    let session = std::str::from_utf8(&name).ok().map(SessionId::new).filter(is_here);
-    session.or_else(|| {
-        // What a power cut has taken each of its tasks has too.
-        let is_its = |session: &SessionId| is_torn(&name, session) && is_here(session);
-        tasks_in(dir).ok()?.iter().filter_map(|task| session_of_task(&dir.join(task.as_str()))).find(is_its)
-    })
+    if let Some(session) = std::str::from_utf8(&name).ok().map(SessionId::new).filter(is_here) {
+        return Ok(Some(session));
+    }
+    // What a power cut has taken each of its tasks has too.
+    for task in unless_exhausted(tasks_in(dir))?.unwrap_or_default() {
+        let session = session_of_task(&dir.join(task.as_str()))?;
+        if session.as_ref().is_some_and(|session| is_torn(&name, session) && is_here(session)) {
+            return Ok(session);
+        }
+    }
+    Ok(None)
 }
 
-fn session_of_task(dir: &Path) -> Option<SessionId> {
-    files::check_directory(dir).ok()?;
+fn session_of_task(dir: &Path) -> io::Result<Option<SessionId>> {
+    if unless_exhausted(files::check_directory(dir))?.is_none() {
+        return Ok(None);
+    }
     match read::<TaskRecord>(&dir.join(names::TASK.as_str())) {
-        Record::Complete(record) => Some(record.session()),
-        _ => None,
+        Record::Complete(record) => Ok(Some(record.session())),
+        Record::Unreadable(Unread::Exhausted(error)) => Err(error),
+        _ => Ok(None),
     }
 }
 
@@ -219,10 +233,11 @@ impl OwnerBell {
         Ok(self.is_owner())
     }
 
-    /// Tells the session's owner, if there is one, that it has a new task.
-    pub fn ring(store: &Store, session: &SessionId) {
+    /// Tells the session's owner, if there is one, that it has a new task. An error when descriptors or memory are wanting for that.
+    pub fn ring(store: &Store, session: &SessionId) -> Result<()> {
+        let path = store.session_dir(session).join(names::OWNER.as_str());
         // Without the bell the owner finds the task when it next looks at the session.
-        drop(fifo::ring(&store.session_dir(session).join(names::OWNER.as_str())));
+        unless_exhausted(fifo::ring(&path)).map(drop).map_err(Error::storage("ring", path))
     }
 }
 

@@ -13,7 +13,7 @@ use outlive_protocol::records::{Dropped, MAX_RECORD, Range};
 
 use crate::failpoint;
 use crate::sys::files::{self, File};
-use crate::sys::process::NEVER;
+use crate::sys::process::{self, NEVER};
 use crate::sys::{Errno, Result};
 
 const DROPPED: &CStr = names::DROPPED.as_c_str();
@@ -31,6 +31,8 @@ const TIMES_FASTER: u64 = 64;
 const AHEAD: u64 = 64 << 20;
 const SHORTEST_NS: u64 = 1_000_000;
 const LONGEST_NS: u64 = 100_000_000;
+/// How long nothing may be cut for want of memory or descriptors, once twice the limit is there.
+const WANTING_NS: u64 = 1_000_000_000;
 /// The longest pause where the kernel tells nothing about writes.
 const UNTOLD_NS: u64 = 1_000_000_000;
 
@@ -52,6 +54,8 @@ pub(crate) struct Output {
     looked_at: u64,
     /// How much was written between the last two looks, in how many nanoseconds.
     growth: (u64, u64),
+    /// Since when nothing could be cut for want of memory or descriptors; [`NEVER`] when something could.
+    wanting_since: u64,
     /// Set where nothing can be dropped: how long both may be together before the task has used its grace to write on.
     most: Option<u64>,
 }
@@ -190,6 +194,7 @@ impl Output {
             due: if limit == 0 { NEVER } else { 0 },
             looked_at: 0,
             growth: (0, 0),
+            wanting_since: NEVER,
             most: None,
         }
     }
@@ -261,14 +266,29 @@ impl Output {
         }
         self.measure();
         match self.write_record().or_else(|errno| self.unless_empty(errno)).and_then(|()| self.trim()) {
-            // There will be room again; and a disk that is full grows no file either.
-            Err(errno) if !errno.is_shortage() => {
+            Ok(is_cut) => {
+                self.wanting_since = NEVER;
+                Ok(is_cut)
+            }
+            Err(errno) if self.passes(errno) => Ok(false),
+            Err(errno) => {
                 self.most = Some(self.total().saturating_add(self.limit));
                 self.due = 0;
                 Err(errno)
             }
-            cut => Ok(cut.unwrap_or(false)),
         }
+    }
+
+    /// Whether the files may stay too long for now. There will be room again, and a disk that is full grows no file either; where memory or
+    /// descriptors are wanting for long, the command fills it.
+    fn passes(&mut self, errno: Errno) -> bool {
+        if errno.is_full_disk() || !errno.is_shortage() {
+            return errno.is_full_disk();
+        }
+        let now = process::monotonic_ns();
+        self.wanting_since = self.wanting_since.min(now);
+        let is_twice = self.stdout.kept().max(self.stderr.kept()) > self.limit.saturating_mul(2);
+        !is_twice || now.saturating_sub(self.wanting_since) < WANTING_NS
     }
 
     fn total(&self) -> u64 {
@@ -336,7 +356,7 @@ impl Output {
             self.record = match File::create(fds::TASK_DIR, DROPPED) {
                 // The directory was removed, and with it whoever would read this.
                 Err(Errno::ENOENT) => return Ok(()),
-                Err(Errno::ENOSPC | Errno::EDQUOT) => {
+                Err(errno) if errno.is_full_disk() => {
                     files::link(fds::TASK_DIR, TASK, DROPPED)?;
                     Record::NameOnly
                 }

@@ -18,13 +18,15 @@ use crate::output::{Output, Overflow};
 use crate::proc;
 use crate::sys::files::{self, File};
 use crate::sys::process::{self, Exit, How, NEVER, NS_PER_MS, SIGCHLD, SIGIO, SIGKILL, SIGTERM, TIME_IS_OVER};
-use crate::sys::{Errno, Result, ignore};
+use crate::sys::{Result, ignore};
 use crate::tree;
 use crate::{announce, announce_if_taken};
 
 const CLOSED: &CStr = names::CLOSED.as_c_str();
 /// How often to try to write a record for which there was no room.
 const WRITE_AGAIN_NS: u64 = 1000 * NS_PER_MS;
+/// How long a disk has that fails in another way than by being full.
+const FAILING_NS: u64 = 5 * WRITE_AGAIN_NS;
 /// How long strangers have to take a bell that hosts have not heard.
 const ANNOUNCE_AGAIN_NS: u64 = 1000 * NS_PER_MS;
 
@@ -44,9 +46,10 @@ pub(crate) struct Watch<'a> {
     send_at: u64,
     /// When to look whether the news has been taken; [`NEVER`] when it was not.
     announce_at: u64,
-    /// How the leader has ended, while the disk has no room for it, and when that is tried again.
+    /// How the leader has ended, while the disk does not take it, and when that is tried again.
     unwritten: Option<(Ended, u64)>,
-    /// Until when there may be room again: who has asked for the end waits for ours. [`NEVER`] when nobody has.
+    /// Until when the disk may take it, once nobody is left: who has asked for the end waits for ours. [`NEVER`] when nobody has, and it is
+    /// only full.
     room_until: u64,
     stage: Stage,
 }
@@ -281,16 +284,19 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Nobody else knows how the leader ended, and a full disk passes: without room for the record we stay.
+    /// Nobody else knows how the leader ended, and a full disk passes: without the record we stay. While others live that costs nothing;
+    /// a disk that fails for good is given up after them, and the host sees the hang-up.
     fn tell_end(&mut self, ended: Ended, now: u64) {
         // The space is reserved. But not every file system can do that, and where a snapshot holds what was reserved it takes more.
         let written = failpoint::pass("supervisor.before_publish")
             .and_then(|()| files::write_at_start(fds::ENDED, ended.write(&mut [0; MAX_RECORD])));
-        if written.is_err_and(Errno::is_shortage) {
+        if let Err(errno) = written {
+            if !errno.is_shortage() {
+                self.room_until = self.room_until.min(now.saturating_add(FAILING_NS));
+            }
             self.unwritten = Some((ended, now.saturating_add(WRITE_AGAIN_NS)));
             return;
         }
-        // If it failed for another reason, the host sees the hang-up without a record.
         ignore(failpoint::pass("supervisor.after_publish"));
         announce();
         // While others live no hang-up tells of it.

@@ -329,3 +329,25 @@ test('a host of few descriptors that has closed a standard one starts tasks as l
   const how = execFileSync(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
   expect(['3', 'SPAWN_FAILED', 'STORAGE_FAILED']).toContain(how)
 })
+
+test('sessions are all there, or the call says that it cannot look, however few files can be opened', async () => {
+  // P32 R17
+  const node = await host(store, { under })
+  const ids = ['first', 'second', 'third']
+  await node.call(async ({ tasks }, ids) => {
+    for (const sessionId of ids) await tasks.wait(await tasks.spawn('true', { sessionId }))
+  }, ids)
+  for (const left of [0, 1, 2, 3]) {
+    await node.call(takeAll, left)
+    const seen = await node.call(({ tasks }) => {
+      try {
+        return tasks.sessions()
+      } catch (error) {
+        return ((error as NodeJS.ErrnoException).cause as NodeJS.ErrnoException).code
+      }
+    })
+    await makeRoom(node)
+    expect(seen === 'EMFILE' || ids.every((id) => seen!.includes(id))).toBe(true)
+  }
+  await node.kill()
+})

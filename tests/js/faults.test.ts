@@ -27,6 +27,16 @@ async function spawnOnce({ tasks }: HostScope, mark: string): Promise<string | u
   )
 }
 
+test('a spawn that is refused is told as no end, also where its files cannot go', async () => {
+  // P32 D22
+  const store = temporaryStore()
+  const plan = 'host.before_spawn=1*error(ENFILE);host.before_remove=1*error(ENFILE)'
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: plan } })
+  expect(await node.call(spawnOnce, 'mark')).toBe('SPAWN_FAILED ENFILE')
+  const known = await node.call(async ({ tasks }) => [await tasks.replay(), tasks.list(), tasks.drain()])
+  expect(known).toEqual([{ finished: 0, lost: 0, pending: 0, running: 0, unreadable: [] }, [], []])
+})
+
 test('a spawn that is refused at any step rejects, leaves nothing behind, and the next one works', async () => {
   // R17 P32 D22
   const store = temporaryStore()
@@ -228,8 +238,10 @@ test('a supervisor that is refused what it needs before the command runs says so
   // P30 R17
   const store = temporaryStore()
   const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
-  for (const step of ['before_leader', 'before_started_json', 'before_started_json_content', 'before_exec']) {
-    const plan = `supervisor.${step}=error(ENOSPC)`
+  const steps = ['before_leader', 'before_started_json', 'before_started_json_content', 'before_exec', 'before_reason']
+  for (const step of steps) {
+    // What is wanting for a step may be wanting for the news of that, too.
+    const plan = `supervisor.${step}=error(ENOSPC)${step === 'before_reason' ? ';supervisor.before_exec=error(ENOMEM)' : ''}`
     const mark = join(store.dir, step)
     const ended = await node.call(endOf, `: > ${mark}`, plan)
     expect({ step, ...ended, ran: existsSync(mark) }).toEqual({
@@ -251,8 +263,8 @@ test('what a supervisor cannot record is lost or known from its end, and never m
   expect(await end('sleep 1000 & exit 3', 'before_closed_json', 'ENOSPC')).toEqual({ end: 'failed exit 3', told: 1 })
 })
 
-test.each(['ENOSPC', 'EDQUOT'])(
-  'an end for whose record %s leaves no room is told when there is room again',
+test.each(['ENOSPC', 'EDQUOT', 'EIO'])(
+  'an end whose record the disk refuses with %s is told when the disk takes it',
   async (error) => {
     // R17 R18
     const store = temporaryStore()
@@ -299,6 +311,25 @@ test.each(['ENOSPC', 'ENFILE'])(
     expect(await end).toEqual({ end: 'failed exit 4', told: 1 })
   },
 )
+
+test.each([
+  ['before_dropped_json', 'ENFILE'],
+  ['before_punch', 'ENOMEM'],
+])('output that %s lets nobody cut for long, for %s, stops its command', async (step, shortage) => {
+  // O1
+  const store = temporaryStore()
+  const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
+  const ended = await node.call(
+    async ({ tasks }, OUTLIVE_FAILPOINTS) => {
+      const command = 'while head -c 65536 /dev/zero; do sleep 0.05; done'
+      const id = await tasks.spawn(command, { maxOutputBytes: 65536, graceMs: 0, env: { OUTLIVE_FAILPOINTS } })
+      const { status, cause } = await tasks.wait(id)
+      return { status, cause }
+    },
+    `supervisor.${step}=error(${shortage})`,
+  )
+  expect(ended).toEqual({ status: 'killed', cause: 'output_limit' })
+})
 
 test('what a command leaves behind in time may stay, however late its supervisor looks at the deadline', async () => {
   // P8 P14

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import type { Completion } from 'outlive'
 import { gate, obedient, processesOf, readyFifo, stop } from './support/guests'
 import { type Host, host } from './support/host'
+import { listen } from './support/listen'
 import { eventually, registryAt, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -196,6 +197,42 @@ if (!mayMount) console.warn('skipped: a boot id of its own takes the right to mo
     await Promise.all([outside.kill(), inside.kill()])
   },
 )
+
+test('a session is left to others when its last callback is over, also if its task was removed meanwhile', async () => {
+  // D15
+  const [mine, others] = [store.registry(), store.registry()]
+  const sessionId = session()
+  let finish = () => {}
+  const working = new Promise<void>((resolve) => {
+    finish = resolve
+  })
+  const told = new Promise<string>((resolve) => {
+    const subscription = mine.onCompletion(
+      async ({ taskId }) => {
+        subscription.close()
+        resolve(taskId)
+        await working
+      },
+      { sessionId },
+    )
+  })
+  await mine.spawn('true', { sessionId })
+  const id = await told
+  const listener = listen(others, sessionId)
+  await others.replay(sessionId)
+  expect(others.ack([id])).toBe(1)
+  expect(await others.cleanup({ olderThanMs: 0 })).toBe(1)
+  const next = await others.spawn('exit 4', { sessionId })
+  await others.wait(next)
+  // It has looked at the session since.
+  expect(mine.list({ sessionId })).toMatchObject([{ taskId: next }])
+  expect(listener.heard).toEqual([])
+  finish()
+  await listener.times(1)
+  expect(listener.heard).toMatchObject([{ taskId: next, exitCode: 4, attempt: 1 }])
+  mine.detach()
+  others.detach()
+})
 
 test('an end is the same for every host and for ever, whatever is asked of it afterwards', async () => {
   // R11

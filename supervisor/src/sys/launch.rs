@@ -1,11 +1,13 @@
 //! The way in: the arguments as the kernel left them on the stack. The way out: a child that shares our memory until its
 //! exec, so that nothing is copied.
 
+use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
 
 use super::machine::number;
 use super::{Errno, Result, call, files, ignore, process};
+use crate::failpoint;
 
 /// The arguments and the environment of this process.
 pub(crate) struct Arguments {
@@ -123,16 +125,23 @@ unsafe extern "C" {
 /// became no other program, which we return. We sleep until its exec or its end, so nothing runs at the same time; what it
 /// changes must be behind a `Cell` or an atomic.
 ///
-/// The reason comes through a pipe that an exec closes, and not through the memory: an emulator of single processes makes
-/// a copy of us instead, and does not let us sleep.
+/// The reason comes in two ways. A pipe that an exec closes takes memory, which may be the very thing that is wanting; and through our
+/// own memory nothing comes from an emulator of single processes, which makes a copy of us instead, and does not let us sleep.
 pub(crate) fn spawn(child: &dyn Fn() -> Errno, stack: &mut [u8]) -> Result<u32> {
     let [told, tell] = files::pipe()?;
-    let pid = vfork(&|| ignore(files::write(tell.number(), &child().0.to_ne_bytes())), stack)?;
+    let reason = Cell::new([0; size_of::<u32>()]);
+    let fail = || {
+        reason.set(child().0.to_ne_bytes());
+        let told = failpoint::pass("supervisor.before_reason").and_then(|()| files::write(tell.number(), &reason.get()));
+        ignore(told);
+    };
+    let pid = vfork(&fail, stack)?;
     drop(tell);
-    let mut reason = [0; size_of::<u32>()];
-    match files::read(told.number(), &mut reason)? {
+    let mut read = [0; size_of::<u32>()];
+    let is_told = files::read(told.number(), &mut read)? > 0;
+    match u32::from_ne_bytes(if is_told { read } else { reason.get() }) {
         0 => Ok(pid),
-        _ => Err(Errno(u32::from_ne_bytes(reason))),
+        reason => Err(Errno(reason)),
     }
 }
 

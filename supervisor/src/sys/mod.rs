@@ -47,7 +47,12 @@ impl Errno {
 
     /// Of something that there may be more of later.
     pub(crate) fn is_shortage(self) -> bool {
-        matches!(self, Errno::ENOSPC | Errno::EDQUOT | Errno::ENOMEM | Errno::ENFILE)
+        self.is_full_disk() || matches!(self, Errno::ENOMEM | Errno::ENFILE)
+    }
+
+    /// Nothing more can be written, by anybody.
+    pub(crate) fn is_full_disk(self) -> bool {
+        matches!(self, Errno::ENOSPC | Errno::EDQUOT)
     }
 }
 
