@@ -319,15 +319,12 @@ test.each([
   // O1
   const store = temporaryStore()
   const node = await host(store, { env: { OUTLIVE_NATIVE: addon } })
-  const ended = await node.call(
-    async ({ tasks }, OUTLIVE_FAILPOINTS) => {
-      const command = 'while head -c 65536 /dev/zero; do sleep 0.05; done'
-      const id = await tasks.spawn(command, { maxOutputBytes: 65536, graceMs: 0, env: { OUTLIVE_FAILPOINTS } })
-      const { status, cause } = await tasks.wait(id)
-      return { status, cause }
-    },
-    `supervisor.${step}=error(${shortage})`,
-  )
+  const ended = await node.call(async ({ tasks }, OUTLIVE_FAILPOINTS) => {
+    const command = 'while head -c 65536 /dev/zero; do sleep 0.05; done'
+    const id = await tasks.spawn(command, { maxOutputBytes: 65536, graceMs: 0, env: { OUTLIVE_FAILPOINTS } })
+    const { status, cause } = await tasks.wait(id)
+    return { status, cause }
+  }, `supervisor.${step}=error(${shortage})`)
   expect(ended).toEqual({ status: 'killed', cause: 'output_limit' })
 })
 

@@ -157,8 +157,15 @@ module.exports = [
   {
     promise: 'D15: what the last owner has left is looked for by whoever takes over in a drain',
     file: 'src/registry/ownership.rs',
-    find: '                self.rescan(session)?;\n                self.news.tell(session);',
+    find: '                self.news.tell(session);\n                self.rescan(session).inspect_err(|_| self.listen_again_later(session))?;',
     replace: '',
     test: jest('rivals', 'owner dies while another host drains'),
+  },
+  {
+    promise: 'D15: a session is left to others when its last callback is over',
+    file: 'src/registry/attach.rs',
+    find: 'entry.task.is_gone() && entry.task.lease().is_none();',
+    replace: 'entry.task.is_gone();',
+    test: jest('hosts', 'if its task was removed meanwhile'),
   },
 ]

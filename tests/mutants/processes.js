@@ -241,9 +241,16 @@ module.exports = [
   {
     promise: 'P30: a failed exec is no exit code',
     file: 'supervisor/src/sys/launch.rs',
-    find: '        _ => Err(Errno(u32::from_ne_bytes(reason))),',
+    find: '        reason => Err(Errno(reason)),',
     replace: '        _ => Ok(pid),',
     test: cargo('--test', 'supervisor', 'a_shell_that_cannot_be_executed'),
+  },
+  {
+    promise: 'P30: nor is one whose news fails as well',
+    file: 'supervisor/src/sys/launch.rs',
+    find: 'if is_told { read } else { reason.get() }',
+    replace: 'if is_told { read } else { read }',
+    test: jest('faults', 'refused what it needs before the command runs'),
   },
   {
     promise: 'P31: a command dies with its supervisor',
