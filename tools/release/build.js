@@ -70,7 +70,7 @@ function environment(platform) {
     RUSTC_BOOTSTRAP: '1',
     CARGO_UNSTABLE_BUILD_STD: 'std,panic_unwind',
     // Without backtraces, which would find no symbols in a stripped addon: that is a seventh of its size.
-    CARGO_UNSTABLE_BUILD_STD_FEATURES: 'panic-unwind,optimize_for_size',
+    CARGO_UNSTABLE_BUILD_STD_FEATURES: 'panic-unwind',
     CARGO_ENCODED_RUSTFLAGS: flags.join('\u001f'),
   }
 }
