@@ -2,7 +2,7 @@
  * A supervisor that dies before its command starts, while another host owns the session: the caller of `spawn` is told, or the
  * owner is, and never both, nor neither.
  */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { addonWithFailpoints } from './support/failpoints'
 import { type Host, host } from './support/host'
 import { eventually, type TemporaryStore, temporaryStore } from './support/store'
@@ -79,7 +79,10 @@ test('killed, and then its host too before it could say so: the owner tells that
   const known = new Set(store.taskIds())
   void spawnOnce(spawner, mark)
   const id = await eventually(() => store.taskIds().find((id) => !known.has(id)), 'there is a task')
-  await eventually(() => existsSync(`${store.taskDir(id)}/task.json`), 'others can see it')
+  // A torn one would be none, and who is killed then has started nothing.
+  const record = `${store.taskDir(id)}/task.json`
+  const isWhole = () => existsSync(record) && readFileSync(record, 'utf8').endsWith('\n')
+  await eventually(isWhole, 'others can see it')
   const seen = () => owner.call(({ tasks }, id) => tasks.status(id)?.status ?? 'nothing', id)
   await eventually(async () => (await seen()) === 'nothing', 'the owner has looked, and left it to its host')
   await spawner.kill()
