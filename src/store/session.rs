@@ -115,7 +115,7 @@ fn allow_existing(made: io::Result<()>) -> io::Result<()> {
 /// read; but not for want of descriptors or memory.
 pub fn sessions(store: &Store) -> Result<Vec<SessionId>> {
     let list = || -> io::Result<Vec<SessionId>> {
-        fs::read_dir(store.root())?.filter_map(|entry| session_of(store, &entry.ok()?.path()).transpose()).collect()
+        fs::read_dir(store.root())?.map(|entry| session_of(store, &entry?.path())).filter_map(io::Result::transpose).collect()
     };
     let mut sessions = list().map_err(Error::storage("list", store.root()))?;
     sessions.sort();

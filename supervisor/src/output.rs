@@ -282,8 +282,11 @@ impl Output {
     /// Whether the files may stay too long for now. There will be room again, and a disk that is full grows no file either; where memory or
     /// descriptors are wanting for long, the command fills it.
     fn passes(&mut self, errno: Errno) -> bool {
-        if errno.is_full_disk() || !errno.is_shortage() {
-            return errno.is_full_disk();
+        if errno.is_full_disk() {
+            return true;
+        }
+        if !errno.is_shortage() {
+            return false;
         }
         let now = process::monotonic_ns();
         self.wanting_since = self.wanting_since.min(now);
