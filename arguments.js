@@ -7,8 +7,8 @@
 const os = require('node:os')
 const path = require('node:path')
 const { isPromise, isProxy } = require('node:util').types
-const { isMainThread } = require('node:worker_threads')
 const { failure } = require('./errors.js')
+const { isMainThread } = require('./native.js')
 
 const MIB = 1024 * 1024
 const STATUSES = ['starting', 'running', 'killing', 'completed', 'failed', 'killed', 'timed_out', 'lost']

@@ -68,5 +68,11 @@ export declare class NativeRegistry {
   unref(): void
 }
 
+/**
+ * Whether JavaScript runs on the process's first thread, where `process.env` is the environment that native code reads. Node's own answer
+ * costs a module of which nothing else is needed.
+ */
+export declare function isMainThread(): boolean
+
 /** The release that this addon is of. What crosses between it and the face may change with every one. */
 export declare const VERSION: string

@@ -146,4 +146,9 @@ if (addon !== undefined && addon.VERSION !== VERSION) {
   )
 }
 
-module.exports = { NativeRegistry: addon?.NativeRegistry, platform, shipped }
+module.exports = {
+  NativeRegistry: addon?.NativeRegistry,
+  isMainThread: addon?.isMainThread() === true,
+  platform,
+  shipped,
+}

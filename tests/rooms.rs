@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// A room may name these others, and nobody else.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("js", &["error", "registry", "task"]),
+    ("js", &["error", "platform", "registry", "task"]),
     ("registry", &["error", "platform", "reactor", "store", "task"]),
     ("reactor", &["platform"]),
     ("store", &["error", "platform", "task"]),

@@ -18,6 +18,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 use crate::error;
+use crate::platform::threads;
 use crate::registry::{DEFAULT_PREVIEW_BYTES, PageRequest, Refusal, Registry, Request, Stream, TaskRef};
 use crate::task::{SessionId, Status, TaskId};
 use held::Held;
@@ -30,6 +31,13 @@ const PAGE_BYTES: usize = 64 << 20;
 #[napi]
 #[expect(unreachable_pub, reason = "napi exports nothing else")]
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Whether JavaScript runs on the process's first thread, where `process.env` is the environment that native code reads. Node's own answer
+/// costs a module of which nothing else is needed.
+#[napi(catch_unwind)]
+pub(crate) fn is_main_thread() -> bool {
+    threads::is_first()
+}
 
 /// The tasks of one storage directory. Private to `index.js`, which checks arguments and makes promises of requests.
 #[napi]

@@ -19,7 +19,7 @@
 //! * [`removal`]: a directory goes, however deep it is, and no link leads out of it.
 //! * [`scheduling`]: a thread that gives way to the one it serves; its children do not inherit that.
 //! * [`signals`]: a thread that no signal reaches for a while.
-//! * [`threads`]: threads of ours.
+//! * [`threads`]: threads of ours, and which one this is.
 //! * [`tree`]: who lives below a process.
 //! * [`vfork`]: a child that shares our memory until its exec.
 //!

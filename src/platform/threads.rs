@@ -1,9 +1,17 @@
-//! Threads of ours.
+//! Threads of ours, and which one this is.
 
 use std::io;
+use std::process;
 use std::thread::{Builder, JoinHandle};
 
 /// Starts one. The standard library's way is made anew for each kind of closure, and is large; a boxed one is one kind.
 pub fn start(name: &str, run: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
     Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// Whether this thread is the one that the process began with.
+pub fn is_first() -> bool {
+    // SAFETY: takes no argument and always succeeds. The C library's own wrapper is younger than the oldest one that we run on.
+    let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+    thread == libc::c_long::from(process::id().cast_signed())
 }
