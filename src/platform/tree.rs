@@ -6,7 +6,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::clock;
-use super::proc::{in_proc, is_called, is_proc_ours, stat};
+use super::proc::{in_proc, is_called, is_proc_ours, read, stat};
 
 /// How long is counted: whoever asks may be standing still for it.
 const PATIENCE_NS: u64 = 4_000_000;
@@ -50,8 +50,8 @@ fn threads_of(pid: u32, count: u32) -> Box<dyn Iterator<Item = PathBuf>> {
 
 /// Each thread has a list of the children that it started.
 fn children(thread: &Path) -> Vec<u32> {
-    let list = fs::read_to_string(thread.join("children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    let list = read(thread.join("children")).unwrap_or_default();
+    String::from_utf8_lossy(&list).split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// How many threads a process has; `None` for a zombie. One whose first thread has ended while others go on shows as a zombie too, and

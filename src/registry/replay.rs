@@ -1,6 +1,6 @@
 //! `replay`: a session's tasks come back after a restart, and the caller hears what was found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::Registry;
 use super::keeper::{Job, Keeper, Request};
 use super::ledger::Entry;
 use crate::error::Result;
-use crate::task::{SessionId, Status};
+use crate::task::{SessionId, Status, TaskId};
 
 /// What a session holds.
 #[derive(Debug, Serialize)]
@@ -31,12 +31,17 @@ impl Registry {
 
 impl Keeper {
     pub(super) fn replay(&mut self, session: &SessionId) -> Result<Replayed> {
+        let known: HashSet<TaskId> = self.shared.lock().of_session(session).map(|entry| entry.asked.id.clone()).collect();
         self.attach(session)?;
         let unreadable = self.unreadable.get(session).cloned().unwrap_or_default();
         let pending = self.shared.undelivered(session).len();
         let mut replayed = Replayed { running: 0, finished: 0, lost: 0, pending, unreadable };
-        let entries: Vec<Entry> = self.shared.lock().of_session(session).cloned().collect();
-        for entry in entries.iter().filter(|entry| !entry.is_removed()) {
+        // What has just been read is there, and after a restart that is all.
+        let is_known = |entry: &&Entry| known.contains(&entry.asked.id);
+        let known: Vec<Entry> = self.shared.lock().of_session(session).filter(is_known).cloned().collect();
+        let removed: HashSet<&TaskId> = known.iter().filter(|entry| entry.is_removed()).map(|entry| &entry.asked.id).collect();
+        let ledger = self.shared.lock();
+        for entry in ledger.of_session(session).filter(|entry| !removed.contains(&entry.asked.id)) {
             match entry.task.status() {
                 Status::Starting | Status::Running | Status::Killing => replayed.running += 1,
                 Status::Lost => replayed.lost += 1,
