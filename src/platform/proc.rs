@@ -13,7 +13,7 @@ pub(super) fn is_proc_ours() -> bool {
 }
 
 /// What a file there says. None tells its size before it is read, and most fit into the first page.
-pub(super) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     const PAGE: usize = 4096;
     /// More than the kernel lets a process begin with. One that has moved its environment elsewhere may show gigabytes.
     const MOST: u64 = 8 << 20;
@@ -24,13 +24,13 @@ pub(super) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 
 /// Whether the kernel calls a process so.
 pub(super) fn is_called(pid: u32, name: &[u8]) -> bool {
-    read(format!("/proc/{pid}/comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
+    read(&in_proc(pid).join("comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
 }
 
 /// The user who started a process. The effective one is another's in a set-user-id program, and the owner of its directory in `/proc` is
 /// root where it has hidden its memory.
 pub(super) fn user(pid: u32) -> Option<u32> {
-    let status = read(format!("/proc/{pid}/status")).ok()?;
+    let status = read(&in_proc(pid).join("status")).ok()?;
     let users = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t"))?;
     str::from_utf8(users).ok()?.split_whitespace().next()?.parse().ok()
 }
@@ -48,14 +48,14 @@ pub(super) fn in_proc(pid: u32) -> PathBuf {
 
 /// What the kernel says of a process or a thread, by its directory: its state and what comes behind that.
 pub(super) fn stat(directory: &Path) -> Option<String> {
-    let stat = read(directory.join("stat")).ok()?;
+    let stat = read(&directory.join("stat")).ok()?;
     // The name before it may hold anything, a closing bracket and half a character included.
     String::from_utf8_lossy(&stat).rsplit_once(") ").map(|(_, rest)| rest.to_owned())
 }
 
 /// None for a thread that has ended; empty where it is not ours to read.
 pub(super) fn environment(thread: &Path) -> io::Result<Option<Vec<u8>>> {
-    match read(thread.join("environ")) {
+    match read(&thread.join("environ")) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(Some(Vec::new())),
         // Older kernels say nothing where newer ones say ESRCH.
         environment => Ok(unless_exhausted(environment)?.filter(|environment| !environment.is_empty())),

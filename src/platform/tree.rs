@@ -50,7 +50,7 @@ fn threads_of(pid: u32, count: u32) -> Box<dyn Iterator<Item = PathBuf>> {
 
 /// Each thread has a list of the children that it started.
 fn children(thread: &Path) -> Vec<u32> {
-    let list = read(thread.join("children")).unwrap_or_default();
+    let list = read(&thread.join("children")).unwrap_or_default();
     String::from_utf8_lossy(&list).split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 

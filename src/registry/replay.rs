@@ -36,12 +36,10 @@ impl Keeper {
         let unreadable = self.unreadable.get(session).cloned().unwrap_or_default();
         let pending = self.shared.undelivered(session).len();
         let mut replayed = Replayed { running: 0, finished: 0, lost: 0, pending, unreadable };
+        let entries: Vec<Entry> = self.shared.lock().of_session(session).cloned().collect();
         // What has just been read is there, and after a restart that is all.
-        let is_known = |entry: &&Entry| known.contains(&entry.asked.id);
-        let known: Vec<Entry> = self.shared.lock().of_session(session).filter(is_known).cloned().collect();
-        let removed: HashSet<&TaskId> = known.iter().filter(|entry| entry.is_removed()).map(|entry| &entry.asked.id).collect();
-        let ledger = self.shared.lock();
-        for entry in ledger.of_session(session).filter(|entry| !removed.contains(&entry.asked.id)) {
+        let is_removed = |entry: &Entry| known.contains(&entry.asked.id) && entry.is_removed();
+        for entry in entries.iter().filter(|entry| !is_removed(entry)) {
             match entry.task.status() {
                 Status::Starting | Status::Running | Status::Killing => replayed.running += 1,
                 Status::Lost => replayed.lost += 1,
