@@ -1,7 +1,8 @@
 // A background shell for Pi. Copy this folder to `.pi/extensions/outlive/`; README.md says what else it needs.
-import { Type } from '@earendil-works/pi-ai'
+
 import type { ExtensionAPI, ExtensionContext } from '@earendil-works/pi-coding-agent'
 import { type Completion, type OutputChunk, TaskRegistry, type TaskSnapshot } from 'outlive'
+import { Type } from 'typebox'
 
 const NOTICE = 'outlive'
 
@@ -160,6 +161,7 @@ export default function (pi: ExtensionAPI) {
   pi.registerTool({
     name: 'bash',
     label: 'Bash',
+    promptSnippet: 'Run shell commands, long ones with run_in_background',
     description:
       'Runs a shell command. With run_in_background it returns a task id at once, goes on when this turn ends, and you are told ' +
       'when it has ended: do not wait or poll for it. What a command leaves running (`server &`) is counted in its answer and ends ' +
@@ -208,6 +210,7 @@ export default function (pi: ExtensionAPI) {
   pi.registerTool({
     name: 'bash_output',
     label: 'Background output',
+    promptSnippet: 'Read what a background task has printed',
     description: 'What a background task has printed, and how it stands.',
     parameters: Type.Object({
       task_id: Type.String(),
@@ -227,6 +230,7 @@ export default function (pi: ExtensionAPI) {
   pi.registerTool({
     name: 'kill_shell',
     label: 'Kill background task',
+    promptSnippet: 'End a background task, and what a command has left running',
     description: 'Ends a task and everything that it has started, also what is left running of one that has ended.',
     parameters: Type.Object({ task_id: Type.String() }),
     async execute(_call, { task_id: id }, _signal, _update, context) {

@@ -1,16 +1,23 @@
 'use strict'
 // Pi: `pi --mode rpc` with examples/pi-extension, spoken to in its protocol of JSON lines.
 
+const assert = require('node:assert/strict')
 const { cpSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
 const { basename, join } = require('node:path')
 const { ROOT } = require('../packed.js')
 const { aliveMarked } = require('../conformance/support.js')
 const { eventually, install, pause, run } = require('./support.js')
 
-const VERSION = '0.87.1'
+const VERSION = '1.6.0'
 const SESSION = '0199c0de-0000-7000-8000-000000000001'
 
 const textOf = (message) => (Array.isArray(message.content) ? message.content[0]?.text : message.content)
+
+async function readTools({ model, check }) {
+  const prompt = model.seen[0][0].text
+  for (const tool of ['bash', 'bash_output', 'kill_shell']) assert.match(prompt, new RegExp(`^- ${tool}: `, 'm'))
+  check('the list of tools that the model begins with has all three')
+}
 
 async function pressEscape({ host, inBackground, noticeOf, gate, model, check }) {
   const [task, thought] = [gate('task'), gate('thought')]
@@ -42,8 +49,8 @@ function prepare({ project, home, modelUrl, store }) {
   mkdirSync(join(project, 'node_modules'))
   symlinkSync(ROOT, join(project, 'node_modules/outlive'))
   // For types: Pi itself gives an extension its own copy.
-  for (const scope of [join(modules, '@earendil-works'), join(ROOT, 'node_modules/@types')])
-    symlinkSync(scope, join(project, 'node_modules', basename(scope)))
+  for (const types of [join(modules, '@earendil-works'), join(modules, 'typebox'), join(ROOT, 'node_modules/@types')])
+    symlinkSync(types, join(project, 'node_modules', basename(types)))
   const fake = { baseUrl: modelUrl, api: 'openai-completions', apiKey: 'none', models: [{ id: 'fake-1' }] }
   writeFileSync(join(home, 'models.json'), JSON.stringify({ providers: { fake } }))
   const node = join(modules, `node-linux-${process.arch}/bin/node`)
@@ -84,7 +91,7 @@ function prepare({ project, home, modelUrl, store }) {
     }
     return { ask, begin, send: call, quit, kill: pi.kill, said: () => pi.said }
   }
-  return { example: join(extension, 'index.ts'), types: ['node'], start, store, own: [pressEscape, quit] }
+  return { example: join(extension, 'index.ts'), types: ['node'], start, store, own: [readTools, pressEscape, quit] }
 }
 
 module.exports = { name: 'Pi', version: VERSION, prepare }

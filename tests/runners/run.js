@@ -33,7 +33,8 @@ const NODE = process.execPath
 const BUN = join(ROOT, 'node_modules/bun/bin/bun.exe')
 const DENO = join(ROOT, 'node_modules/deno/deno')
 
-const VITEST = 'vitest@4.1.12'
+/** Its later ones need Node 22. */
+const VITEST = Number.parseInt(process.versions.node, 10) < 22 ? 'vitest@4.1.12' : 'vitest@5.1.2'
 const JEST_30 = 'jest@30.5.2'
 const JEST_29 = 'jest@29.7.0'
 
