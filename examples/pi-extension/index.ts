@@ -51,6 +51,14 @@ function gaps({ from, nextOffset, totalBytes, droppedBytes }: OutputChunk) {
   return droppedBytes > 0 ? `${shown} The output limit has removed ${droppedBytes} bytes of it.` : shown
 }
 
+/** What the session is told of an end. */
+const message = (done: Completion) => ({
+  customType: NOTICE,
+  content: notice(done),
+  display: true,
+  details: { taskId: done.taskId },
+})
+
 const answer = (text: string) => ({ content: [{ type: 'text' as const, text }], details: {} })
 
 function isAlive(pid: number) {
@@ -71,8 +79,21 @@ function isForsaken(task: TaskSnapshot) {
   return waiter === process.pid ? task.startedAt < LOADED_AT : !isAlive(waiter)
 }
 
+/** What Pi's own tool tells a command of its session. `undefined` removes what a Pi around this one has set. */
+function environmentOf({ sessionManager, model, thinkingLevel }: ExtensionContext) {
+  return {
+    ...PLAIN_TEXT,
+    PI_SESSION_ID: sessionManager.getSessionId(),
+    PI_SESSION_FILE: sessionManager.getSessionFile(),
+    PI_PROVIDER: model?.provider,
+    PI_MODEL: model?.id,
+    PI_REASONING_LEVEL: thinkingLevel,
+  }
+}
+
 /** The shell of one session, from its start to its end. */
-function openShell(pi: ExtensionAPI, { sessionManager }: ExtensionContext) {
+function openShell(pi: ExtensionAPI, context: ExtensionContext) {
+  const { sessionManager } = context
   const sessionId = sessionManager.getSessionId()
   /** The commands of this Pi, until nothing of them runs any more; one that is being started has its id in a moment. */
   const inForeground = new Set<Promise<string>>()
@@ -86,19 +107,26 @@ function openShell(pi: ExtensionAPI, { sessionManager }: ExtensionContext) {
 
   // What waits for its turn stays here: of the messages that are queued in Pi itself, Escape removes ours unseen.
   const waiting: Completion[] = []
-  let isBusy = false
+  // Pi writes a message down behind `message_end`, and has all of them when it settles.
+  const arrived: string[] = []
+  let later: NodeJS.Timeout | undefined
   function tellNext() {
-    const next = isBusy ? undefined : waiting.shift()
-    if (next === undefined) return
-    isBusy = true
-    const message = { customType: NOTICE, content: notice(next), display: true, details: { taskId: next.taskId } }
-    pi.sendMessage(message, { triggerTurn: true, deliverAs: 'followUp' })
+    clearTimeout(later)
+    if (waiting.length === 0) return
+    // Nothing says when a branch is summarised, or a run that was stopped is over.
+    later = setTimeout(tellNext, 1000).unref()
+    if (context.isIdle()) pi.sendMessage(message(waiting.shift()!), { triggerTurn: true, deliverAs: 'followUp' })
   }
 
   // The session may have it already: Pi was killed between writing it down and our acknowledgement.
   const entries = sessionManager.getEntries()
   const told = new Set(entries.map((entry) => (entry as { details?: { taskId?: string } }).details?.taskId))
+  // `pi -p` prints the last answer alone: what has ended before goes with the question, not behind its answer.
+  const before = context.hasUI ? [] : tasks.pending({ sessionId }).filter(({ taskId }) => !told.has(taskId))
+  const withQuestion = new Set(before.map(({ taskId }) => taskId))
+  for (const done of before) pi.sendMessage(message(done), { deliverAs: 'nextTurn' })
   function tell(done: Completion) {
+    if (withQuestion.has(done.taskId)) return
     if (told.has(done.taskId)) return void tasks.ack([done.taskId])
     waiting.push(done)
     tellNext()
@@ -119,14 +147,14 @@ function openShell(pi: ExtensionAPI, { sessionManager }: ExtensionContext) {
     end,
     inForeground,
     inBackground: () => live().filter((task) => waiterOf(task) === undefined),
-    busy() {
-      isBusy = true
-    },
-    settled() {
-      isBusy = false
-      tellNext()
+    arrived,
+    settled(aborted: boolean) {
+      tasks.ack(arrived.splice(0))
+      // Who leaves, or begins another session, has stopped a run, and must not wait for one about a notice.
+      if (!aborted) tellNext()
     },
     async close() {
+      clearTimeout(later)
       clearInterval(hourly)
       await Promise.allSettled([...inForeground].map(async (started) => void end(await started)))
       tasks.detach()
@@ -150,18 +178,17 @@ export default function (pi: ExtensionAPI) {
     shell = undefined
     await closing
   })
-  pi.on('agent_start', () => shell?.busy())
-  pi.on('agent_settled', () => shell?.settled())
-  // Delivered when the session has it, not when it was handed over.
+  pi.on('agent_settled', ({ aborted }) => shell?.settled(aborted))
   pi.on('message_end', ({ message }) => {
     if (message.role !== 'custom' || message.customType !== NOTICE) return
-    shell?.tasks.ack([(message.details as { taskId: string }).taskId])
+    shell?.arrived.push((message.details as { taskId: string }).taskId)
   })
 
   pi.registerTool({
     name: 'bash',
     label: 'Bash',
     promptSnippet: 'Run shell commands, long ones with run_in_background',
+    promptGuidelines: ['You can inspect PI_* environment variables for current model and session details.'],
     description:
       'Runs a shell command. With run_in_background it returns a task id at once, goes on when this turn ends, and you are told ' +
       'when it has ended: do not wait or poll for it. What a command leaves running (`server &`) is counted in its answer and ends ' +
@@ -187,7 +214,7 @@ export default function (pi: ExtensionAPI) {
         cwd: context.cwd,
         timeoutMs: timeout === undefined ? (inBackground ? undefined : 0) : Math.round(timeout * 1000),
         stderr: 'merge',
-        env: PLAIN_TEXT,
+        env: environmentOf(context),
         notify: inBackground,
         metadata: inBackground ? null : { waiter: process.pid },
       })
@@ -203,7 +230,8 @@ export default function (pi: ExtensionAPI) {
       if (ended.descendants === 0) shell.inForeground.delete(started)
       const page = tasks.output(id, { from: -30_000, maxBytes: 30_000 })
       const rest = page.from > 0 ? ` bash_output of task ${id} shows what is before.` : ''
-      return answer(`${page.text}\n(${ending(ended)}${gaps(page)}${rest})`)
+      const output = answer(`${page.text}\n(${ending(ended)}${gaps(page)}${rest})`)
+      return { ...output, isError: ended.status !== 'completed' }
     },
   })
 

@@ -27,12 +27,23 @@ pub(super) fn is_called(pid: u32, name: &[u8]) -> bool {
     read(&in_proc(pid).join("comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
 }
 
+/// What the kernel says of a process, a line for each thing. Nobody is kept from it, as from `stat`, while the process is in an exec that
+/// closes a file on a file system that does not answer.
+pub(super) fn status(pid: u32) -> Option<Vec<u8>> {
+    read(&in_proc(pid).join("status")).ok()
+}
+
+/// A line of a `status`, by its name.
+pub(super) fn line<'a>(status: &'a [u8], name: &str) -> Option<&'a str> {
+    let lines = status.split(|byte| *byte == b'\n');
+    let named = lines.filter_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":\t")).next()?;
+    str::from_utf8(named).ok()
+}
+
 /// The user who started a process. The effective one is another's in a set-user-id program, and the owner of its directory in `/proc` is
 /// root where it has hidden its memory.
 pub(super) fn user(pid: u32) -> Option<u32> {
-    let status = read(&in_proc(pid).join("status")).ok()?;
-    let users = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t"))?;
-    str::from_utf8(users).ok()?.split_whitespace().next()?.parse().ok()
+    line(&status(pid)?, "Uid")?.split_whitespace().next()?.parse().ok()
 }
 
 /// None where the kernel does not tell.
@@ -46,7 +57,7 @@ pub(super) fn in_proc(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// What the kernel says of a process or a thread, by its directory: its state and what comes behind that.
+/// The state of a thread of ours, by its directory, and what comes behind that. Another process's may have to be waited for.
 pub(super) fn stat(directory: &Path) -> Option<String> {
     let stat = read(&directory.join("stat")).ok()?;
     // The name before it may hold anything, a closing bracket and half a character included.

@@ -6,7 +6,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::clock;
-use super::proc::{in_proc, is_called, is_proc_ours, read, stat};
+use super::proc::{is_called, is_proc_ours, line, read, status};
 
 /// How long is counted: whoever asks may be standing still for it.
 const PATIENCE_NS: u64 = 4_000_000;
@@ -57,12 +57,9 @@ fn children(thread: &Path) -> Vec<u32> {
 /// How many threads a process has; `None` for a zombie. One whose first thread has ended while others go on shows as a zombie too, and
 /// is none.
 fn live_threads(pid: u32) -> Option<u32> {
-    let stat = stat(&in_proc(pid))?;
-    let mut fields = stat.split(' ');
-    let state = fields.next()?;
-    // The number of threads stands 17 fields behind the state.
-    let threads = fields.nth(16)?.parse().ok()?;
-    match state {
+    let status = status(pid)?;
+    let threads = line(&status, "Threads")?.parse().ok()?;
+    match line(&status, "State")?.get(..1)? {
         "X" => None,
         "Z" if threads < 2 => None,
         _ => Some(threads),

@@ -57,6 +57,13 @@ impl Ending {
         }
     }
 
+    /// SIGKILL then, if not earlier. Where it is being repeated, its next time stays: whoever asks often would put it off.
+    pub(crate) fn force_by(&mut self, at: u64) {
+        if !self.forced {
+            self.force_at = self.force_at.min(at);
+        }
+    }
+
     /// The signal, once, to everybody in reach. `leader_runs`: its end has not been seen yet.
     pub(crate) fn tell(&mut self, signal: u8, leader_runs: bool, now: u64) {
         if self.sent & process::bit(signal) != 0 {
@@ -87,17 +94,19 @@ impl Ending {
 
     /// SIGKILL to everybody in reach, now and until nobody lives.
     pub(crate) fn force(&mut self, leader_runs: bool, now: u64) {
-        self.force_at = now.saturating_add(KILL_AGAIN_NS);
+        let again = self.forced && now >= self.spared_until;
         if !self.forced {
             self.forced = true;
             self.tell_at = NEVER;
             self.tree.start_over();
             self.spared_until = now.saturating_add(SPARED_NS);
             self.force_at = self.spared_until;
+        } else if self.force_at <= now {
+            self.force_at = now.saturating_add(KILL_AGAIN_NS);
         }
         ignore(failpoint::pass("supervisor.before_force"));
         self.kill(leader_runs, now);
-        self.tree.kill_behind();
+        self.tree.kill_behind(again);
         ignore(failpoint::pass("supervisor.after_force"));
     }
 

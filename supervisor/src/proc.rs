@@ -60,9 +60,9 @@ pub(crate) fn open(pid: u32) -> Result<File> {
 /// The parent of a process, both by their numbers in `/proc`. None for who is gone, and for whose parent is not listed.
 pub(crate) fn parent_of(pid: u32) -> Option<u32> {
     let mut parent = 0;
-    each_field(&path_of(pid, b"/stat"), &mut |place, field| {
-        if place == 1 {
-            parent = field.iter().fold(0, decimal);
+    each_line(&path_of(pid, b"/status"), &mut |line| {
+        if let Some(digits) = line.strip_prefix(b"PPid:\t") {
+            parent = digits.iter().fold(0, decimal);
         }
     });
     (parent != 0).then_some(parent)
@@ -87,6 +87,9 @@ pub(crate) fn is_supervisor(pid: u32) -> bool {
 
 /// Does this process do something else with this signal than what it does by default? True when nobody can tell.
 pub(crate) fn handles(pid: u32, signal: u8) -> bool {
+    if is_in_exec(pid) {
+        return true;
+    }
     let mut answers = false;
     let first = stat_of(pid, pid);
     if first.is_some_and(ends) {
@@ -101,6 +104,16 @@ pub(crate) fn handles(pid: u32, signal: u8) -> bool {
     // The masks stay until it is a zombie, and that can take a second where much memory is given back. So this comes last: what
     // was on its way out then had no answer to a signal that is still to be sent.
     answers && !is_on_its_way_out(pid)
+}
+
+/// Is this process in an exec that has given it its new memory? It closes its files then, for which a file system may let it wait for ever,
+/// and who reads its `stat`, or asks for its call, waits as well. That memory has no code yet.
+fn is_in_exec(pid: u32) -> bool {
+    let mut buffer = [0; 128];
+    let sizes = read_start(&path_of(pid, b"/statm"), &mut buffer).unwrap_or_default();
+    let mut sizes = sizes.split(|byte| *byte == b' ').map(|size| size.iter().fold(0, decimal));
+    // All of it, what is in use, what is shared, code. A zombie has none.
+    sizes.next().is_some_and(|all| all > 0) && sizes.nth(2) == Some(0)
 }
 
 /// Is this signal in one of a thread's masks, or may the thread be waiting for it? What is blocked may be taken from a queue, as
@@ -150,14 +163,13 @@ fn ends(stat: Stat) -> bool {
     stat.flags & (EXITING | SIGNALED) != 0
 }
 
+/// The name before the state stands in parentheses and may hold any character, so the last one closes it.
 fn stat_of(pid: u32, thread: u32) -> Option<Stat> {
-    let (mut state, mut flags) = (None, None);
-    each_field(&file_of(pid, thread, b"/stat"), &mut |place, field| match place {
-        0 => state = field.first().copied(),
-        6 => flags = Some(field.iter().fold(0, decimal)),
-        _ => {}
-    });
-    Some(Stat { state: state?, flags: flags? })
+    let mut buffer = [0; 512];
+    let stat = read_start(&file_of(pid, thread, b"/stat"), &mut buffer)?;
+    let mut fields = stat.rsplit(|byte| *byte == b')').next()?.strip_prefix(b" ")?.split(|byte| *byte == b' ');
+    let state = *fields.next()?.first()?;
+    Some(Stat { state, flags: fields.nth(5)?.iter().fold(0, decimal) })
 }
 
 /// A process's directory, or a file in it.
@@ -185,25 +197,17 @@ fn hexadecimal(digit: u8) -> u8 {
 /// False for a zombie and for who is gone. A process whose first thread has ended shows as a zombie with others.
 pub(crate) fn lives(pid: u32) -> bool {
     let (mut state, mut threads) = (None, 0);
-    each_field(&path_of(pid, b"/stat"), &mut |place, field| match place {
-        0 => state = field.first().copied(),
-        17 => threads = field.iter().fold(0, decimal),
-        _ => {}
+    each_line(&path_of(pid, b"/status"), &mut |line| {
+        if let Some(word) = line.strip_prefix(b"State:\t") {
+            state = word.first().copied();
+        } else if let Some(digits) = line.strip_prefix(b"Threads:\t") {
+            threads = digits.iter().fold(0, decimal);
+        }
     });
     match state {
         Some(b'Z') => threads > 1,
         state => !matches!(state, None | Some(b'X')),
     }
-}
-
-/// Calls `act` for each field of a `stat`, and says how far it stands behind the state. The name before that stands in parentheses and
-/// may hold any character, so the last one closes it.
-#[inline(never)]
-fn each_field(stat: &Path, act: &mut dyn FnMut(usize, &[u8])) {
-    let mut buffer = [0; 512];
-    let stat = read_start(stat, &mut buffer).unwrap_or_default();
-    let fields = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.strip_prefix(b" ")).unwrap_or_default();
-    fields.split(|byte| *byte == b' ').enumerate().for_each(|(place, field)| act(place, field));
 }
 
 /// Calls `act` for each direct child of ours, ended ones included. False when there is no list to read.

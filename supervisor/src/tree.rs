@@ -67,6 +67,7 @@ impl Told {
         let is_one = self.count < MAX_SPARED && proc::is_supervisor(group.unsigned_abs()) && self.add(group);
         if is_one {
             process::signal(group, process::TIME_IS_OVER);
+            process::signal(group, process::SIGCONT);
         }
         is_one
     }
@@ -154,9 +155,11 @@ impl Tree {
         lives
     }
 
-    /// Sends SIGKILL to everybody below children that we may not signal: nobody there comes into reach before those end.
-    pub(crate) fn kill_behind(&self) {
-        let below = Listed::below(&|child| self.numbers.ours(child).is_some_and(is_out_of_reach));
+    /// Sends SIGKILL to everybody below children that we may not signal: nobody there comes into reach before those end. `again`: also
+    /// below those that it has not ended so far.
+    pub(crate) fn kill_behind(&self, again: bool) {
+        let stays = |child| process::has_ended(child) == Ok(false) && (again || !process::may_signal(child as i32));
+        let below = Listed::below(&|child| self.numbers.ours(child).is_some_and(stays));
         for pid in below.iter().flat_map(Listed::each).take(MAX_ALONE) {
             if let Some(held) = hold(pid, self.listed) {
                 ignore(process::signal_held(&held, process::SIGKILL));
@@ -197,11 +200,6 @@ fn each_target(leader: u32, numbers: &Numbers, act: &mut dyn FnMut(i32, i32, boo
             _ => act(child as i32, child as i32, ended),
         }
     });
-}
-
-/// A child that lives, and that no signal of ours reaches.
-fn is_out_of_reach(child: u32) -> bool {
-    process::has_ended(child) == Ok(false) && !process::may_signal(child as i32)
 }
 
 /// Who has this number in `/proc`, by a descriptor, if that one is below us. As long as it is there to be signalled nobody else has had

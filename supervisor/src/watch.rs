@@ -342,7 +342,7 @@ impl<'a> Watch<'a> {
             return;
         }
         let ending = self.ending.get_or_insert_with(|| Ending::new(cause, self.leader.pid));
-        ending.force_at = ending.force_at.min(now.saturating_add(grace));
+        ending.force_by(now.saturating_add(grace));
         if ending.forced || ending.force_at <= now {
             return self.force(now);
         }

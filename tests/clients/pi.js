@@ -33,6 +33,34 @@ async function pressEscape({ host, inBackground, noticeOf, gate, model, check })
   check('Escape loses no notice that waits behind the turn')
 }
 
+async function leave({ start, host, inBackground, noticeOf, gate, model, check }) {
+  const [task, thought] = [gate('last-task'), gate('last-thought')]
+  const id = await inBackground(host, `read _ < ${task.path}`)
+  await host.begin(`WAIT ${thought.path}`)
+  await eventually(() => model.seen.at(-1).at(-1).text.includes('WAIT'), 'model that thinks')
+  task.open()
+  await eventually(() => aliveMarked(id).length === 0, 'end of the task')
+  await pause(500) // Not needed to hold, but to fail: the notice is to wait for the turn.
+  await host.quit()
+  thought.open()
+  assert.ok(
+    !model.seen.flat().some(({ text }) => text.includes(`${id} ended`)),
+    'the model has been asked nothing more',
+  )
+  const next = await start()
+  await noticeOf(id)
+  check('who leaves in the middle of a turn waits for no other; what that kept waiting is told at the next start')
+  return next
+}
+
+async function session({ host, call, check }) {
+  assert.match(
+    await call(host, 'bash', { command: 'echo "$PI_SESSION_ID $PI_MODEL"' }),
+    new RegExp(`^${SESSION} fake-1\n`),
+  )
+  check('a command knows the session and the model as in Pi’s own shell')
+}
+
 async function quit({ start, host, inForeground, leavesBehind, check }) {
   const ids = [await leavesBehind(host), await inForeground(host)]
   await host.quit()
@@ -56,7 +84,8 @@ function prepare({ project, home, modelUrl, store }) {
   const node = join(modules, `node-linux-${process.arch}/bin/node`)
   const main = join(modules, '@earendil-works/pi-coding-agent/dist/cli.js')
   const options = ['--mode', 'rpc', '--approve', '--model', 'fake/fake-1', '--session-id', SESSION]
-  const quiet = { PI_OFFLINE: '1', PI_TELEMETRY: '0', PI_SKIP_VERSION_CHECK: '1' }
+  const around = { PI_MODEL: 'of a Pi around this one' }
+  const quiet = { ...around, PI_OFFLINE: '1', PI_TELEMETRY: '0', PI_SKIP_VERSION_CHECK: '1' }
   const env = { PATH: process.env.PATH, HOME: home, PI_CODING_AGENT_DIR: home, OUTLIVE_DIR: store, ...quiet }
   let requests = 0
 
@@ -91,7 +120,13 @@ function prepare({ project, home, modelUrl, store }) {
     }
     return { ask, begin, send: call, quit, kill: pi.kill, said: () => pi.said }
   }
-  return { example: join(extension, 'index.ts'), types: ['node'], start, store, own: [readTools, pressEscape, quit] }
+  return {
+    example: join(extension, 'index.ts'),
+    types: ['node'],
+    start,
+    store,
+    own: [readTools, session, pressEscape, leave, quit],
+  }
 }
 
 module.exports = { name: 'Pi', version: VERSION, prepare }

@@ -28,9 +28,16 @@ module.exports = [
   {
     promise: 'P1: who is below a child that is out of reach is killed after the grace',
     file: 'supervisor/src/ending.rs',
-    find: '        self.tree.kill_behind();\n',
+    find: '        self.tree.kill_behind(again);\n',
     replace: '',
     test: jest('outofreach', 'deaf'),
+  },
+  {
+    promise: 'P1: who is below a child that no signal ends is killed too',
+    file: 'supervisor/src/tree.rs',
+    find: '(again || !process::may_signal(child as i32))',
+    replace: '!process::may_signal(child as i32)',
+    test: jest('stuck', 'from a kill'),
   },
   {
     promise: 'P2: a command that kills its supervisor has ended',
@@ -134,8 +141,8 @@ module.exports = [
   {
     promise: 'P11: a kill goes on when its host is killed',
     file: 'supervisor/src/watch.rs',
-    find: 'ending.force_at = ending.force_at.min(now.saturating_add(grace));',
-    replace: 'ending.force_at = if grace == 0 { now } else { NEVER };',
+    find: 'ending.force_by(now.saturating_add(grace));',
+    replace: 'ending.force_by(if grace == 0 { now } else { NEVER });',
     test: jest('kill', 'Node killed in the middle of a kill'),
   },
   {

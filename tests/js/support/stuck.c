@@ -3,6 +3,7 @@
  *
  *   stuck serve DIR    mounts it there, says so, and is it until it is ended
  *   stuck wait FILE    maps a file of it, writes, says so, and maps something else in that place
+ *   stuck exec FILE    executes `sleep`, which closes a file of it
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -43,7 +44,7 @@ static void take(const struct fuse_in_header *asked) {
     case FUSE_GETATTR: return answer(asked, 0, &attr, sizeof attr);
     case FUSE_OPEN: return answer(asked, 0, &opened, sizeof opened);
     case FUSE_READ: return answer(asked, 0, zeros, sizeof zeros);
-    case FUSE_WRITE: case FUSE_FORGET: case FUSE_INTERRUPT: return;
+    case FUSE_WRITE: case FUSE_FLUSH: case FUSE_FORGET: case FUSE_INTERRUPT: return;
     default: return answer(asked, -NO_SUCH_CALL, NULL, 0);
   }
 }
@@ -70,7 +71,14 @@ static int wait_for(const char *path) {
   return 3;
 }
 
+static int exec_over(const char *path) {
+  if (open(path, O_RDWR | O_CLOEXEC) < 0) return 1;
+  execlp("sleep", "sleep", "600", NULL);
+  return 3;
+}
+
 int main(int count, char **arguments) {
   if (count != 3) return 4;
-  return strcmp(arguments[1], "serve") == 0 ? serve(arguments[2]) : wait_for(arguments[2]);
+  const char *what = arguments[1], *path = arguments[2];
+  return strcmp(what, "serve") == 0 ? serve(path) : strcmp(what, "wait") == 0 ? wait_for(path) : exec_over(path);
 }
