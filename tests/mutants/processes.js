@@ -9,6 +9,7 @@ module.exports = [
     file: 'supervisor/src/ending.rs',
     find: '        self.kill(leader_runs, now);\n',
     replace: '',
+    also: { file: 'supervisor/src/ending.rs', find: '        self.tree.kill_behind(again);\n', replace: '' },
     test: cargo('--test', 'supervisor', 'who_ignores_sigterm_is_dead_soon_after_the_grace'),
   },
   {
