@@ -36,11 +36,11 @@ impl Keeper {
         let unreadable = self.unreadable.get(session).cloned().unwrap_or_default();
         let pending = self.shared.undelivered(session).len();
         let mut replayed = Replayed { running: 0, finished: 0, lost: 0, pending, unreadable };
-        let entries: Vec<Entry> = self.shared.lock().of_session(session).cloned().collect();
         // What has just been read is there, and after a restart that is all.
-        let is_removed = |entry: &Entry| known.contains(&entry.asked.id) && entry.is_removed();
-        for entry in entries.iter().filter(|entry| !is_removed(entry)) {
-            match entry.task.status() {
+        let about = |entry: &Entry| (entry.task.status(), known.contains(&entry.asked.id).then(|| Box::new(entry.clone())));
+        let found: Vec<_> = self.shared.lock().of_session(session).map(about).collect();
+        for (status, _) in found.iter().filter(|(_, known)| !known.as_ref().is_some_and(|entry| entry.is_removed())) {
+            match status {
                 Status::Starting | Status::Running | Status::Killing => replayed.running += 1,
                 Status::Lost => replayed.lost += 1,
                 _ => replayed.finished += 1,
