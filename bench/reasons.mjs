@@ -43,7 +43,7 @@ export const REASONS = {
   'status of a log of 1 GB, 1 KB shown': `the size of the log makes no difference: some files are opened, measured and read. ${SLOWER}13 µs.`,
   'replay of 10000 finished tasks, warm': `each task is some ten calls; all processors read, of which there are two here. ${SLOWER}139 ms, on one processor.`,
   "require('outlive')":
-    'of some 15 ms Node’s own `worker_threads` and `perf_hooks` take 4 to 5 where nobody has loaded them before, three go into finding the addon that fits and mapping it, and the rest into ten small files. From run to run it is 1.4 to 1.5.',
+    'finding the addon that fits and mapping it takes a quarter of it, and the rest is ten small files.',
   'kill → callback of `sleep`': `the order goes through a FIFO to the supervisor; then ${WAKES}`,
   'size of the addon, supervisor included': SIZE,
 }
