@@ -8,7 +8,6 @@ const os = require('node:os')
 const path = require('node:path')
 const { isPromise, isProxy } = require('node:util').types
 const { failure } = require('./errors.js')
-const { isMainThread } = require('./native.js')
 
 const MIB = 1024 * 1024
 const STATUSES = ['starting', 'running', 'killing', 'completed', 'failed', 'killed', 'timed_out', 'lost']
@@ -188,7 +187,7 @@ const isName = (key) => key !== '' && !key.includes('=') && !key.includes('\0') 
  * `process.env` of Node's main thread is: Bun, Deno, workers and Jest have copies, and a copy takes symbols.
  */
 function isProcessBlock(env) {
-  if (!isMainThread || process.versions.bun || process.versions.deno) return false
+  if (!require('./native.js').isMainThread || process.versions.bun || process.versions.deno) return false
   if (isProxy(env) || !Object.isExtensible(env)) return false
   const probe = Symbol('outlive')
   try {
@@ -199,7 +198,12 @@ function isProcessBlock(env) {
   }
 }
 
-const processBlock = isProcessBlock(process.env) ? process.env : undefined
+let block
+/** That of this process, if it is one. Looked at by the first `spawn`: who has only arguments to check needs no addon. */
+function processBlock() {
+  block ??= { env: isProcessBlock(process.env) ? process.env : undefined }
+  return block.env
+}
 
 /**
  * Whether this process has made workers since the first of us was loaded in it. One that shares the block (`SHARE_ENV`) may change
@@ -288,7 +292,7 @@ function spawnOrder(command, options) {
   const order = schemas.spawn.read(options)
   order.command = command
   order.cwd ??= currentDirectory()
-  const inherits = process.env === processBlock && !workers.any
+  const inherits = process.env === processBlock() && !workers.any
   if (!inherits) order.inherited = ownVariables()
   return { inherits, order: JSON.stringify(order) }
 }
