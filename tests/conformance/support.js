@@ -155,8 +155,8 @@ function workerScene(scene, order) {
   const exit = new Promise((resolve) => worker.once('exit', resolve))
   const ended = within(exit, `the worker of scene ${scene} ends`)
   ended.catch(() => {})
-  // One that a promise gave up waits for nothing, and would keep the process.
-  atTheEnd(() => worker.terminate())
+  // One that a promise gave up waits for nothing, and would keep the process. Of one that is gone already Bun 1.3 says so to nobody.
+  atTheEnd(() => Promise.race([exit, worker.terminate()]))
   const terminate = async () => {
     await worker.terminate()
     // Deno resolves that at once, while the thread is still in the middle of a call.
