@@ -1,5 +1,4 @@
 // A background shell for Pi. Copy this folder to `.pi/extensions/outlive/`; README.md says what else it needs.
-
 import type { ExtensionAPI, ExtensionContext } from '@earendil-works/pi-coding-agent'
 import { type Completion, type OutputChunk, TaskRegistry, type TaskSnapshot } from 'outlive'
 import { Type } from 'typebox'

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use super::proc::{pids, stat};
+use super::proc::{line, pids, status};
 use super::threads;
 
 /// How long nothing may be heard of one process, twice in a row.
@@ -144,7 +144,8 @@ fn run_apart<T: Send + 'static>(reading: &Arc<Reading<T>>, look: &Look<T>) -> io
         let (now, pause) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
         progress = now;
         // Whoever is runnable wants nothing but a processor.
-        let is_runnable = || stat(&progress.thread).is_some_and(|stat| stat.starts_with('R'));
+        let is_runnable =
+            || status(&progress.thread).is_some_and(|status| line(&status, "State").is_some_and(|state| state.starts_with('R')));
         if pause.timed_out() && seen.replace(progress.done) == Some(progress.done) && !is_runnable() {
             break;
         }

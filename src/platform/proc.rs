@@ -27,10 +27,10 @@ pub(super) fn is_called(pid: u32, name: &[u8]) -> bool {
     read(&in_proc(pid).join("comm")).is_ok_and(|line| line.strip_suffix(b"\n") == Some(name))
 }
 
-/// What the kernel says of a process, a line for each thing. Nobody is kept from it, as from `stat`, while the process is in an exec that
-/// closes a file on a file system that does not answer.
-pub(super) fn status(pid: u32) -> Option<Vec<u8>> {
-    read(&in_proc(pid).join("status")).ok()
+/// What the kernel says of a process or a thread, by its directory: a line for each thing. Nobody is kept from it, as from `stat`, while
+/// the process is in an exec that closes a file on a file system that does not answer.
+pub(super) fn status(directory: &Path) -> Option<Vec<u8>> {
+    read(&directory.join("status")).ok()
 }
 
 /// A line of a `status`, by its name.
@@ -43,7 +43,7 @@ pub(super) fn line<'a>(status: &'a [u8], name: &str) -> Option<&'a str> {
 /// The user who started a process. The effective one is another's in a set-user-id program, and the owner of its directory in `/proc` is
 /// root where it has hidden its memory.
 pub(super) fn user(pid: u32) -> Option<u32> {
-    line(&status(pid)?, "Uid")?.split_whitespace().next()?.parse().ok()
+    line(&status(&in_proc(pid))?, "Uid")?.split_whitespace().next()?.parse().ok()
 }
 
 /// None where the kernel does not tell.
@@ -55,13 +55,6 @@ pub(super) fn pids() -> io::Result<impl Iterator<Item = u32>> {
 /// A process's directory.
 pub(super) fn in_proc(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
-}
-
-/// The state of a thread of ours, by its directory, and what comes behind that. Another process's may have to be waited for.
-pub(super) fn stat(directory: &Path) -> Option<String> {
-    let stat = read(&directory.join("stat")).ok()?;
-    // The name before it may hold anything, a closing bracket and half a character included.
-    String::from_utf8_lossy(&stat).rsplit_once(") ").map(|(_, rest)| rest.to_owned())
 }
 
 /// None for a thread that has ended; empty where it is not ours to read.

@@ -6,7 +6,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::clock;
-use super::proc::{is_called, is_proc_ours, line, read, status};
+use super::proc::{in_proc, is_called, is_proc_ours, line, read, status};
 
 /// How long is counted: whoever asks may be standing still for it.
 const PATIENCE_NS: u64 = 4_000_000;
@@ -57,7 +57,7 @@ fn children(thread: &Path) -> Vec<u32> {
 /// How many threads a process has; `None` for a zombie. One whose first thread has ended while others go on shows as a zombie too, and
 /// is none.
 fn live_threads(pid: u32) -> Option<u32> {
-    let status = status(pid)?;
+    let status = status(&in_proc(pid))?;
     let threads = line(&status, "Threads")?.parse().ok()?;
     match line(&status, "State")?.get(..1)? {
         "X" => None,

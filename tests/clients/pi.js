@@ -19,28 +19,30 @@ async function readTools({ model, check }) {
   check('the list of tools that the model begins with has all three')
 }
 
-async function pressEscape({ host, inBackground, noticeOf, gate, model, check }) {
-  const [task, thought] = [gate('task'), gate('thought')]
-  const id = await inBackground(host, `read _ < ${task.path}`)
-  await host.begin(`WAIT ${thought.path}`)
-  await eventually(() => model.seen.at(-1).at(-1).text.includes('WAIT'), 'model that thinks')
-  task.open()
-  await eventually(() => aliveMarked(id).length === 0, 'end of the task')
-  await pause(500) // Not needed to hold, but to fail: Escape is to find the notice in the queue.
-  for (const type of ['clear_queue', 'abort']) await host.send({ type })
-  await noticeOf(id)
-  thought.open()
-  check('Escape loses no notice that waits behind the turn')
-}
-
-async function leave({ start, host, inBackground, noticeOf, gate, model, check }) {
-  const [task, thought] = [gate('last-task'), gate('last-thought')]
+/** A task that ends while the model thinks: its id, and the gate that lets the model answer. */
+async function endsDuringTurn({ host, inBackground, gate, model }, name) {
+  const [task, thought] = [gate(`${name}-task`), gate(`${name}-thought`)]
   const id = await inBackground(host, `read _ < ${task.path}`)
   await host.begin(`WAIT ${thought.path}`)
   await eventually(() => model.seen.at(-1).at(-1).text.includes('WAIT'), 'model that thinks')
   task.open()
   await eventually(() => aliveMarked(id).length === 0, 'end of the task')
   await pause(500) // Not needed to hold, but to fail: the notice is to wait for the turn.
+  return { id, thought }
+}
+
+async function pressEscape(stage) {
+  const { host, noticeOf, check } = stage
+  const { id, thought } = await endsDuringTurn(stage, 'escape')
+  for (const type of ['clear_queue', 'abort']) await host.send({ type })
+  await noticeOf(id)
+  thought.open()
+  check('Escape loses no notice that waits behind the turn')
+}
+
+async function leave(stage) {
+  const { start, host, noticeOf, model, check } = stage
+  const { id, thought } = await endsDuringTurn(stage, 'leave')
   await host.quit()
   thought.open()
   assert.ok(
@@ -85,8 +87,8 @@ function prepare({ project, home, modelUrl, store }) {
   const main = join(modules, '@earendil-works/pi-coding-agent/dist/cli.js')
   const options = ['--mode', 'rpc', '--approve', '--model', 'fake/fake-1', '--session-id', SESSION]
   const around = { PI_MODEL: 'of a Pi around this one' }
-  const quiet = { ...around, PI_OFFLINE: '1', PI_TELEMETRY: '0', PI_SKIP_VERSION_CHECK: '1' }
-  const env = { PATH: process.env.PATH, HOME: home, PI_CODING_AGENT_DIR: home, OUTLIVE_DIR: store, ...quiet }
+  const quiet = { PI_OFFLINE: '1', PI_TELEMETRY: '0', PI_SKIP_VERSION_CHECK: '1' }
+  const env = { PATH: process.env.PATH, HOME: home, PI_CODING_AGENT_DIR: home, OUTLIVE_DIR: store, ...quiet, ...around }
   let requests = 0
 
   async function start() {
