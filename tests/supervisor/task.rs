@@ -183,18 +183,19 @@ impl Task {
 
     /// `ended.json`, waited for.
     pub(crate) fn ended(&mut self) -> Value {
+        let start = Instant::now();
         loop {
             if let Some(ended) = self.record(names::ENDED.as_str()) {
                 return ended;
             }
-            assert!(self.next_event(), "the supervisor is gone without a record");
+            assert!(self.next_event(start), "the supervisor is gone without a record");
         }
     }
 
-    /// False at the hang-up.
-    fn next_event(&mut self) -> bool {
+    /// False at the hang-up. The limit holds from the start of the whole wait: events may be repeated for ever.
+    fn next_event(&mut self, start: Instant) -> bool {
         let Some(events) = &self.events else { return false };
-        wait_until_readable(events, LIMIT, "an event");
+        wait_until_readable(events, LIMIT.saturating_sub(start.elapsed()), "an event");
         let length = match (&*events).read(&mut [0; 64]) {
             // It was emptied, to be written to.
             Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
@@ -216,7 +217,8 @@ impl Task {
 
     /// Waits for the hang-up and returns the supervisor's own exit.
     pub(crate) fn gone(&mut self) -> ExitStatus {
-        while self.next_event() {}
+        let start = Instant::now();
+        while self.next_event(start) {}
         self.child.wait().expect("wait")
     }
 
@@ -280,7 +282,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn wait_until_readable(file: &File, limit: Duration, what: &str) {
-    assert!(poll(file, limit) != 0, "no {what} within {limit:?}");
+    assert!(poll(file, limit) != 0, "{what} never came");
 }
 
 fn poll(file: &File, limit: Duration) -> i16 {
