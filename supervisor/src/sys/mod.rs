@@ -22,8 +22,6 @@ pub(crate) mod process;
 pub(crate) struct Errno(pub(crate) u32);
 
 impl Errno {
-    /// Not permitted.
-    pub(crate) const EPERM: Errno = Errno(1);
     /// No such file.
     pub(crate) const ENOENT: Errno = Errno(2);
     /// No such process.

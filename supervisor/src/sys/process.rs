@@ -104,9 +104,10 @@ pub(crate) fn signal_held(directory: &File, signal: u8) -> Result<()> {
     plain(number::PIDFD_SEND_SIGNAL, [number(directory.number()), usize::from(signal), NO_INFO, 0]).map(drop)
 }
 
-/// Whether a signal of ours would reach a process that is there, or anybody in a group: one that has become another user's none does.
+/// Whether a signal of ours would reach a process that is there, or anybody in a group: none does one that has become another user's,
+/// or that a security module keeps from us: AppArmor and SELinux say EACCES.
 pub(crate) fn may_signal(target: i32) -> bool {
-    plain(number::KILL, [number(target), 0, 0, 0]) != Err(Errno::EPERM)
+    matches!(plain(number::KILL, [number(target), 0, 0, 0]), Ok(_) | Err(Errno::ESRCH))
 }
 
 /// How a child ended.
