@@ -224,9 +224,17 @@ export const OutlivePlugin: Plugin = async ({ client, directory }) => {
           const cwd = resolve(context.directory, workdir ?? '')
           await askFor(command, cwd, context)
           const sessionId = await sessionOf(context.sessionID)
+          // The model reads the output, people see what stands in the metadata.
+          const answer = (output: string, exit?: number | null) => ({
+            title: description ?? beginning(command, 100),
+            output,
+            metadata: { output, exit, description },
+          })
           const before = live(sessionId).filter((task) => waiterOf(task) === undefined)
           if (inBackground && before.length >= MAX_IN_BACKGROUND)
-            return `${before.length} tasks run in the background, and no more may. End one first: ${before.map(({ taskId }) => taskId).join(', ')}.`
+            return answer(
+              `${before.length} tasks run in the background, and no more may. End one first: ${before.map(({ taskId }) => taskId).join(', ')}.`,
+            )
           if (inBackground) hear(sessionId)
           const started = tasks.spawn(command, {
             sessionId,
@@ -238,7 +246,8 @@ export const OutlivePlugin: Plugin = async ({ client, directory }) => {
             notify: inBackground,
             metadata: inBackground ? null : { waiter: process.pid },
           })
-          if (inBackground) return `Task ${await started} runs in the background. You will be told when it ends.`
+          if (inBackground)
+            return answer(`Task ${await started} runs in the background. You will be told when it ends.`)
           inForeground.add(started)
           started.catch(() => inForeground.delete(started)) // It never ran.
           const id = await started
@@ -250,7 +259,7 @@ export const OutlivePlugin: Plugin = async ({ client, directory }) => {
           if (ended.descendants === 0) inForeground.delete(started)
           const page = lastLines(tasks.output(id, { from: -30_000, maxBytes: 30_000 }))
           const rest = page.from > 0 ? ` bash_output of task ${id} shows what is before.` : ''
-          return `${page.text}\n(${ending(ended)}${gaps(page)}${rest})`
+          return answer(`${page.text}\n(${ending(ended)}${gaps(page)}${rest})`, ended.exitCode)
         },
       }),
       bash_output: tool({

@@ -50,6 +50,24 @@ function gaps({ from, nextOffset, totalBytes, droppedBytes }: OutputChunk) {
   return droppedBytes > 0 ? `${shown} The output limit has removed ${droppedBytes} bytes of it.` : shown
 }
 
+/** The end of an output: as much as a model is given, and a person sees. */
+const END = { from: -30_000, maxBytes: 30_000 }
+
+/** Shows what a task prints while it runs. Returns how to stop that. */
+function follow(tasks: TaskRegistry, id: string, show: (text: string) => void) {
+  let shown = 0
+  const timer = setInterval(() => {
+    try {
+      const { text, totalBytes } = tasks.output(id, END)
+      if (totalBytes > shown) show(text)
+      shown = totalBytes
+    } catch {
+      // What cannot be read is not shown, and the answer says why.
+    }
+  }, 500)
+  return () => clearInterval(timer)
+}
+
 /** What the session is told of an end. */
 const message = (done: Completion) => ({
   customType: NOTICE,
@@ -201,7 +219,7 @@ export default function (pi: ExtensionAPI) {
         Type.Boolean({ description: 'For builds, tests and servers, without `&` or nohup' }),
       ),
     }),
-    async execute(_call, { command, timeout, run_in_background: inBackground = false }, signal, _update, context) {
+    async execute(_call, { command, timeout, run_in_background: inBackground = false }, signal, update, context) {
       const { sessionId, tasks, ...shell } = opened(context)
       const before = inBackground ? shell.inBackground().map(({ taskId }) => taskId) : []
       if (before.length >= MAX_IN_BACKGROUND)
@@ -224,10 +242,11 @@ export default function (pi: ExtensionAPI) {
       const stop = () => void shell.end(id)
       signal?.addEventListener('abort', stop, { once: true })
       if (signal?.aborted) stop()
-      const ended = await tasks.wait(id)
+      const unfollow = follow(tasks, id, (text) => update?.(answer(text)))
+      const ended = await tasks.wait(id).finally(unfollow)
       signal?.removeEventListener('abort', stop)
       if (ended.descendants === 0) shell.inForeground.delete(started)
-      const page = tasks.output(id, { from: -30_000, maxBytes: 30_000 })
+      const page = tasks.output(id, END)
       const rest = page.from > 0 ? ` bash_output of task ${id} shows what is before.` : ''
       const output = answer(`${page.text}\n(${ending(ended)}${gaps(page)}${rest})`)
       return { ...output, isError: ended.status !== 'completed' }
@@ -247,7 +266,7 @@ export default function (pi: ExtensionAPI) {
       const { sessionId, tasks } = opened(context)
       const task = tasks.status(id, { sessionId, previewBytes: 0 })
       if (task === null) return answer(`There is no task ${id}.`)
-      const page = tasks.output(id, { sessionId, from: from ?? -30_000, maxBytes: 30_000 })
+      const page = tasks.output(id, { sessionId, ...END, ...(from !== undefined && { from }) })
       const next = page.eof ? '' : ` Go on from ${page.nextOffset}.`
       const standing = task.finishedAt === null ? `${task.status}.` : ending(task)
       return answer(`${standing}${gaps(page)}${next}\n<output>\n${asData(page.text)}\n</output>`)

@@ -72,6 +72,16 @@ async function always({ host, call, check }) {
   check('"always" allows the very command that somebody was asked for')
 }
 
+async function people({ host, call, check }) {
+  const { id: sessionId } = await host.api('POST', '/session', {})
+  const said = await call(host, 'bash', { command: 'echo seen; exit 3', description: 'Prints a word' }, { sessionId })
+  const all = await host.api('GET', `/session/${sessionId}/message`)
+  const { state } = all.flatMap(({ parts }) => parts).find(({ type }) => type === 'tool')
+  assert.equal(state.title, 'Prints a word')
+  assert.deepEqual(state.metadata, { output: said, exit: 3, description: 'Prints a word', truncated: false })
+  check('people see what a command has printed, as of OpenCode’s own shell')
+}
+
 /** The agent and the text of each message of a session. */
 async function messages({ api }, sessionId) {
   const all = await api('GET', `/session/${sessionId}/message`)
@@ -172,7 +182,7 @@ function prepare({ project, home, modelUrl, store }) {
     types: ['node'],
     start,
     store,
-    own: [rules, always, planMode, subagent, deletion, unload],
+    own: [rules, always, people, planMode, subagent, deletion, unload],
   }
 }
 

@@ -63,6 +63,14 @@ async function session({ host, call, check }) {
   check('a command knows the session and the model as in Pi’s own shell')
 }
 
+async function people({ host, gate, check }) {
+  const printed = gate('printed')
+  await host.begin(`CALL bash ${JSON.stringify({ command: `echo $((6 * 7)) so far; read _ < ${printed.path}` })}`)
+  await eventually(() => host.shows('42 so far\n'), 'output of a command that runs')
+  printed.open()
+  check('people see what a command in front prints while it runs')
+}
+
 async function quit({ start, host, inForeground, leavesBehind, check }) {
   const ids = [await leavesBehind(host), await inForeground(host)]
   await host.quit()
@@ -116,18 +124,20 @@ function prepare({ project, home, modelUrl, store }) {
       await begin(message)
       await eventually(() => isSettled(message), 'end of the turn')
     }
+    const shows = (text) =>
+      records().some(({ type, partialResult }) => type === 'tool_execution_update' && textOf(partialResult) === text)
     const quit = () => {
       pi.child.stdin.end()
       return pi.gone
     }
-    return { ask, begin, send: call, quit, kill: pi.kill, said: () => pi.said }
+    return { ask, begin, shows, send: call, quit, kill: pi.kill, said: () => pi.said }
   }
   return {
     example: join(extension, 'index.ts'),
     types: ['node'],
     start,
     store,
-    own: [readTools, session, pressEscape, leave, quit],
+    own: [readTools, session, people, pressEscape, leave, quit],
   }
 }
 
