@@ -27,6 +27,13 @@ function shown(value) {
   return isArray(value) ? 'an array' : 'an object'
 }
 
+/** What an object is instead of one with options, in words: none would be found in a promise, a Map or an AbortSignal, and nobody told. */
+function otherKind(value) {
+  if (typeof value.then === 'function') return 'a promise, which was not awaited'
+  const tag = Object.prototype.toString.call(value)
+  return tag === '[object Object]' || tag === '[object Module]' ? undefined : tag
+}
+
 /** The same of what may be a secret: not what it is, only what kind of thing. */
 function kindOf(value) {
   return value === null || typeof value === 'object' || typeof value === 'function' ? shown(value) : `a ${typeof value}`
@@ -166,6 +173,8 @@ class Schema {
       const value = options[key]
       if (value !== undefined) found[key] = kind(name, value)
     }
+    const other = Object.keys(found).length === 0 ? otherKind(options) : undefined
+    if (other !== undefined) throw misuse(`${this.#call} takes an object of options; got ${other}`)
     return found
   }
 
@@ -241,10 +250,13 @@ function overrides(name, value) {
   if (!isObject || typeof value[Symbol.iterator] === 'function') {
     throw misuse(`${name} takes an object of names and strings; got ${kindOf(value)}`)
   }
+  const keys = Object.keys(value)
+  const other = keys.length === 0 ? otherKind(value) : undefined
+  if (other !== undefined) throw misuse(`${name} takes an object of names and strings; got ${other}`)
   const [takes, secret] = ['a string, or undefined to remove it', { show: kindOf }]
   const laid = Object.create(null)
   let size = 0
-  for (const key of Object.keys(value)) {
+  for (const key of keys) {
     if (!isName(key)) {
       throw misuse(`${name} takes names that are not empty and have neither "=" nor NUL; got ${shown(key)}`)
     }

@@ -8,18 +8,18 @@
 
 // Not the global: Jest's fake timers replace that one, and completions must come all the same.
 const { setImmediate, setTimeout } = require('node:timers')
+const { isHeld, openAddon, unsupportedError } = require('./addon.js')
 const checked = require('./arguments.js')
-const { atEndOfTestEnvironment, outOfSight } = require('./environment.js')
-const { closedError, failure, fromThrown, warn, warnOfFailure } = require('./errors.js')
-const native = require('./native.js')
+const { atEndOfTestEnvironment } = require('./environment.js')
+const { closedError, fromThrown, warn, warnOfFailure } = require('./errors.js')
 const { Requests } = require('./requests.js')
-const { defaultStorageDir } = require('./storage.js')
 const { Subscription, disposable, subscriber } = require('./subscription.js')
 
 const { schemas } = checked
 
-// As it is now: tests put others in its place. `performance` would cost a module.
+// As they are now: tests put others in their place. `performance` would cost a module.
 const { bigint: monotonicNs } = process.hrtime
+const { parse } = JSON
 
 /** How long callbacks run in a row before the event loop gets its turn. */
 const SLICE_NS = 2_000_000n
@@ -30,22 +30,6 @@ const HOLD_MS = 10_000
 // Registries with a promise pending or a subscription open. Others may be collected when their owner drops them: `wake`
 // itself holds its registry weakly.
 const inUse = new Set()
-
-function unsupportedError() {
-  const shipped = native.shipped.join(', ')
-  return failure('UNSUPPORTED_PLATFORM', `outlive has no addon for ${native.platform}; it runs on ${shipped}`)
-}
-
-function openAddon(options, wake) {
-  const { storageDir, maxRunning = 8 } = schemas.registry.read(options)
-  if (native.NativeRegistry === undefined) return undefined
-  const place = storageDir ?? defaultStorageDir()
-  try {
-    return outOfSight(() => new native.NativeRegistry(place, maxRunning, wake))
-  } catch (error) {
-    throw fromThrown(error)
-  }
-}
 
 class TaskRegistry {
   #native
@@ -69,7 +53,7 @@ class TaskRegistry {
 
   /** Undefined also once `deno test` has freed it, which lets this file's timers and promises run on for a moment. */
   get #addon() {
-    return this.#native !== undefined && native.NativeRegistry.isHeld(this.#number) ? this.#native : undefined
+    return this.#native !== undefined && isHeld(this.#number) ? this.#native : undefined
   }
 
   static #waker(registry) {
@@ -231,12 +215,12 @@ class TaskRegistry {
   }
 
   #answer(call) {
-    return JSON.parse(this.#call(call)) // null comes back as null
+    return parse(this.#call(call)) // null comes back as null
   }
 
   /** Any number of answers, which may be too long for one string. */
   #answers(call) {
-    return this.#call(call).flatMap((page) => JSON.parse(page))
+    return this.#call(call).flatMap((page) => parse(page))
   }
 
   /** An answer that comes through `take`. */
@@ -274,14 +258,16 @@ class TaskRegistry {
     try {
       for (const event of this.#take()) this.#hear(event)
     } catch (error) {
-      // Answers may have been lost with it, and a promise that never settles is worse than one that rejects.
+      // Answers may have been lost with it, and a promise that never settles is worse than one that rejects. So may the word
+      // that there is more.
       this.#requests.failAll(() => fromThrown(error))
+      setImmediate(() => this.#pull())
     }
     if (!this.#paused) this.#deliver()
   }
 
   #take() {
-    return JSON.parse(this.#addon?.take() ?? '[]')
+    return parse(this.#addon?.take() ?? '[]')
   }
 
   #hear(event) {
@@ -342,9 +328,9 @@ class TaskRegistry {
     }
     try {
       const { callback } = entry
-      const result = callback(completion)
-      if (typeof result?.then === 'function') Promise.resolve(result).then(done, failed)
-      else done()
+      const promise = callback(completion)
+      if (promise === undefined) done()
+      else promise.then(done, failed)
     } catch (error) {
       failed(error)
     }

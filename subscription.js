@@ -28,13 +28,19 @@ class Subscription {
   }
 }
 
+/** Calls it. Returns a promise where it is to be waited for: a query builder begins its work when it is asked for its `then`. */
+function run(callback, completion) {
+  const result = callback(completion)
+  return typeof result?.then === 'function' ? Promise.resolve(result) : undefined
+}
+
 /** What a registry keeps of one. Who subscribes for a project or a trace is called in its context, whoever opened the registry. */
 function subscriber(callback, ack) {
   const call = (completion) => {
     // Each call has its own: before Node 24 what a callback enters (`enterWith`) is written onto the resource that it runs in.
     const resource = new AsyncResource('outlive.onCompletion', { requireManualDestroy: true })
     try {
-      return resource.runInAsyncScope(callback, undefined, completion)
+      return resource.runInAsyncScope(run, undefined, callback, completion)
     } finally {
       resource.emitDestroy()
     }

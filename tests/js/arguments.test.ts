@@ -1,6 +1,7 @@
 // N5
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { runInNewContext } from 'node:vm'
 import type { TaskRegistry } from 'outlive'
 import * as outlive from 'outlive'
 import { rejectionOf, temporaryStore } from './support/store'
@@ -75,7 +76,7 @@ const refused: Record<string, Record<string, unknown[]>> = {
   spawn: {
     sessionId: notSession,
     cwd: [...notPlainText, '', 'x'.repeat(4096)],
-    env: [null, 5, 'A=1', ['A=1'], new Map([['A', '1']]), true, gone],
+    env: [null, 5, 'A=1', ['A=1'], new Map([['A', '1']]), true, gone, Promise.resolve({ A: '1' }), new Date()],
     timeoutMs: notMilliseconds,
     graceMs: notMilliseconds,
     shell: [...notPlainText, '', 'x'.repeat(4096)],
@@ -128,6 +129,39 @@ test.each(Object.keys(calls))('%s refuses options that are no object', async (na
   for (const options of [null, 5, 'fast', true, [], () => {}, gone, revoked([])]) {
     await expectMisuse(name, () => calls[name]!(tasks, options as never), 'takes an object of options; got')
   }
+})
+
+/** As other libraries' promises are. */
+class Later {
+  // biome-ignore lint/suspicious/noThenProperty: that is what it has
+  then(): void {}
+}
+
+/** In which no option would ever be found, and what is said of each. */
+const otherKinds: [object, string][] = [
+  [Promise.resolve({ sessionId: 'a', timeoutMs: 1000 }), 'a promise, which was not awaited'],
+  [new Later(), 'a promise, which was not awaited'],
+  [new Map([['sessionId', 'a']]), '[object Map]'],
+  [new AbortController().signal, '[object AbortSignal]'],
+]
+
+test.each(Object.keys(calls))('%s refuses an object that is none of options', async (name) => {
+  for (const [options, kind] of otherKinds) {
+    await expectMisuse(name, () => calls[name]!(tasks, options as never), `takes an object of options; got ${kind}`)
+  }
+})
+
+test('options may be of any class, of another realm, or a module', () => {
+  class Settings {
+    get sessionId(): string {
+      return 'of a class'
+    }
+  }
+  for (const options of [new Settings(), Object.create(null), runInNewContext('({})')]) {
+    expect(() => tasks.drain(options)).not.toThrow()
+  }
+  const settings = { [Symbol.toStringTag]: 'Module' }
+  expect(() => tasks.drain(settings as never)).not.toThrow()
 })
 
 test.each(Object.keys(calls))(

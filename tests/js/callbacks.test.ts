@@ -1,4 +1,5 @@
 // N5: whatever a callback does, the host lives and no completion is lost.
+import { join } from 'node:path'
 import type { Completion } from 'outlive'
 import { host } from './support/host'
 import { listen } from './support/listen'
@@ -245,6 +246,76 @@ describe('a callback of onCompletion', () => {
       expect(await node.heard()).toEqual([sessionId, sessionId])
     }
     await node.kill()
+  })
+
+  test('that returns a query builder begins its work in that context, and whoever opened the registry is forgotten', async () => {
+    const sessionId = session()
+    const node = await host(store, { execArgv: ['--expose-gc'] })
+    await node.call((scope, sessionId) => {
+      const { AsyncLocalStorage } = require('node:async_hooks') as typeof import('node:async_hooks')
+      const project = new AsyncLocalStorage<{ name: string }>()
+      const opener = { name: 'who opened it' }
+      scope.shared.opener = new WeakRef(opener)
+      project.run(opener, () => scope.tasks.sessions())
+      const query = {
+        // biome-ignore lint/suspicious/noThenProperty: as a query builder's
+        then(resolve: () => void) {
+          scope.say(project.getStore()?.name)
+          resolve()
+        },
+      }
+      project.run({ name: 'who subscribed' }, () => scope.tasks.onCompletion(() => query, { sessionId }))
+    }, sessionId)
+    const id = await node.call(({ tasks }, sessionId) => tasks.spawn('true', { sessionId }), sessionId)
+    expect(await node.heard()).toBe('who subscribed')
+    const isDelivered = () => node.call(({ tasks }, id) => tasks.status(id)?.completionDelivered, id)
+    await eventually(isDelivered, 'it is delivered')
+    const isForgotten = () =>
+      node.call(({ shared }) => {
+        ;(globalThis as unknown as { gc(): void }).gc()
+        return shared.opener.deref() === undefined
+      })
+    await eventually(isForgotten, 'nothing keeps what the opener has stored')
+    await node.kill()
+  })
+
+  test('is told while a test has put another `JSON.parse` in its place', async () => {
+    const sessionId = session()
+    const { times } = listen(tasks, sessionId)
+    const parse = jest.spyOn(JSON, 'parse').mockImplementation(() => {
+      throw new SyntaxError('settings that are broken')
+    })
+    try {
+      const id = await tasks.spawn('true', { sessionId })
+      await times(1)
+      expect(tasks.status(id)).toMatchObject({ status: 'completed' })
+      await expect(tasks.kill(`${id}0`)).rejects.toMatchObject({ code: 'TASK_NOT_FOUND' })
+    } finally {
+      parse.mockRestore()
+    }
+  })
+
+  test('is told what comes behind a batch that cannot be read, and another host what was in it', async () => {
+    const sessionId = session()
+    const node = await host(store, { execArgv: ['--require', join(__dirname, 'support/break-parse.cjs')] })
+    const metadata = 'x'.repeat(30_000) // four to a batch
+    const ids = await Promise.all(Array.from({ length: 20 }, () => tasks.spawn('true', { sessionId, metadata })))
+    await Promise.all(ids.map((id) => tasks.wait(id)))
+    const told = await node.call(async ({ tasks }, sessionId) => {
+      const told: string[] = []
+      Object.assign(globalThis, { breaksParse: '{"type":"more"}' })
+      tasks.onCompletion(({ taskId }) => void told.push(taskId), { sessionId })
+      const spawn = () => tasks.spawn('true', { sessionId, notify: false })
+      await spawn().catch(() => {}) // Its answer may have been in that batch.
+      await tasks.wait(await spawn())
+      await tasks.shutdown()
+      return told
+    }, sessionId)
+    expect(told.length).toBeLessThan(20)
+    expect(told.length).toBeGreaterThan(10)
+    await node.kill()
+    const rest = tasks.drain({ sessionId }).map(({ taskId }) => taskId)
+    expect([...told, ...rest].sort()).toEqual([...ids].sort())
   })
 
   test('gets a completion that is its own: changing it changes nothing', async () => {

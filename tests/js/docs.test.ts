@@ -17,7 +17,7 @@ function declaredCodes(): string[] {
 }
 
 test('every error code that is thrown anywhere is declared, and the other way round', () => {
-  const face = ['errors.js', 'arguments.js', 'storage.js', 'registry.js'].map(read).join('\n')
+  const face = ['errors.js', 'arguments.js', 'storage.js', 'addon.js', 'registry.js'].map(read).join('\n')
   const thrown = [...face.matchAll(/failure\('([A-Z_]+)'/g), ...read('src/error.rs').matchAll(/=> "([A-Z_]+)"/g)]
   expect([...new Set(thrown.map((match) => match[1]))].sort()).toEqual(declaredCodes().sort())
 })

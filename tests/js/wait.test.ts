@@ -149,6 +149,22 @@ describe('an aborted wait', () => {
     await tasks.wait(task)
   })
 
+  test('rejects where the prototypes of errors are frozen, and the host lives', async () => {
+    const node = await host(store)
+    const told = await node.call(async ({ tasks }) => {
+      Object.freeze(Error.prototype)
+      const id = await tasks.spawn('exec sleep 1000')
+      const aborts = [new AbortController(), new AbortController()]
+      const waiting = aborts.map(({ signal }) =>
+        tasks.wait(id, { signal }).catch(({ name, code }) => `${name} ${code}`),
+      )
+      for (const abort of aborts) abort.abort('somebody pressed Escape')
+      return Promise.all([...waiting, tasks.kill(id).then(({ status }) => status)])
+    })
+    expect(told).toEqual(['AbortError ABORT_ERR', 'AbortError ABORT_ERR', 'killed'])
+    await node.kill()
+  })
+
   test('rejects at once when its signal is aborted already, and with the reason as its cause', async () => {
     const { task, letThrough } = await waitingTask()
     const reason = new Error('the user has gone')
