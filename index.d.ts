@@ -291,7 +291,10 @@ export interface Completion {
 export interface OutputChunk {
   /** As the command wrote it, with colours, cursor moves and `\r`: see {@link TaskSnapshot.outputPreview}. */
   text: string
-  /** The offset at which this page starts: that of `text`, or of what the output limit removed right before it. */
+  /**
+   * The offset at which this page starts: that of `text`, or of what the output limit removed right before it. Less than the `nextOffset` that was
+   * asked for where the command has emptied its output since; what it has written then begins at 0.
+   */
   from: number
   /** Where to read on: the `from` of the next call. */
   nextOffset: number

@@ -15,6 +15,7 @@ const { complain, write } = require('./terminal.js')
 
 const PAGE_BYTES = 1024 * 1024
 const NEWLINE = 10
+const LEAST_PAGE_BYTES = 1024
 
 async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   const { taskId, stderrPath, stdoutPath } = find(tasks, sessions, typed)
@@ -67,17 +68,27 @@ function ring(path, { readOn }, failed) {
  * well. `readOn` as often as something may have come, and at the end.
  */
 function reader(tasks, taskId, stream, path, json) {
-  let from
+  let from = 0
   let until
   let reading
-  const look = (at) => tasks.output(taskId, { stream, from: at, maxBytes: 1 })
+  const page = (at, maxBytes = 1) => tasks.output(taskId, { stream, from: at, maxBytes })
+  /** A command empties its own output with `>/dev/stderr`, say: what it writes then is all there is. */
+  const startOver = (totalBytes) => {
+    if (totalBytes >= from) return false
+    complain(`${stream} was truncated by the command; from its beginning again:`)
+    from = 0
+    return true
+  }
   const pages = async () => {
     for (let before = -1; from !== before && from < until; ) {
-      const chunk = tasks.output(taskId, { stream, from, maxBytes: Math.min(PAGE_BYTES, until - from) })
-      before = from
+      const at = from
+      const chunk = await shownAsWritten((maxBytes) => page(at, Math.min(maxBytes, until - at)), path, json)
+      const isAnew = from !== at || startOver(chunk.totalBytes)
+      before = isAnew ? -1 : at
+      if (isAnew) continue
       from = chunk.nextOffset
       if (chunk.text === '' && chunk.droppedBytes === 0) continue
-      await print(stream, chunk, path, json)
+      await print(stream, chunk, json)
       // What is written to a file is out at once, and the end would never be heard behind such pages. Not after the look that finds
       // nothing: a ring that comes until the reading is over would be lost.
       await turn()
@@ -91,11 +102,12 @@ function reader(tasks, taskId, stream, path, json) {
     await reading
   }
   const stop = () => {
-    until = look(-1).totalBytes
+    until = page(-1).totalBytes
+    startOver(until)
   }
   const start = (lines) => {
     stop()
-    from = lines === undefined ? 0 : startOfLast(lines, path, until, look)
+    from = lines === undefined ? 0 : startOfLast(lines, path, until, page)
   }
   const goOn = () => {
     until = Number.POSITIVE_INFINITY
@@ -103,22 +115,33 @@ function reader(tasks, taskId, stream, path, json) {
   return { start, goOn, stop, readOn }
 }
 
-function print(stream, chunk, path, json) {
-  if (json) return write(process.stdout, `${JSON.stringify({ stream, ...chunk })}\n`)
+function print(stream, { text, bytes = text, ...chunk }, json) {
+  if (json) return write(process.stdout, `${JSON.stringify({ stream, text, ...chunk })}\n`)
   if (chunk.droppedBytes > 0) complain(`${chunk.droppedBytes} bytes of ${stream} were removed by the output limit`)
-  return write(process[stream], bytesOf(chunk, path))
+  return write(process[stream], bytes)
 }
 
 /**
- * The bytes that a chunk shows. They stand at its beginning or, behind what was removed, at its end. If they are not to be had,
- * because the middle of the file has gone in the meantime, the text stands for them.
+ * A page with the bytes that it shows. Where the middle of the file has gone before they were read, another look says so, at a smaller
+ * page, which is read sooner; where even the least is gone each time, its text stands for it.
  */
+async function shownAsWritten(look, path, json) {
+  for (let maxBytes = PAGE_BYTES; ; maxBytes /= 2) {
+    const chunk = look(maxBytes)
+    if (json) return chunk
+    const bytes = bytesOf(chunk, path)
+    if (bytes !== undefined || maxBytes <= LEAST_PAGE_BYTES) return { ...chunk, bytes }
+    await turn()
+  }
+}
+
+/** The bytes that a chunk shows, if they are still there. They stand at its beginning or, behind what was removed, at its end. */
 function bytesOf({ text, from, nextOffset, droppedBytes }, path) {
   const asText = Buffer.from(text)
   const size = nextOffset - from - droppedBytes
   if (asText.length === size && !text.includes('\u{fffd}')) return asText
   const places = [from, nextOffset - size].map((at) => read(path, at, size))
-  return places.find((bytes) => bytes.toString() === text) ?? asText
+  return places.find((bytes) => bytes.toString() === text)
 }
 
 function read(path, at, size) {
@@ -133,9 +156,9 @@ function read(path, at, size) {
 
 /**
  * The offset at which the last `lines` lines of a file of this size begin, found by looking back. When there are fewer, it is 0, or
- * the end of what the output limit removed: that can be larger than anybody reads through. `look`: the page at an offset.
+ * the end of what the output limit removed: that can be larger than anybody reads through. `page`: of an offset and a length.
  */
-function startOfLast(lines, path, size, look) {
+function startOfLast(lines, path, size, page) {
   if (!Number.isSafeInteger(size)) throw new Error(`${path} is too long to be looked at from its end`)
   if (lines === 0) return size
   let left = lines
@@ -143,20 +166,27 @@ function startOfLast(lines, path, size, look) {
   // Without the last byte: a newline there ends the last line, and begins none.
   for (let end = size - 1; end > 0; end = start) {
     start = Math.max(end - PAGE_BYTES, 0)
-    const { from, droppedBytes } = look(start)
-    // One that lies in what was removed has its text behind that.
-    const isLast = droppedBytes > 0
-    if (isLast) start = Math.min(from + droppedBytes, end)
+    const removedTo = endOfRemoved(start, end, page)
+    start = Math.min(removedTo ?? start, end)
     const bytes = read(path, start, end - start)
     for (let at = bytes.lastIndexOf(NEWLINE); at !== -1; at = at === 0 ? -1 : bytes.lastIndexOf(NEWLINE, at - 1)) {
       if (--left === 0) return start + at + 1
     }
-    if (isLast) {
+    if (removedTo !== undefined) {
       complain(`fewer than ${lines} lines are there: the output limit removed what was before them`)
       return start
     }
   }
   return 0
+}
+
+/** Where what is there goes on behind what the output limit removed, if it removed anything from `start` to `end`. */
+function endOfRemoved(start, end, page) {
+  const first = page(start)
+  // Of an offset in what was removed the page is behind it; one that comes up to it ends there, and the next begins behind it.
+  if (first.droppedBytes > 0) return first.from + first.droppedBytes
+  const { droppedBytes, nextOffset } = page(start, end - start)
+  return droppedBytes > 0 ? nextOffset : undefined
 }
 
 module.exports = { run }

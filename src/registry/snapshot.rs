@@ -118,7 +118,8 @@ impl Shared {
             stdout_bytes: captured.stdout_bytes,
             stderr_bytes: captured.stderr_bytes,
             dropped_bytes: captured.dropped_bytes,
-            last_output_at: captured.last_output_at,
+            // The clock of files is some milliseconds behind.
+            last_output_at: captured.last_output_at.map(|at| at.max(started_at)),
             descendants: descendants(entry),
             max_rss_bytes: ending.and_then(|ending| ending.max_rss_bytes),
             cpu_ms: ending.and_then(|ending| ending.cpu_ms),

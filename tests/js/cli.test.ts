@@ -232,6 +232,32 @@ describe('logs', () => {
     expect(bytes.subarray(head + removed).equals(kept.subarray(head))).toBe(true)
   })
 
+  test('counts no line before a removed middle, however small that is', async () => {
+    const { taskId, droppedBytes } = await ended('seq -w 1 100000', { maxOutputBytes: 65_536 })
+    expect(droppedBytes).toBeGreaterThan(0)
+    const { stdout, stderr } = await outlive('logs', '-n', '20000', taskId)
+    const numbers = stdout.split('\n').slice(1, -1).map(Number)
+    expect(numbers.at(-1)).toBe(100_000)
+    expect(numbers).toEqual(numbers.map((_, at) => 100_001 - numbers.length + at))
+    expect(stderr).toContain('fewer than 20000 lines are there')
+  })
+
+  test.each(['goes on', 'ends'])('-f prints what comes behind a command’s own truncation, one that %s', async (way) => {
+    const [first, second] = [gate(store), gate(store)]
+    const wait = way === 'ends' ? '' : `read _ <'${second.path}'`
+    const taskId = await tasks.spawn(
+      `seq 1 100 >&2; read _ <'${first.path}'; echo fatal >/dev/stderr; echo later >&2\n${wait}`,
+    )
+    const { seen, ended } = start(['logs', '-f', taskId])
+    await eventually(() => seen.stderr.endsWith('\n100\n'), 'all is printed that is there')
+    first.open()
+    const rest = '\n100\noutlive: stderr was truncated by the command; from its beginning again:\nfatal\nlater\n'
+    if (way === 'goes on') await eventually(() => seen.stderr.endsWith(rest), 'what comes behind it is printed')
+    second.open()
+    expect((await ended).code).toBe(0)
+    expect(seen.stderr.endsWith(rest)).toBe(true)
+  })
+
   test('of any length prints as many of its last lines as were asked for, and takes no memory for it', async () => {
     const [ready, wait] = [readyFifo(store), gate(store)]
     const write = 'yes 123456789abcdef | head -c 128000000'

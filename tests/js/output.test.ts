@@ -166,15 +166,18 @@ test('offsets stay valid when the middle has been dropped', async () => {
   }
 })
 
-test('the last output is what was written last, on either stream', async () => {
+test('the last output is what was written last, on either stream, and never before the start', async () => {
   const id = await ended('echo out; echo err >&2')
-  const { stdoutPath = '', stderrPath } = tasks.status(id) ?? {}
+  const { stdoutPath = '', stderrPath, startedAt = 0 } = tasks.status(id) ?? {}
+  const seconds = Math.ceil(startedAt / 1000)
   const lastOutputAt = (stdout: number, stderr: number) => {
-    utimesSync(stdoutPath, stdout, stdout)
-    utimesSync(stderrPath ?? '', stderr, stderr)
+    utimesSync(stdoutPath, seconds + stdout, seconds + stdout)
+    utimesSync(stderrPath ?? '', seconds + stderr, seconds + stderr)
     return tasks.status(id)?.lastOutputAt
   }
-  expect([lastOutputAt(1000, 2000), lastOutputAt(4000, 3000)]).toEqual([2_000_000, 4_000_000])
+  expect([lastOutputAt(1, 2), lastOutputAt(4, 3)]).toEqual([(seconds + 2) * 1000, (seconds + 4) * 1000])
+  // The kernel's clock for files is some milliseconds behind.
+  expect(lastOutputAt(-2, -1)).toBe(startedAt)
   expect(tasks.status(await ended('true'))?.lastOutputAt).toBeNull()
 })
 

@@ -74,8 +74,8 @@ module.exports = [
   {
     promise: 'O8: a preview reads what it shows',
     file: 'src/store/output/tail.rs',
-    find: '        let mut bytes = self.read(begin, self.len())?;',
-    replace: '        let mut bytes = self.read(0, self.len())?.split_off(begin as usize);',
+    find: '        let mut bytes = self.read(read_from, self.len())?;',
+    replace: '        let mut bytes = self.read(0, self.len())?.split_off(read_from as usize);',
     test: jest('output', 'of a 1 GB log'),
   },
   {

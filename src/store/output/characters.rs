@@ -14,8 +14,8 @@ pub(super) fn unfinished(bytes: &[u8]) -> usize {
         .unwrap_or(0)
 }
 
-/// How many bytes at the start finish a character that began `before` them.
-pub(super) fn rest_of_character(before: &[u8], bytes: &[u8]) -> usize {
+/// How many bytes at the start finish a character that began `before` them: all of them, if more are needed and `may_go_on`.
+pub(super) fn rest_of_character(before: &[u8], bytes: &[u8], may_go_on: bool) -> usize {
     let begun = unfinished(before);
     if begun == 0 {
         return 0;
@@ -27,6 +27,7 @@ pub(super) fn rest_of_character(before: &[u8], bytes: &[u8]) -> usize {
         Err(error) if error.valid_up_to() > 0 => {
             String::from_utf8_lossy(&character[..error.valid_up_to()]).chars().next().map_or(0, char::len_utf8)
         }
+        Err(error) if error.error_len().is_none() && may_go_on => return bytes.len(),
         Err(_) => 0,
     };
     length.saturating_sub(begun)
@@ -35,6 +36,12 @@ pub(super) fn rest_of_character(before: &[u8], bytes: &[u8]) -> usize {
 /// How many bytes at the start belong to a character whose beginning is gone.
 pub(super) fn leading_continuations(bytes: &[u8]) -> usize {
     bytes.iter().take(MAX_CHARACTER as usize - 1).take_while(|byte| is_continuation(**byte)).count()
+}
+
+/// The same of what follows the first bytes `before` it that are there: they may all belong to that character.
+pub(super) fn continuations_behind(before: &[u8], bytes: &[u8]) -> usize {
+    let first = [before, &bytes[..bytes.len().min(MAX_CHARACTER as usize)]].concat();
+    leading_continuations(&first).saturating_sub(before.len())
 }
 
 fn is_continuation(byte: u8) -> bool {

@@ -16,12 +16,23 @@ impl Capture<'_> {
             Record::Complete(record) => Some(record.stderr),
             Record::Torn | Record::Unreadable(_) => None,
         };
+        // The supervisor makes one hole. A file system that cannot tell of holes cannot make them either.
+        let hole = || files::largest_hole(&self.file).unwrap_or((0, 0));
         let (from, to) = match recorded {
-            Some(range) if range.0 <= range.1 => range,
-            // The supervisor makes one hole. A file system that cannot tell of holes cannot make them either.
-            _ => files::largest_hole(&self.file).unwrap_or((0, 0)),
+            Some((from, to)) if from <= to && (to <= self.len() || to <= self.len_now()) => (from, to),
+            // The command has emptied the file, and the supervisor will say so: until then that is gone where there is a hole.
+            Some((from, to)) if from <= to => {
+                let hole = hole();
+                let (from, to) = (from.max(hole.0), to.min(hole.1));
+                if from < to { (from, to) } else { (0, 0) }
+            }
+            _ => hole(),
         };
-        // Whoever empties the file does not change the record.
         (from.min(self.len()), to.min(self.len()))
+    }
+
+    /// Its length by now, for what was recorded after it was opened.
+    fn len_now(&self) -> u64 {
+        self.file.metadata().map_or(0, |about| about.len())
     }
 }

@@ -106,6 +106,10 @@ impl TaskDir {
     }
 }
 
+/// How often an end is looked for that is dropped meanwhile. Nobody writes so fast that it is all gone each time; and nobody is made to
+/// wait for it.
+const TRIES: usize = 5;
+
 /// One open capture file and its length when it was opened.
 struct Capture<'a> {
     dir: &'a TaskDir,

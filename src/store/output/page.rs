@@ -2,14 +2,26 @@
 
 use std::io;
 
-use super::characters::{MAX_CHARACTER, leading_continuations, rest_of_character, unfinished};
-use super::{Capture, Chunk, PageRequest};
+use super::characters::{MAX_CHARACTER, continuations_behind, rest_of_character, unfinished};
+use super::{Capture, Chunk, PageRequest, TRIES};
 use crate::error::{Error, Result};
 use crate::store::TaskDir;
 use crate::task::StderrMode;
 
 /// A page of one stream.
 pub fn page(dir: &TaskDir, mode: StderrMode, request: PageRequest) -> Result<Chunk> {
+    for _ in 1..TRIES {
+        let chunk = page_now(dir, mode, request)?;
+        // The end has been dropped while it was looked for, and another one is there.
+        let is_gone = request.from < 0 && chunk.text.is_empty() && chunk.dropped_bytes > 0;
+        if !is_gone {
+            return Ok(chunk);
+        }
+    }
+    page_now(dir, mode, request)
+}
+
+fn page_now(dir: &TaskDir, mode: StderrMode, request: PageRequest) -> Result<Chunk> {
     let nothing = |total_bytes| Chunk {
         text: String::new(),
         from: total_bytes,
@@ -57,7 +69,11 @@ impl Capture<'_> {
         let window = self.read(begin - look_back, window_end)?;
         let (before, bytes) = window.split_at((look_back as usize).min(window.len()));
         let is_behind_hole = begin == part_begin && begin > 0;
-        let skip = if is_behind_hole { leading_continuations(bytes) } else { rest_of_character(before, bytes) };
+        let is_whole_part = look_back == begin - part_begin;
+        let skip = match continuations_behind(before, bytes) {
+            strays if strays > 0 && is_whole_part && part_begin > 0 => strays,
+            _ => rest_of_character(before, bytes, part_end != total || !request.complete),
+        };
         let part_is_over = part_end != total || request.complete;
         let is_last = part_is_over && begin + bytes.len() as u64 == part_end;
         // What is unfinished at the end of the stream stays so, and is shown; at the hole its rest was dropped.
@@ -103,6 +119,11 @@ fn text_end(bytes: &[u8], request: &PageRequest, is_last: bool, has_page: bool) 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use outlive_protocol::names;
+    use outlive_protocol::records::{Dropped, MAX_RECORD};
+
     use super::super::scenes::{ALL, captured, read_all};
     use super::*;
 
@@ -152,6 +173,39 @@ mod tests {
         let (_directory, dir) = captured("x漢漢".as_bytes(), (0, 0));
         let text = |from| page(&dir, StderrMode::Separate, PageRequest { from, ..ALL }).unwrap().text;
         assert_eq!([text(-3), text(-4), text(-5), text(-100)], ["漢", "漢", "漢", "x漢漢"]);
+    }
+
+    #[test]
+    fn a_record_of_more_than_the_file_has_takes_nothing_that_is_there() {
+        // O7
+        let text = "what was written since\n".repeat(20);
+        let (directory, dir) = captured(text.as_bytes(), (0, 0));
+        let dropped = Dropped { stdout: (100, 200_000), stderr: (0, 0) };
+        fs::write(directory.path().join(names::DROPPED.as_str()), dropped.write(&mut [0; MAX_RECORD])).unwrap();
+        assert_eq!(read_all(&dir, 64), (read_all(&dir, 64).0, 0));
+        assert_eq!(read_all(&dir, 1 << 20).0.concat(), text);
+    }
+
+    #[test]
+    fn a_page_from_within_a_character_that_is_still_written_waits_for_the_next_one() {
+        // O4
+        let (_directory, dir) = captured(b"a\xe6\xbc", (0, 0));
+        let request = PageRequest { from: -1, complete: false, ..ALL };
+        let chunk = page(&dir, StderrMode::Separate, request).unwrap();
+        assert_eq!((chunk.text.as_str(), chunk.from, chunk.next_offset, chunk.eof), ("", 3, 3, false));
+    }
+
+    #[test]
+    fn a_page_from_within_a_character_that_the_hole_has_cut_begins_behind_it() {
+        // O4 O7
+        let text = "漢".repeat(200);
+        for (hole, asked, begins) in [((31, 301), 301, 303), ((31, 301), 302, 303), ((32, 300), 31, 32)] {
+            let (_directory, dir) = captured(text.as_bytes(), hole);
+            let chunk = page(&dir, StderrMode::Separate, PageRequest { from: asked, max_bytes: 3, ..ALL }).unwrap();
+            assert!(!chunk.text.contains('\u{fffd}'), "{asked}: {chunk:?}");
+            assert!(chunk.text.is_empty() || chunk.text == "漢", "{asked}: {chunk:?}");
+            assert!(chunk.from == begins || chunk.from == asked as u64, "{asked}: {chunk:?}");
+        }
     }
 
     #[test]

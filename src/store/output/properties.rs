@@ -75,6 +75,19 @@ proptest! {
     }
 
     #[test]
+    fn no_page_of_what_is_still_written_has_half_a_character(text in text(), cut: prop::sample::Index, hole: (prop::sample::Index, prop::sample::Index), at: prop::sample::Index, max in 1..40u64, is_from_end: bool) {
+        let content = &text.as_bytes()[..cut.index(text.len() + 1)];
+        let (_directory, dir) = captured(content, range(content.len(), hole));
+        let asked = at.index(content.len() + 1) as i64;
+        let from_end = asked - content.len() as i64;
+        let from = if is_from_end && from_end < 0 { from_end } else { asked };
+        let request = PageRequest { from, max_bytes: max, complete: false, ..ALL };
+        let chunk = page(&dir, StderrMode::Separate, request).unwrap();
+        prop_assert!(!chunk.text.contains(['\u{fffd}', '\0']), "{:?}", chunk);
+        prop_assert!(chunk.from >= asked as u64 && chunk.next_offset >= chunk.from && chunk.next_offset <= content.len() as u64);
+    }
+
+    #[test]
     fn a_page_of_whole_lines_ends_with_one_or_is_full(text in text(), max in 1..40u64, complete: bool) {
         let (_directory, dir) = captured(text.as_bytes(), (0, 0));
         let request = PageRequest { max_bytes: max, whole_lines: true, complete, ..ALL };

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::characters::{leading_continuations, unfinished};
-use super::{Capture, Captured, PreviewRequest, Stream};
+use super::{Capture, Captured, PreviewRequest, Stream, TRIES};
 use crate::error::{Error, Result};
 use crate::platform::clock;
 use crate::store::TaskDir;
@@ -69,7 +69,9 @@ fn joined([mut stdout, mut stderr]: [String; 2], budget: usize) -> (String, bool
 fn keep_end(text: &mut String, room: usize) -> bool {
     let least = text.len().saturating_sub(room);
     if least > 0 {
-        text.drain(..least + whole_start(&text.as_bytes()[least..]));
+        let (before, kept) = text.as_bytes().split_at(least);
+        let start = whole_start(before.last(), kept);
+        text.drain(..least + start);
     }
     least > 0
 }
@@ -77,8 +79,6 @@ fn keep_end(text: &mut String, room: usize) -> bool {
 impl Capture<'_> {
     /// The last bytes, `budget` at the most, from a character's start and from a line's where one is near.
     fn tail(&mut self, budget: u64) -> io::Result<Tail> {
-        /// Nobody writes so fast that it is all gone each time; and nobody is made to wait for it.
-        const TRIES: usize = 5;
         for _ in 1..TRIES {
             let tail = self.tail_as_opened(budget)?;
             if budget == 0 || !tail.bytes.is_empty() {
@@ -95,20 +95,28 @@ impl Capture<'_> {
     }
 
     fn tail_as_opened(&self, budget: u64) -> io::Result<Tail> {
-        // Read first, then ask what was dropped: the record is written before the bytes go.
         let begin = self.len().saturating_sub(budget);
-        let mut bytes = self.read(begin, self.len())?;
+        // And the byte before: a line may begin just here.
+        let read_from = begin.saturating_sub(1);
+        // Read first, then ask what was dropped: the record is written before the bytes go.
+        let mut bytes = self.read(read_from, self.len())?;
         let dropped = self.dropped();
-        let begin_kept = if dropped.0 < dropped.1 { dropped.1.max(begin) } else { begin };
-        bytes.drain(..((begin_kept - begin) as usize).min(bytes.len()));
-        let skip = if begin_kept == 0 { 0 } else { whole_start(&bytes) };
+        let kept_from = if dropped.0 < dropped.1 { dropped.1.max(read_from) } else { read_from };
+        bytes.drain(..((kept_from - read_from) as usize).min(bytes.len()));
+        let (before, shown) = bytes.split_at(bytes.len().min(begin.saturating_sub(kept_from) as usize));
+        let is_start = kept_from.max(begin) == 0;
+        let skip = if is_start { 0 } else { before.len() + whole_start(before.last(), shown) };
         bytes.drain(..skip);
         Ok(Tail { bytes, dropped })
     }
 }
 
-/// Where a tail that begins anywhere should begin: at a character, and at a line when one starts in its first quarter.
-pub(super) fn whole_start(bytes: &[u8]) -> usize {
+/// Where a tail that begins anywhere should begin: at a character, and at a line when one starts in its first quarter, or at it:
+/// `before` is the byte before, if it is there.
+fn whole_start(before: Option<&u8>, bytes: &[u8]) -> usize {
+    if before == Some(&b'\n') {
+        return 0;
+    }
     let near = &bytes[..bytes.len() / 4];
     near.iter().position(|byte| *byte == b'\n').map_or_else(|| leading_continuations(bytes), |newline| newline + 1)
 }
@@ -156,6 +164,17 @@ mod tests {
         assert_eq!(shown(15), "second line\n");
         assert_eq!(shown(5), "line\n");
         assert_eq!(shown(100), "漢字\nsecond line\n");
+    }
+
+    #[test]
+    fn a_preview_that_begins_where_a_line_does_has_that_line() {
+        // O4
+        let lines = "one line\n".repeat(10);
+        let (directory, dir) = captured(lines.as_bytes(), (0, 0));
+        let shown = |budget| preview(&dir, StderrMode::Separate, ends(budget)).unwrap().preview;
+        assert_eq!([shown(36), shown(37), shown(35)], ["one line\n".repeat(4), "one line\n".repeat(4), "one line\n".repeat(3)]);
+        fs::write(directory.path().join(names::STDERR.as_str()), &lines).unwrap();
+        assert_eq!(shown(72), "one line\n".repeat(8));
     }
 
     #[test]
