@@ -151,7 +151,7 @@ module.exports = [
     file: 'src/registry/keeper.rs',
     find: '                    self.tell_session_of(id);\n                    self.news.reach',
     replace:
-      '                    self.tell_session_of(id);\n                    self.tell_news();\n                    self.news.reach',
+      '                    self.tell_session_of(id);\n                    self.mark_news();\n                    self.tell_news();\n                    self.news.reach',
     test: jest('rivals', 'held up tells in the order'),
   },
   {
