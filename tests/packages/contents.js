@@ -42,10 +42,18 @@ function checkPlatform(directory, manifest, { addon, arch, libc }) {
     readFileSync(join(directory, 'addon.js'), 'utf8').includes(`'./${addon}'`),
     'addon.js is of another platform',
   )
+  checkLicences(readFileSync(join(directory, 'THIRD-PARTY-LICENSES.txt'), 'utf8'))
   const { main, exports: entries, os, cpu, libc: libraries } = manifest
   assert.deepEqual(entries['.'], { node: `./${addon}`, default: './addon.js' })
   const libraryNames = [libc === 'gnu' ? 'glibc' : 'musl']
   assert.deepEqual({ main, os, cpu, libraries }, { main: addon, os: ['linux'], cpu: [arch], libraries: libraryNames })
+}
+
+/** A crate's name alone is no notice. */
+function checkLicences(text) {
+  const [, ...sections] = text.split(/^-{80}$/m)
+  assert.ok(sections.length > 0, 'no licences are told')
+  for (const section of sections) assert.match(section, /^\n.+\n\n\S/)
 }
 
 /** Throws when a tarball holds too much or too little; `directory` is a new one to unpack it into. */

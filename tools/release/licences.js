@@ -44,27 +44,44 @@ function mitOf(holders) {
   return text.replace(/^Copyright .*$/m, `Copyright (c) ${holders}`)
 }
 
-function section({ name, version, license, authors, manifest_path }) {
+/** What a crate's licence asks for, under a heading; `origin` is where it is from, when not from the registry. */
+function section({ name, version, license, authors, manifest_path }, origin = '') {
   const found = notices(dirname(manifest_path))
-  if (found.length > 0) return [`${name} ${version} (${license})`, ...found]
+  const holders = authors.join(', ') || `the authors of ${name}`
+  if (found.length > 0) return [`${name} ${version}${origin} (${license})`, ...found]
+  // It asks for its notice in the source, and for none beside what is compiled from it.
+  if (license === 'Zlib') return [`${name} ${version}${origin} (Zlib)`, `Copyright (c) ${holders}`]
   if (!/\bMIT\b/.test(license ?? '')) throw new Error(`${name} ${version} is ${license}, and its text is not in it`)
-  return [`${name} ${version} (MIT)`, mitOf(authors.join(', ') || `the authors of ${name}`)]
+  return [`${name} ${version}${origin} (MIT)`, mitOf(holders)]
 }
 
-/** Rust's own library, compiled along from `source`. */
+/** A crate as `cargo metadata`, which does not know those of Rust's library, would tell it. */
+function crateIn(folder) {
+  const manifest_path = join(folder, 'Cargo.toml')
+  const manifest = readFileSync(manifest_path, 'utf8')
+  const [name, version, license] = ['name', 'version', 'license'].map(
+    (key) => new RegExp(`^${key} = "(.*)"$`, 'm').exec(manifest)?.[1],
+  )
+  const [, list = ''] = /^authors = \[([^\]]*)\]/m.exec(manifest) ?? []
+  const authors = [...list.matchAll(/"([^"]*)"/g)].map(([, author]) => author)
+  return { name, version, license, authors, manifest_path }
+}
+
+/** Rust's own library, compiled along from `source`, in which Debian leaves no text of a licence beside a crate. */
 function librarySections(source) {
   const vendor = join(source, 'library/vendor')
-  const folders = OF_THE_LIBRARY.map((name) => {
+  const sections = OF_THE_LIBRARY.map((name) => {
     const folder = readdirSync(vendor).find((one) => one.replace(/-\d.*$/, '') === name)
     if (folder === undefined) throw new Error(`${vendor} has no ${name}`)
-    return [`${folder}, in Rust's library`, ...notices(join(vendor, folder))]
+    return section(crateIn(join(vendor, folder)), ", in Rust's library")
   })
-  return [["Rust's library (MIT)", mitOf('The Rust Project Contributors')], ...folders]
+  return [["Rust's library (MIT)", mitOf('The Rust Project Contributors')], ...sections]
 }
 
 /** Writes the text for a platform; `source` is that of the compiler it is built with. */
 function writeLicences(platform, source) {
-  const sections = [...linked(platform).map(section), ...librarySections(source)]
+  const ours = linked(platform).map((crate) => section(crate))
+  const sections = [...ours, ...librarySections(source)]
   const rule = `\n\n${'-'.repeat(80)}\n`
   const head = 'The addon of outlive has these in it, each under its own licence.'
   writeFileSync(
