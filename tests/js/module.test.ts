@@ -262,7 +262,7 @@ describe('an addon that does not load', () => {
   })
 
   test('and its package are of one version, in every place that says it', () => {
-    const { version } = require('../../tools/release/pack.js')
+    const { version } = require('../../tools/release/version.js')
     const { VERSION } = require(join(root, readdirSync(root).find((name) => name.endsWith('.node'))!))
     expect([version(), VERSION]).toEqual([manifest.version, manifest.version])
   })

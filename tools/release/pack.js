@@ -12,25 +12,12 @@ const { tmpdir } = require('node:os')
 const { dirname, join, resolve } = require('node:path')
 const { check } = require('./check.js')
 const { PLATFORMS, ROOT } = require('./platforms.js')
+const { version } = require('./version.js')
 
 /** What only this repository needs to know about itself. */
 const ABOUT_THE_REPOSITORY = ['scripts', 'devDependencies', 'napi']
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'))
-
-/** The version that every manifest and the loader agree on. */
-function version() {
-  const manifests = [ROOT, ...PLATFORMS.map(({ directory }) => directory)].map((path) => join(path, 'package.json'))
-  const versions = new Map(manifests.map((path) => [path, readJson(path).version]))
-  const others = { 'Cargo.toml': /^version = "(.*)"$/m, 'native.js': /^const VERSION = '(.*)'$/m }
-  for (const [name, line] of Object.entries(others)) {
-    const path = join(ROOT, name)
-    versions.set(path, line.exec(readFileSync(path, 'utf8'))?.[1])
-  }
-  const [first, ...rest] = new Set(versions.values())
-  if (rest.length > 0) throw new Error(`the versions differ: ${JSON.stringify(Object.fromEntries(versions), null, 2)}`)
-  return first
-}
 
 /** What `npm pack` says of a folder: its `files`, and with `into` the tarball that it made. */
 function npmPack(folder, into) {
@@ -90,4 +77,4 @@ function main([into]) {
 
 if (require.main === module) main(process.argv.slice(2))
 
-module.exports = { packAll, version }
+module.exports = { packAll }
