@@ -6,7 +6,7 @@
 //
 // zig links, so that glibc is the oldest one that is supported, whatever the machine has. The compiler and the source of
 // Rust's library are Debian's, because the library is compiled along: one way for every platform. Both come into the
-// cache directory, once. Needs Debian (a container will do), cargo, Python 3 with pip, and readelf.
+// cache directory, once. Needs Debian (a container will do), cargo, git, Python 3 with pip, and readelf.
 
 const { execFileSync } = require('node:child_process')
 const { copyFileSync, existsSync, mkdirSync, renameSync } = require('node:fs')
@@ -15,6 +15,7 @@ const { delimiter, join } = require('node:path')
 const { check } = require('./check.js')
 const { unpack } = require('./debian.js')
 const { writeLicences } = require('./licences.js')
+const { here, writeOrigin } = require('./origin.js')
 const { GLIBC_FLOOR, ROOT, platformsNamed } = require('./platforms.js')
 
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-release')
@@ -90,7 +91,10 @@ function main(names) {
   if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('releases are built on Linux with x86-64')
   mkdirSync(CACHE, { recursive: true })
   for (const platform of platformsNamed(names)) {
+    // Before the build: what is changed during it may be in the addon or not.
+    const origin = here()
     build(platform)
+    writeOrigin(platform, origin)
     writeLicences(platform, join(compiler(), 'usr/lib/rustlib/src/rust'))
     const { bytes, floor } = check(platform)
     console.log(`${platform.name.padEnd(18)} ${String(bytes).padStart(8)} bytes  ${floor}`)

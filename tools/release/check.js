@@ -5,6 +5,7 @@ const { execFileSync } = require('node:child_process')
 const { existsSync, readFileSync } = require('node:fs')
 const { join } = require('node:path')
 const { NAME: LICENCES } = require('./licences.js')
+const { strangeOrigin } = require('./origin.js')
 const { GLIBC_FLOOR } = require('./platforms.js')
 
 const LARGEST = 1_420_000
@@ -46,8 +47,9 @@ function hasSupervisor(content, arch) {
   return false
 }
 
-function faults({ path, arch, libc, directory }, content, symbols) {
-  const found = []
+function faults(platform, content, symbols) {
+  const { path, arch, libc, directory } = platform
+  const found = strangeOrigin(platform)
   if (!existsSync(join(directory, LICENCES))) found.push(`${LICENCES} is not beside it`)
   const libraries = readelf('-d', path)
     .map((line) => /\(NEEDED\).*\[(.*)\]/.exec(line)?.[1])
