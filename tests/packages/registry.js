@@ -4,7 +4,7 @@
 const { execFileSync, spawn } = require('node:child_process')
 const { mkdirSync, writeFileSync } = require('node:fs')
 const { createServer } = require('node:net')
-const { join } = require('node:path')
+const { basename, dirname, join } = require('node:path')
 
 const PUBLISH = join(__dirname, '../../tools/release/publish.js')
 const LIMIT_MS = 60_000
@@ -59,7 +59,9 @@ log: { type: stdout, format: json, level: info }
   writeFileSync(npmrc, `registry=${url}\n//127.0.0.1:${port}/:_authToken=anybody\n`)
   const publish = (folder) => {
     const env = { ...process.env, npm_config_userconfig: npmrc, npm_config_registry: url, npm_config_loglevel: 'error' }
-    execFileSync(process.execPath, [PUBLISH, folder], { stdio: ['ignore', 'pipe', 'inherit'], cwd: directory, env })
+    // As the workflow names it: by its bare name, from the directory above.
+    const options = { stdio: ['ignore', 'pipe', 'inherit'], cwd: dirname(folder), env }
+    execFileSync(process.execPath, [PUBLISH, basename(folder)], options)
   }
   const close = () =>
     new Promise((resolve) => {

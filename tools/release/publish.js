@@ -9,14 +9,15 @@
 
 const { execFileSync, spawnSync } = require('node:child_process')
 const { readdirSync } = require('node:fs')
-const { join } = require('node:path')
+const { resolve } = require('node:path')
 
 /** `[{ path, name, version }]` in the order of publishing. */
 function tarballs(folder) {
   const names = readdirSync(folder).filter((name) => name.endsWith('.tgz'))
   const found = names.map((file) => {
     const [, name, version] = /^(.*?)-(\d.*)\.tgz$/.exec(file)
-    return { path: join(folder, file), name, version }
+    // Absolute: npm takes `packed/x.tgz` for a repository on GitHub.
+    return { path: resolve(folder, file), name, version }
   })
   return [...found.filter(({ name }) => name !== 'outlive'), ...found.filter(({ name }) => name === 'outlive')]
 }
