@@ -41,6 +41,7 @@ const VERSIONS = {
 const OVERRIDES = { 'node-fetch': '2.7.0' }
 const LIMIT_MS = 120_000
 const TOLD = { isOurs: true, status: 'failed', exitCode: 3, outputPreview: 'from the package\n' }
+const PRE_RELEASE = '99.0.0-rc.1'
 const OURS = `outlive-linux-${process.arch}-gnu`
 
 const NODE = process.execPath
@@ -201,6 +202,18 @@ function tellContents(packed, base) {
   }
 }
 
+/** Publishes one with nothing in it: a manager that took it would have nothing to run. What is wrong then, or undefined. */
+function publishPreRelease(registry, base) {
+  const [source, folder] = ['pre-release', 'next'].map((name) => join(base, name))
+  for (const directory of [source, folder]) mkdirSync(directory)
+  writeFileSync(join(source, 'package.json'), JSON.stringify({ name: 'outlive', version: PRE_RELEASE }))
+  execFileSync('npm', ['pack', source, '--pack-destination', folder], { stdio: 'ignore' })
+  registry.publish(folder)
+  const asked = ['view', 'outlive', 'dist-tags', '--json', '--registry', registry.url]
+  const { latest, next } = JSON.parse(execFileSync('npm', asked, { encoding: 'utf8' }))
+  return next === PRE_RELEASE && latest !== PRE_RELEASE ? undefined : `latest is ${latest}, next is ${next}`
+}
+
 async function main(names) {
   installTools()
   const base = realpathSync(mkdtempSync(join(tmpdir(), 'outlive-packages-')))
@@ -209,6 +222,9 @@ async function main(names) {
   try {
     const packed = packAll(join(base, 'packed'))
     registry.publish(join(base, 'packed'))
+    const mixedUp = publishPreRelease(registry, base)
+    console.log(`${'a pre-release'.padEnd(30)} ${mixedUp === undefined ? 'is for who asks' : `FAILS\n${mixedUp}`}`)
+    failed += mixedUp === undefined ? 0 : 1
     for (const [name, manager] of Object.entries(MANAGERS)) {
       if (names.length > 0 && !names.some((part) => name.includes(part))) continue
       const linker = name.startsWith('Yarn 4') ? (manager.linker ?? 'pnp') : undefined

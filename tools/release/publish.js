@@ -30,6 +30,9 @@ function isThere({ name, version }) {
   throw new Error(`npm view ${name}@${version}: ${asked.stdout}${asked.stderr}`)
 }
 
+/** Who installs without a version gets no pre-release: npm publishes none without a tag of its own. */
+const tagOf = ({ version }) => (version.includes('-') ? ['--tag', 'next'] : [])
+
 function main([folder, tag]) {
   if (folder === undefined) throw new Error('say the folder of the tarballs')
   const all = tarballs(folder)
@@ -39,7 +42,7 @@ function main([folder, tag]) {
   }
   for (const one of all) {
     if (isThere(one)) console.log(`${one.name}@${one.version} is there`)
-    else execFileSync('npm', ['publish', one.path, '--access', 'public'], { stdio: 'inherit' })
+    else execFileSync('npm', ['publish', one.path, '--access', 'public', ...tagOf(one)], { stdio: 'inherit' })
   }
 }
 
