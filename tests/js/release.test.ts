@@ -1,4 +1,5 @@
 // N5: what goes out is made of one version and of these sources, and is refused otherwise.
+import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -79,4 +80,14 @@ describe('an addon', () => {
     change(() => renameSync(join(copy, 'supervisor/src/new.rs'), join(copy, 'supervisor/src/old.rs')))
     expect(new Set(seen).size).toBe(4)
   })
+})
+
+test('the suite that is laid out for another platform has all that it requires', () => {
+  const { makeSuite } = require('../platforms/suite.js')
+  const suite = join(folder(), 'suite')
+  makeSuite(folder(), suite)
+  const { stderr } = spawnSync(process.execPath, [join(suite, 'tests/conformance/run.js'), 'nothing'], {
+    encoding: 'utf8',
+  })
+  expect(stderr).toContain('there is no runtime "nothing"')
 })

@@ -67,4 +67,4 @@ function checkContents({ path, name }, directory) {
   else checkPlatform(directory, manifest, platform)
 }
 
-module.exports = { checkContents }
+module.exports = { checkContents, loadedBy }

@@ -7,7 +7,11 @@
 
 const { execFileSync } = require('node:child_process')
 const { cpSync, mkdirSync, readdirSync } = require('node:fs')
-const { join } = require('node:path')
+const { join, relative } = require('node:path')
+const { loadedBy } = require('../packages/contents.js')
+
+const ROOT = join(__dirname, '../..')
+const CONFORMANCE = join(ROOT, 'tests/conformance')
 
 function makeSuite(packed, directory) {
   for (const tarball of readdirSync(packed).filter((name) => name.endsWith('.tgz'))) {
@@ -16,7 +20,9 @@ function makeSuite(packed, directory) {
     mkdirSync(place, { recursive: true })
     execFileSync('tar', ['-xzf', join(packed, tarball), '--strip-components=1', '-C', place])
   }
-  cpSync(join(__dirname, '../conformance'), join(directory, 'tests/conformance'), { recursive: true })
+  // Its processes name each other's files; what one of them requires from elsewhere comes along too.
+  const required = readdirSync(CONFORMANCE).flatMap((name) => [...loadedBy(join(CONFORMANCE, name))])
+  for (const path of new Set(required)) cpSync(path, join(directory, relative(ROOT, path)), { recursive: true })
 }
 
 if (require.main === module) makeSuite(...process.argv.slice(2))
