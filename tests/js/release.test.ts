@@ -1,4 +1,4 @@
-// N5: what goes out is made of one version and of these sources, and is refused otherwise.
+// What goes out is made of one version and of these sources, and is refused otherwise.
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
