@@ -23,7 +23,7 @@ module.exports = [
     file: 'src/js/mod.rs',
     find: '                registry.detach();\n                registry.let_go();\n',
     replace: '                std::mem::forget(registry);\n',
-    test: jest('workers', ''),
+    test: jest('workers', 'one spawns, another is told'),
   },
   {
     promise: 'N4: no call blocks the event loop',
