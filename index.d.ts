@@ -51,7 +51,7 @@ export type OutliveError = Error & {
 /**
  * How a task stands. `completed`: exit code 0. `failed`: another code, a signal nobody here sent, or no start.
  * `killing`: a moment after this registry has asked for its end; others see `running` until it comes. `killed`: `kill`,
- * `shutdown` or the output limit ended it. `timed_out`: the deadline did. `lost`: its supervisor vanished, so the outcome is
+ * `shutdown` or the output limit ended it, or whatever ended the task that it was started in. `timed_out`: the deadline did. `lost`: its supervisor vanished, so the outcome is
  * unknown.
  */
 export type TaskStatus = 'starting' | 'running' | 'killing' | 'completed' | 'failed' | 'killed' | 'timed_out' | 'lost'
@@ -168,9 +168,9 @@ export interface WaitOptions extends SessionOptions {
 export interface OutputOptions extends SessionOptions {
   /** Default `'stdout'`, which is both streams of a merged task. */
   stream?: 'stdout' | 'stderr' | undefined
-  /** An absolute byte offset, valid for ever; negative counts from the end. Default 0. */
+  /** An absolute byte offset; negative counts from the end. Default 0. */
   from?: number | undefined
-  /** How much of the stream to read at most, 1 to 16 777 216 (16 MiB). Default 65 536. */
+  /** How much of the stream to read at most, 1 to 16 777 216 (16 MiB); a character that is longer comes whole. Default 65 536. */
   maxBytes?: number | undefined
   /** End at the end of a line where there is one. Default `false`. */
   wholeLines?: boolean | undefined
@@ -293,7 +293,8 @@ export interface OutputChunk {
   text: string
   /**
    * The offset at which this page starts: that of `text`, or of what the output limit removed right before it. Less than the `nextOffset` that was
-   * asked for where the command has emptied its output since; what it has written then begins at 0.
+   * asked for where the command has emptied its output since, and has not written as much again: what it has written then begins at 0.
+   * Where it has, nobody can tell, and the page goes on in the new text.
    */
   from: number
   /** Where to read on: the `from` of the next call. */
@@ -393,7 +394,8 @@ export class TaskRegistry {
   wait(taskId: string, options?: WaitOptions): Promise<TaskSnapshot>
 
   /**
-   * Reads a range of what a task wrote. Offsets stay valid for ever.
+   * Reads a range of what a task wrote. Offsets stay valid while the file grows and while its middle is dropped, not where the command
+   * empties it.
    * @throws `INVALID_ARGUMENT`, `TASK_NOT_FOUND`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   output(taskId: string, options?: OutputOptions): OutputChunk

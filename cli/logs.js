@@ -16,6 +16,7 @@ const { complain, write } = require('./terminal.js')
 const PAGE_BYTES = 1024 * 1024
 const NEWLINE = 10
 const LEAST_PAGE_BYTES = 1024
+const TRAIL_BYTES = 64
 
 async function run(tasks, { sessions, follow, lines, stream, json }, typed) {
   const { taskId, stderrPath, stdoutPath } = find(tasks, sessions, typed)
@@ -71,23 +72,29 @@ function reader(tasks, taskId, stream, path, json) {
   let from = 0
   let until
   let reading
+  /** From where nothing more was found. */
+  let before
   const page = (at, maxBytes = 1) => tasks.output(taskId, { stream, from: at, maxBytes })
+  const printed = trail(path)
   /** A command empties its own output with `>/dev/stderr`, say: what it writes then is all there is. */
   const startOver = (totalBytes) => {
-    if (totalBytes >= from) return false
+    if (totalBytes >= from && printed.leadsTo(from)) return false
     complain(`${stream} was truncated by the command; from its beginning again:`)
+    printed.forget()
     from = 0
+    before = undefined
     return true
   }
   const pages = async () => {
-    for (let before = -1; from !== before && from < until; ) {
+    before = undefined
+    while (from !== before && from < until) {
       const at = from
       const chunk = await shownAsWritten((maxBytes) => page(at, Math.min(maxBytes, until - at)), path, json)
-      const isAnew = from !== at || startOver(chunk.totalBytes)
-      before = isAnew ? -1 : at
-      if (isAnew) continue
+      if (from !== at || startOver(chunk.totalBytes)) continue
+      before = at
       from = chunk.nextOffset
       if (chunk.text === '' && chunk.droppedBytes === 0) continue
+      printed.add(chunk)
       await print(stream, chunk, json)
       // What is written to a file is out at once, and the end would never be heard behind such pages. Not after the look that finds
       // nothing: a ring that comes until the reading is over would be lost.
@@ -113,6 +120,25 @@ function reader(tasks, taskId, stream, path, json) {
     until = Number.POSITIVE_INFINITY
   }
   return { start, goOn, stop, readOn }
+}
+
+/** The last bytes that were printed: where they do not stand before what comes next, the command has emptied the file. */
+function trail(path) {
+  let last = Buffer.alloc(0)
+  const forget = () => {
+    last = Buffer.alloc(0)
+  }
+  const add = ({ text, bytes = Buffer.from(text), from, nextOffset }) => {
+    if (from + bytes.length === nextOffset) last = Buffer.from(bytes.subarray(-TRAIL_BYTES))
+    else forget()
+  }
+  const leadsTo = (from) => {
+    if (last.length === 0) return true
+    const found = read(path, from - last.length, last.length)
+    // What the output limit has removed meanwhile reads as zeros.
+    return last.every((byte, at) => found[at] === byte || found[at] === 0)
+  }
+  return { add, forget, leadsTo }
 }
 
 function print(stream, { text, bytes = text, ...chunk }, json) {
