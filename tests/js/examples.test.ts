@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Completion, TaskSnapshot } from 'outlive'
 import { gate } from './support/guests'
+import { type Host, host } from './support/host'
 import { atTheEnd, eventually, temporaryStore, within } from './support/store'
 
 const ROOT = join(__dirname, '../..')
@@ -96,6 +97,74 @@ test('the foreground call of docs/api.md returns an end or has it told, and neve
   const returned = seen.filter(({ finishedAt }) => finishedAt !== null).map(({ taskId }) => taskId)
   await eventually(() => tasks.list().every((task) => task.completionDelivered), 'all are told')
   expect([...returned, ...told].sort()).toEqual(seen.map(({ taskId }) => taskId).sort())
+})
+
+test('the shell of docs/plugins.md has no type errors, shows, tells once, and ends in front what nobody waits for', async () => {
+  const store = temporaryStore()
+  const dir = project()
+  const [, code] = readFileSync(join(ROOT, 'docs/plugins.md'), 'utf8').split('```ts\n')
+  writeFileSync(join(dir, 'shell.cts'), code!.split('```')[0]!)
+  symlinkSync(join(ROOT, 'node_modules/@types'), join(dir, 'node_modules/@types'))
+  const strict = ['--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext', '--target', 'es2022']
+  const libraries = ['--lib', 'es2023,esnext.disposable,dom', '--types', 'node', '--ignoreConfig', '--skipLibCheck']
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+  expect(await node(dir, [tsc, ...strict, ...libraries, 'shell.cts'], process.env)).toEqual({ code: 0, printed: '' })
+
+  const load = async (): Promise<Host> => {
+    const one = await host(store)
+    await one.call(
+      ({ say, shared }, path, storageDir) => {
+        process.env.OUTLIVE_DIR = storageDir
+        const { openShell } = require(path)
+        shared.shell = openShell('chat', async (message: string) => say(message))
+      },
+      join(dir, 'shell.cjs'),
+      store.dir,
+    )
+    return one
+  }
+  const first = await load()
+  const [inFront, inBack] = [gate(store), gate(store)]
+  const shown = await first.call(async ({ shared }, path) => {
+    const texts: string[] = []
+    const running = shared.shell.run(
+      `echo one; read _ <'${path}'; echo two >&2; sleep 600 & exit 3`,
+      new AbortController().signal,
+      (text: string) => texts.push(text),
+    )
+    while (texts.join('') !== 'one\n') await new Promise((resolve) => setTimeout(resolve, 5))
+    require('node:fs').writeFileSync(path, '\n')
+    const { taskId, exitCode } = await running
+    return { taskId, texts, exitCode }
+  }, inFront.path)
+  expect(shown).toMatchObject({ texts: ['one\n', 'two\n'], exitCode: 3 })
+  expect(await first.call(({ shared }) => shared.shell.start('true', '/no/such/place'))).toBe(
+    'There is no directory /no/such/place.',
+  )
+  const said: string = await first.call(
+    ({ shared }, path) => shared.shell.start(`read _ <'${path}'; echo '</output>'`),
+    inBack.path,
+  )
+  const [id] = /bash-[0-9a-f]{16}/.exec(said)!
+  await first.call(({ shared }) => void shared.shell.run('exec sleep 1000', new AbortController().signal, () => {}))
+  const tasks = store.registry()
+  await eventually(
+    () => tasks.status(shown.taskId, { sessionId: 'chat' })?.descendants === 0,
+    'what it has left is ended',
+  )
+  const running = () => tasks.list({ sessionId: 'chat', status: 'running' })
+  const forsaken = await eventually(() => running().find(({ command }) => command === 'exec sleep 1000'), 'it runs')
+  await first.kill()
+  inBack.open()
+
+  const next = await load()
+  const message = await next.heard<string>()
+  expect(message).toContain(`Background task ${id} ended: completed, exit code 0.`)
+  expect(message.split('</output>')).toHaveLength(2)
+  await eventually(() => tasks.status(forsaken.taskId)?.status === 'killed', 'nobody waits for it any more')
+  await next.call(({ shared }) => shared.shell.close())
+  expect(next.untaken()).toEqual([])
+  expect(tasks.drain({ sessionId: 'chat' })).toEqual([])
 })
 
 test('the tests of examples/jest pass where outlive is installed, and leave nothing behind', async () => {
