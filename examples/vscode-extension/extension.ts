@@ -14,6 +14,7 @@ const PAGE_BYTES = 7000
 
 const SHOW_OUTPUT = 'Show output'
 const END_THE_REST = 'End what is left'
+const END: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('trash'), tooltip: 'End it' }
 
 /** No colours and cursor moves where a model reads. Who forces colours in the environment gets them, and no warnings about both. */
 const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
@@ -28,6 +29,9 @@ const asData = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '
 
 /** Half an emoji at the end would be no text, and servers of models refuse such. */
 const beginning = (text: string, length: number) => text.slice(0, length).replace(/[\ud800-\udbff]$/, '')
+
+/** What people know a task by. */
+const nameOf = ({ description, command }: Completion | TaskSnapshot) => beginning(description || command, 80)
 
 function outcome({ status, exitCode, signal, durationMs, descendants }: Completion | TaskSnapshot) {
   const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`
@@ -78,6 +82,11 @@ function isForsaken(task: TaskSnapshot) {
   return waiter === process.pid ? task.startedAt < LOADED_AT : !isAlive(waiter)
 }
 
+const isLive = (task: TaskSnapshot) => task.finishedAt === null || task.descendants > 0
+
+/** A person who has asked for something is told why it did not happen. */
+const complain = (error: Error) => void vscode.window.showErrorMessage(`Outlive: ${error.message}`)
+
 const answer = (text: string) => new vscode.LanguageModelToolResult([new vscode.LanguageModelTextPart(text)])
 
 interface Bash {
@@ -87,10 +96,26 @@ interface Bash {
   run_in_background?: boolean
 }
 
-export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionContext) {
-  const { workspaceFile, workspaceFolders: [folder] = [] } = vscode.workspace
+export function activate(context: vscode.ExtensionContext) {
+  // The window keeps it when its extensions are restarted.
+  const withdraw = (isUnavailable: boolean) =>
+    vscode.commands.executeCommand('setContext', 'outlive.unavailable', isUnavailable)
+  try {
+    start(context)
+    withdraw(false)
+  } catch (error) {
+    // VS Code says nothing of it. Without our tools its agents still have its own terminal.
+    complain(error as Error)
+    withdraw(true)
+    throw error
+  }
+}
+
+function start({ globalStorageUri, subscriptions }: vscode.ExtensionContext) {
+  const { workspaceFile, workspaceFolders = [] } = vscode.workspace
+  const folder = workspaceFolders.find(({ uri }) => uri.scheme === 'file')
   const sessionId = (workspaceFile ?? folder?.uri)?.toString().slice(0, 1000) ?? `no folder, ${vscode.env.sessionId}`
-  const cwd = folder?.uri.scheme === 'file' ? folder.uri.fsPath : homedir()
+  const cwd = folder?.uri.fsPath ?? homedir()
   // The limit is ours to count: the registry's would be for the foreground too.
   const tasks = new TaskRegistry({
     storageDir: vscode.Uri.joinPath(globalStorageUri, 'tasks').fsPath,
@@ -101,20 +126,20 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
   // An order that fails leaves the task to its deadline.
   const end = (taskId: string) => tasks.kill(taskId).catch(() => {})
   /** Those that go on, and those that have ended and left processes running. */
-  const live = () =>
-    tasks.list({ sessionId, previewBytes: 0 }).filter((task) => task.finishedAt === null || task.descendants > 0)
+  const live = () => tasks.list({ sessionId, previewBytes: 0 }).filter(isLive)
 
   const notified = new Set<string>()
   async function tell(done: Completion) {
     // What reads like a link in a notification becomes one.
-    const what = beginning(done.description ?? done.command, 80).replaceAll('](', '] (')
-    const line = `${what}: ${outcome(done)}`
+    const line = `${nameOf(done).replaceAll('](', '] (')}: ${outcome(done)}`
+    const { showInformationMessage, showWarningMessage } = vscode.window
+    const say = ['completed', 'killed'].includes(done.status) ? showInformationMessage : showWarningMessage
     // Once, also where the chat refuses and this is called again.
     const buttons = done.descendants === 0 ? [SHOW_OUTPUT] : [SHOW_OUTPUT, END_THE_REST]
     if (!notified.has(done.taskId))
-      vscode.window.showInformationMessage(line, ...buttons).then((chosen) => {
-        if (chosen === SHOW_OUTPUT) return show(done.taskId)
-        if (chosen === END_THE_REST) return end(done.taskId)
+      say(line, ...buttons).then((chosen) => {
+        if (chosen === SHOW_OUTPUT) show(done.taskId).catch(complain)
+        if (chosen === END_THE_REST) tasks.kill(done.taskId).catch(complain)
       })
     notified.add(done.taskId)
     // The window answers our calls in their order: it has the notification when it has answered this one.
@@ -133,24 +158,76 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
 
   async function show(id: string) {
     const document = await vscode.workspace.openTextDocument(vscode.Uri.from({ scheme: 'outlive', path: id }))
-    await vscode.window.showTextDocument(document)
+    const { range } = document.lineAt(document.lineCount - 1)
+    await vscode.window.showTextDocument(document, { selection: range })
   }
 
+  const changed = new vscode.EventEmitter<vscode.Uri>()
   const outputs: vscode.TextDocumentContentProvider = {
-    provideTextDocumentContent: ({ path: id }) =>
-      tasks.output(id, { sessionId, from: -1_000_000, maxBytes: 1_000_000 }).text,
+    onDidChange: changed.event,
+    provideTextDocumentContent({ path: id }) {
+      if (tasks.status(id, { sessionId, previewBytes: 0 }) === null) return 'The task and its output have been removed.'
+      const page = tasks.output(id, { sessionId, from: -1_000_000, maxBytes: 1_000_000 })
+      const missing = gaps(page).trim()
+      return missing === '' ? page.text : `(${missing})\n${page.text}`
+    },
+  }
+
+  const bar = vscode.window.createStatusBarItem()
+  bar.name = 'Outlive'
+  bar.command = 'outlive.showTasks'
+  let again: NodeJS.Timeout | undefined
+  /** What runs, for people: the chat shows what a command prints when it has ended. Looks again while there is something. */
+  function look() {
+    clearTimeout(again)
+    try {
+      const running = live()
+      bar.text = `$(server-process) ${running.length}`
+      bar.tooltip = `Running: ${running.map(nameOf).join(', ')}`
+      for (const { uri } of vscode.workspace.textDocuments) if (uri.scheme === 'outlive') changed.fire(uri)
+      if (running.length === 0) return bar.hide()
+      bar.show()
+      again = setTimeout(look, 1000)
+    } catch {
+      // A store that cannot be read now is looked at with the next task.
+    }
+  }
+
+  function showTasks() {
+    const picker = vscode.window.createQuickPick<vscode.QuickPickItem & { id: string }>()
+    const fill = () => {
+      picker.items = tasks
+        .list({ sessionId, previewBytes: 0 })
+        .reverse()
+        .map((task) => ({
+          id: task.taskId,
+          label: nameOf(task).replace(/\$\([\w~-]+\)/g, '\\$&'), // Else `$(sync)` would be an icon.
+          description: task.finishedAt === null ? task.status : outcome(task),
+          buttons: isLive(task) ? [END] : [],
+        }))
+    }
+    fill()
+    picker.placeholder = 'A task, to see its output'
+    picker.onDidTriggerItemButton(({ item }) => tasks.kill(item.id, { sessionId }).then(fill).catch(complain))
+    picker.onDidAccept(() => {
+      for (const { id } of picker.selectedItems) show(id).catch(complain)
+      picker.hide()
+    })
+    picker.onDidHide(() => picker.dispose())
+    picker.show()
   }
 
   async function runInBackground() {
     const command = await vscode.window.showInputBox({ title: 'Run in Background', prompt: 'A command for bash -c' })
-    if (command) await tasks.spawn(command, { sessionId, cwd, stderr: 'merge', env: PLAIN_TEXT })
+    if (command) await tasks.spawn(command, { sessionId, cwd, stderr: 'merge', env: PLAIN_TEXT }).then(look)
   }
 
   const bash: vscode.LanguageModelTool<Bash> = {
-    prepareInvocation: ({ input: { command, run_in_background } }) => ({
-      invocationMessage: run_in_background ? 'Starting a background task' : 'Running a command',
+    prepareInvocation: ({ input: { command, run_in_background: inBackground } }) => ({
+      // It stands there afterwards too.
+      invocationMessage: `${inBackground ? 'In the background' : 'Shell'}: ${beginning(command, 80)}`,
       confirmationMessages: {
-        title: 'Run in the shell?',
+        title: `Run in the ${inBackground ? 'background' : 'shell'}, in ${folder?.name ?? '~'}?`,
         message: new vscode.MarkdownString().appendCodeblock(command, 'shellscript'),
       },
     }),
@@ -171,9 +248,9 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
         notify: inBackground,
         metadata: inBackground ? toolInvocationToken && CHAT : { waiter: process.pid },
       })
+      if (!inBackground) inForeground.add(started)
+      started.then(look, () => inForeground.delete(started)) // Or it never ran.
       if (inBackground) return answer(`Task ${await started} runs in the background. You will be told when it ends.`)
-      inForeground.add(started)
-      started.catch(() => inForeground.delete(started)) // It never ran.
       const id = await started
       const cancelled = token.onCancellationRequested(() => void end(id))
       const ended = await tasks.wait(id)
@@ -209,16 +286,21 @@ export function activate({ globalStorageUri, subscriptions }: vscode.ExtensionCo
   const hourly = setInterval(clean, 3_600_000)
   hourly.unref()
   clean()
+  look()
 
   async function close() {
     clearInterval(hourly)
+    clearTimeout(again)
     await Promise.allSettled([...inForeground].map(async (started) => void end(await started)))
     tasks.detach()
   }
   subscriptions.push(
     vscode.workspace.registerTextDocumentContentProvider('outlive', outputs),
     { dispose: close },
+    bar,
+    changed,
     vscode.commands.registerCommand('outlive.runInBackground', runInBackground),
+    vscode.commands.registerCommand('outlive.showTasks', showTasks),
     vscode.lm.registerTool('bash', bash),
     vscode.lm.registerTool('bash_output', bashOutput),
     vscode.lm.registerTool('kill_shell', killShell),

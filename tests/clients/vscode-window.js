@@ -32,12 +32,13 @@ function look() {
   const texts = (selector) =>
     [...document.querySelectorAll(selector)]
       .filter((node) => node.getClientRects().length > 0)
-      .map((node) => node.textContent)
+      .map((node) => node.textContent.replaceAll('\u00a0', ' '))
   return {
     model: texts('.interactive-input-part').join('\n'),
     isBusy: texts('.chat-response-loading, .interactive-input-part .codicon-stop-circle').length > 0,
+    chat: texts('.interactive-list').join('\n'),
     notifications: texts('.notification-toast'),
-    output: texts('.editor-instance .view-lines').join('\n').replaceAll('\u00a0', ' '),
+    output: texts('.editor-instance .view-lines').join('\n'),
   }
 }
 
@@ -120,8 +121,18 @@ function hands(page, atModel) {
       }
     }, `button "${label}" on "${part}"`)
   const output = (part) => eventually(async () => (await seen()).output.includes(part), `output with "${part}"`)
+  const chat = (part) => eventually(async () => (await seen()).chat.includes(part), `chat with "${part}"`)
+
+  /** Opens the list of tasks from the status bar, and clicks the one that has this in it, or a button of it. */
+  async function clickTask(part, button) {
+    const toTasks = '.statusbar-item:has(.codicon-server-process) a'
+    await (await eventually(() => page.$(toTasks), 'tasks in the status bar')).click()
+    const task = await eventually(() => shown(page, '.quick-input-list .monaco-list-row', part), `task with "${part}"`)
+    await task.hover()
+    await (button ? await task.$(button) : task).click()
+  }
   const screenshot = (path) => page.screenshot({ path })
-  return { load, ask, notification, runCommand, press, output, screenshot }
+  return { load, ask, notification, runCommand, press, output, chat, clickTask, screenshot }
 }
 
 async function openWindow({ modules, home, browser, seen, origin }) {

@@ -2,8 +2,18 @@
 // VS Code: code-server, which is VS Code's own extension host and window, with examples/vscode-extension packaged by vsce and
 // installed as people do. Chromium shows the window, and the chat in it is VS Code's own, with a model of ours at its end.
 
+const assert = require('node:assert/strict')
 const { execFileSync, spawnSync } = require('node:child_process')
-const { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs')
+const {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} = require('node:fs')
 const { join } = require('node:path')
 const { ROOT, npm, pack } = require('../packed.js')
 const { CACHE, eventually, install, run } = require('./support.js')
@@ -92,6 +102,42 @@ async function people(host, check, project) {
   check('a person ends what a command has left running')
 }
 
+/** A command that a turn waits for: the chat names it, and what it prints can be seen. */
+async function watch({ host, gate, check }) {
+  const printed = gate('printed')
+  const command = `echo $((6 * 7)) so far; read _ < ${printed.path}`
+  const see = async () => {
+    await host.chat('Shell: echo $((6 * 7)) so far')
+    await host.clickTask('so far')
+    await host.output('42 so far')
+    printed.open()
+  }
+  await Promise.all([host.ask(`CALL bash ${JSON.stringify({ command })}`), see()])
+  check('people see which command runs in front, and what it prints while it runs')
+}
+
+async function endFromList({ host, check }) {
+  await host.runCommand('Outlive: Run in Background', 'A command for bash -c', 'echo endless $(sync); sleep 600')
+  await host.clickTask('echo endless $(sync); sleep 600', '.codicon-trash')
+  await host.notification('echo endless $(sync); sleep 600: killed')
+  check('a person ends a task that runs')
+}
+
+/** As where there is no addon for the platform: the extension cannot start. */
+async function unusable({ host, start, model, store, check }) {
+  await host.kill()
+  chmodSync(store, 0o777)
+  const broken = await start()
+  await broken.notification('Outlive: the store could not use the storage directory')
+  const before = model.seen.length
+  await broken.ask(`Try this:\nCALL bash ${JSON.stringify({ command: 'true' })}`)
+  assert.ok(!model.seen.slice(before).some((messages) => messages.at(-1).role === 'tool'), 'no tool is offered')
+  check('a person reads why the extension cannot start, and no agent is offered its tools')
+  await broken.kill()
+  chmodSync(store, 0o700)
+  return start()
+}
+
 async function peopleAgain(host, check) {
   await host.notification('while nobody was there: completed, exit code 0')
   await host.screenshot(SCREENSHOT.replace('notification', 'restart'))
@@ -104,6 +150,7 @@ function prepare(script, { dir, project, home, modelUrl, seen }) {
   const modules = install('vscode', [`code-server@${VERSION}`, ...TOOLS], installDependencies)
   const { source, vsix } = packExtension({ dir, modules, script })
   const [data, extensions] = ['data', 'extensions'].map((name) => join(dir, name))
+  const store = join(data, 'User/globalStorage/outlive-examples.outlive-shell/tasks')
   configure(join(data, 'User'), modelUrl)
   const node = join(modules, `node-linux-${process.arch}/bin/node`)
   const program = [join(modules, 'code-server'), '--user-data-dir', data, '--extensions-dir', extensions]
@@ -132,6 +179,7 @@ function prepare(script, { dir, project, home, modelUrl, seen }) {
     types: ['node'],
     losesConversations,
     start,
+    own: [watch, endFromList, (stage) => unusable({ ...stage, store })],
     people: (host, check) => people(host, check, project),
     peopleAgain,
     close: () => window?.close(),
