@@ -144,7 +144,7 @@ test('a completion that another host takes while a slow disk notes its attempt i
 })
 
 test('a session whose FIFO is gone, as a copy without FIFOs leaves it, is served again', async () => {
-  // R2
+  // D15
   const sessionId = session()
   const before = await host(store)
   const id = await spawnIn(before, sessionId, 'exit 4')

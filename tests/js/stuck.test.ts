@@ -122,7 +122,7 @@ test('a process that is stuck in its exec keeps no end from being told, and hold
 test.each(['kill', 'timeout'] as const)(
   'a shell that is stuck in its exec keeps no other process of its task from a %s',
   async (cause) => {
-    // P1 P34
+    // P1
     const mounted = await unanswering()
     if (!mounted) return
     const ready = readyFifo(store)
