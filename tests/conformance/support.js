@@ -57,8 +57,8 @@ function signal(pid) {
   }
 }
 
-/** Under an emulator of processes that one's name comes first, and then the file that it runs. */
-const SUPERVISOR = /^(outlive-supervisor|[^\0]*\0[^\0]*\/supervisor-[0-9a-f]{16})\0/
+/** Under an emulator of processes that one's name comes first, and then the file that it runs, or the descriptor of it. */
+const SUPERVISOR = /^(outlive-supervisor|[^\0]*\0[^\0]*\/(supervisor-[0-9a-f]{16}|dev\/fd\/\d+\0bash-[0-9a-f]{16}))\0/
 
 /** The pids of live processes, the supervisor aside, that a task has started. */
 function aliveMarked(taskId) {
