@@ -8,8 +8,8 @@ const { failure, fromThrown } = require('./errors.js')
 const native = require('./native.js')
 const { defaultStorageDir } = require('./storage.js')
 
-// Native code calls back in the asynchronous context that it was opened in. One that a request has opened would keep what that request
-// has stored for as long as the registry is open.
+// Native code calls back in the asynchronous context that it was opened in. That of a request would keep what it has
+// stored for as long as the registry is open; that of whoever has loaded this file is there once.
 const loading = outOfSight(() => new AsyncResource('outlive', { requireManualDestroy: true }))
 
 function unsupportedError() {

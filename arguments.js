@@ -27,16 +27,16 @@ function shown(value) {
   return isArray(value) ? 'an array' : 'an object'
 }
 
+/** The same of what may be a secret: not what it is, only what kind of thing. */
+function kindOf(value) {
+  return value === null || typeof value === 'object' || typeof value === 'function' ? shown(value) : `a ${typeof value}`
+}
+
 /** What an object is instead of one with options, in words: none would be found in a promise, a Map or an AbortSignal, and nobody told. */
 function otherKind(value) {
   if (typeof value.then === 'function') return 'a promise, which was not awaited'
   const tag = Object.prototype.toString.call(value)
   return tag === '[object Object]' || tag === '[object Module]' ? undefined : tag
-}
-
-/** The same of what may be a secret: not what it is, only what kind of thing. */
-function kindOf(value) {
-  return value === null || typeof value === 'object' || typeof value === 'function' ? shown(value) : `a ${typeof value}`
 }
 
 /** Whether a value is a proxy that throws at whatever it is asked, even whether it is an array. */

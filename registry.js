@@ -21,6 +21,9 @@ const { schemas } = checked
 const { bigint: monotonicNs } = process.hrtime
 const { parse } = JSON
 
+/** A batch without messages, as native code writes it. */
+const NOTHING = '[]'
+
 /** How long callbacks run in a row before the event loop gets its turn. */
 const SLICE_NS = 2_000_000n
 
@@ -162,7 +165,7 @@ class TaskRegistry {
     try {
       if (this.#addon?.detach()) this.#holdForCallbacks()
       // What was answered by then stands: a task that was started is not rejected, for its completion will come.
-      for (let batch = this.#take(); batch.length > 0; batch = this.#take()) this.#deliveries.push(...batch)
+      for (let batch = this.#take(); batch !== NOTHING; batch = this.#take()) this.#deliveries.push(...parse(batch))
     } catch (error) {
       throw fromThrown(error)
     } finally {
@@ -255,19 +258,21 @@ class TaskRegistry {
   /** Takes one batch in a turn of the event loop. Native code wakes us for the first message only, and says when it has more. */
   #pull() {
     if (this.#closed) return
+    let batch = NOTHING
     try {
-      for (const event of this.#take()) this.#hear(event)
+      batch = this.#take()
+      for (const event of parse(batch)) this.#hear(event)
     } catch (error) {
       // Answers may have been lost with it, and a promise that never settles is worse than one that rejects. So may the word
       // that there is more.
       this.#requests.failAll(() => fromThrown(error))
-      setImmediate(() => this.#pull())
+      if (batch !== NOTHING) setImmediate(() => this.#pull())
     }
     if (!this.#paused) this.#deliver()
   }
 
   #take() {
-    return parse(this.#addon?.take() ?? '[]')
+    return this.#addon?.take() ?? NOTHING
   }
 
   #hear(event) {

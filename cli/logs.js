@@ -78,7 +78,7 @@ function reader(tasks, taskId, stream, path, json) {
   const printed = trail(path)
   /** A command empties its own output with `>/dev/stderr`, say: what it writes then is all there is. */
   const startOver = (totalBytes) => {
-    if (totalBytes >= from && printed.leadsTo(from)) return false
+    if (totalBytes >= from && printed.isThere()) return false
     complain(`${stream} was truncated by the command; from its beginning again:`)
     printed.forget()
     from = 0
@@ -89,7 +89,11 @@ function reader(tasks, taskId, stream, path, json) {
     before = undefined
     while (from !== before && from < until) {
       const at = from
-      const chunk = await shownAsWritten((maxBytes) => page(at, Math.min(maxBytes, until - at)), path, json)
+      const chunk = await shownAsWritten(
+        (maxBytes) => page(at, Math.max(1, Math.min(maxBytes, until - at))),
+        path,
+        json,
+      )
       if (from !== at || startOver(chunk.totalBytes)) continue
       before = at
       from = chunk.nextOffset
@@ -122,23 +126,30 @@ function reader(tasks, taskId, stream, path, json) {
   return { start, goOn, stop, readOn }
 }
 
-/** The last bytes that were printed: where they do not stand before what comes next, the command has emptied the file. */
+/**
+ * The first bytes that were printed: where others stand in their place, the command has emptied the file. Not the last: a writer with an
+ * offset of its own changes those.
+ */
 function trail(path) {
-  let last = Buffer.alloc(0)
+  let begin
+  let first = Buffer.alloc(0)
   const forget = () => {
-    last = Buffer.alloc(0)
+    begin = undefined
+    first = Buffer.alloc(0)
   }
-  const add = ({ text, bytes = Buffer.from(text), from, nextOffset }) => {
-    if (from + bytes.length === nextOffset) last = Buffer.from(bytes.subarray(-TRAIL_BYTES))
-    else forget()
+  const add = ({ text, bytes, from, nextOffset }) => {
+    if (begin !== undefined) return
+    begin = from
+    // A U+FFFD may stand for as many bytes as it has itself.
+    const shown = bytes ?? Buffer.from(text.includes('\u{fffd}') ? '' : text)
+    if (from + shown.length === nextOffset) first = Buffer.from(shown.subarray(0, TRAIL_BYTES))
   }
-  const leadsTo = (from) => {
-    if (last.length === 0) return true
-    const found = read(path, from - last.length, last.length)
+  const isThere = () => {
+    const found = first.length === 0 ? first : read(path, begin, first.length)
     // What the output limit has removed meanwhile reads as zeros.
-    return last.every((byte, at) => found[at] === byte || found[at] === 0)
+    return first.every((byte, at) => found[at] === byte || found[at] === 0)
   }
-  return { add, forget, leadsTo }
+  return { add, forget, isThere }
 }
 
 function print(stream, { text, bytes = text, ...chunk }, json) {

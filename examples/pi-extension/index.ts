@@ -59,7 +59,7 @@ function follow(tasks: TaskRegistry, id: string, show: (text: string) => void) {
   const timer = setInterval(() => {
     try {
       const { text, totalBytes } = tasks.output(id, END)
-      if (totalBytes > shown) show(text)
+      if (totalBytes !== shown) show(text)
       shown = totalBytes
     } catch {
       // What cannot be read is not shown, and the answer says why.

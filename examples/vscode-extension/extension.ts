@@ -177,6 +177,7 @@ function start({ globalStorageUri, subscriptions }: vscode.ExtensionContext) {
   bar.name = 'Outlive'
   bar.command = 'outlive.showTasks'
   let again: NodeJS.Timeout | undefined
+  let closed = false
   /** What runs, for people: the chat shows what a command prints when it has ended. Looks again while there is something. */
   function look() {
     clearTimeout(again)
@@ -189,7 +190,8 @@ function start({ globalStorageUri, subscriptions }: vscode.ExtensionContext) {
       bar.show()
       again = setTimeout(look, 1000)
     } catch {
-      // A store that cannot be read now is looked at with the next task.
+      // A store that cannot be read now is looked at again.
+      if (!closed) again = setTimeout(look, 1000)
     }
   }
 
@@ -289,6 +291,7 @@ function start({ globalStorageUri, subscriptions }: vscode.ExtensionContext) {
   look()
 
   async function close() {
+    closed = true
     clearInterval(hourly)
     clearTimeout(again)
     await Promise.allSettled([...inForeground].map(async (started) => void end(await started)))

@@ -305,6 +305,8 @@ describe('a callback of onCompletion', () => {
       const told: string[] = []
       Object.assign(globalThis, { breaksParse: '{"type":"more"}' })
       tasks.onCompletion(({ taskId }) => void told.push(taskId), { sessionId })
+      // All are on their way before the first is taken: a batch says only then that there is more.
+      while (tasks.pending({ sessionId }).length > 0);
       const spawn = () => tasks.spawn('true', { sessionId, notify: false })
       await spawn().catch(() => {}) // Its answer may have been in that batch.
       await tasks.wait(await spawn())

@@ -260,6 +260,18 @@ describe('logs', () => {
     expect(seen.stderr.slice(-rest.length)).toBe(rest)
   })
 
+  test.each([[], ['-f']])('--json prints what is no text once, with what stands for it %s', async (...follow) => {
+    // Three bytes of a character of four: what stands for them has three as well.
+    const { taskId } = await ended("printf 'one\\n\\360\\237\\230 two\\n'; head -c 1200000 /dev/zero | tr '\\0' b")
+    const { stdout, stderr } = await outlive('logs', '--json', ...follow, taskId)
+    expect(stderr).toBe('')
+    const texts = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).text)
+    expect(texts.join('')).toBe(`one\n\u{fffd} two\n${'b'.repeat(1_200_000)}`)
+  })
+
   test('of any length prints as many of its last lines as were asked for, and takes no memory for it', async () => {
     const [ready, wait] = [readyFifo(store), gate(store)]
     const write = 'yes 123456789abcdef | head -c 128000000'

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -138,6 +139,21 @@ test('the shell of docs/plugins.md has no type errors, shows, tells once, and en
     return { taskId, texts, exitCode }
   }, inFront.path)
   expect(shown).toMatchObject({ texts: ['one\n', 'two\n'], exitCode: 3 })
+  const aborted = await first.call(
+    async ({ shared }, path) => {
+      const [before, meanwhile] = [AbortSignal.abort(), new AbortController()]
+      const early = await shared.shell.run(`echo >'${path}'`, before, () => {}).catch(({ name }: Error) => name)
+      const show = () => {
+        meanwhile.abort()
+        throw new Error('the client is gone')
+      }
+      const { status } = await shared.shell.run('echo; exec sleep 1000', meanwhile.signal, show)
+      return { early, status }
+    },
+    join(dir, 'never'),
+  )
+  expect(aborted).toEqual({ early: 'AbortError', status: 'killed' })
+  expect(existsSync(join(dir, 'never'))).toBe(false)
   expect(await first.call(({ shared }) => shared.shell.start('true', '/no/such/place'))).toBe(
     'There is no directory /no/such/place.',
   )

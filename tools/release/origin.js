@@ -13,7 +13,7 @@ const NAME = 'built-from.json'
 
 /** Everything that makes an addon and its notices. What else there is in the repository may change after a build. */
 const SOURCES = ['Cargo.lock', 'Cargo.toml', 'build.rs', 'protocol', 'src', 'supervisor'].concat(
-  ['build.js', 'licences.js', 'platforms.js'].map((name) => join('tools/release', name)),
+  ['build.js', 'debian.js', 'licences.js', 'platforms.js'].map((name) => join('tools/release', name)),
 )
 
 const digest = (content) => createHash('sha256').update(content).digest('hex')
@@ -48,13 +48,22 @@ function writeOrigin({ directory, path }, origin) {
   writeFileSync(join(directory, NAME), `${text}\n`)
 }
 
+function readStamp(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return undefined // torn
+  }
+}
+
 const told = ({ version, commit, sources }) => `version ${version}, commit ${commit}, sources ${sources.slice(0, 12)}`
 
 /** What is wrong with where an addon comes from: nothing, or one sentence. */
 function strangeOrigin({ directory, path }, expected = here()) {
   const stamp = join(directory, NAME)
   if (!existsSync(stamp)) return [`${NAME} is not beside it, which tools/release/build.js writes`]
-  const found = JSON.parse(readFileSync(stamp, 'utf8'))
+  const found = readStamp(stamp)
+  if (found === undefined) return [`${NAME} beside it cannot be read: run tools/release/build.js`]
   if (found.addon !== digest(readFileSync(path))) return [`it is another addon than the one that ${NAME} is about`]
   if (found.version === expected.version && found.sources === expected.sources) return []
   return [`it was built from ${told(found)}; here is ${told(expected)}: run tools/release/build.js`]
