@@ -261,15 +261,17 @@ describe('logs', () => {
   })
 
   test.each([[], ['-f']])('--json prints what is no text once, with what stands for it %s', async (...follow) => {
-    // Three bytes of a character of four: what stands for them has three as well.
-    const { taskId } = await ended("printf 'one\\n\\360\\237\\230 two\\n'; head -c 1200000 /dev/zero | tr '\\0' b")
+    // Three bytes of a character of four, at the beginning and at the end of a page: what stands for them has three as well.
+    const fill = (count: number, letter: string) => `head -c ${count} /dev/zero | tr '\\0' ${letter}`
+    const cut = "printf '\\360\\237\\230 '"
+    const { taskId } = await ended(`${cut}; ${fill(1_048_550, 'a')}; ${cut}; ${fill(100_000, 'b')}`)
     const { stdout, stderr } = await outlive('logs', '--json', ...follow, taskId)
     expect(stderr).toBe('')
     const texts = stdout
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line).text)
-    expect(texts.join('')).toBe(`one\n\u{fffd} two\n${'b'.repeat(1_200_000)}`)
+    expect(texts.join('')).toBe(`\u{fffd} ${'a'.repeat(1_048_550)}\u{fffd} ${'b'.repeat(100_000)}`)
   })
 
   test('of any length prints as many of its last lines as were asked for, and takes no memory for it', async () => {
