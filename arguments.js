@@ -10,6 +10,7 @@ const { isPromise, isProxy } = require('node:util').types
 const { failure } = require('./errors.js')
 
 const MIB = 1024 * 1024
+const UNAWAITED = 'a promise, which was not awaited'
 const STATUSES = ['starting', 'running', 'killing', 'completed', 'failed', 'killed', 'timed_out', 'lost']
 
 function misuse(message, cause) {
@@ -23,7 +24,7 @@ function shown(value) {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : String(value)
-  if (isPromise(value)) return 'a promise, which was not awaited'
+  if (isPromise(value)) return UNAWAITED
   return isArray(value) ? 'an array' : 'an object'
 }
 
@@ -34,7 +35,7 @@ function kindOf(value) {
 
 /** What an object is instead of one with options, in words: none would be found in a promise, a Map or an AbortSignal, and nobody told. */
 function otherKind(value) {
-  if (typeof value.then === 'function') return 'a promise, which was not awaited'
+  if (typeof value.then === 'function') return UNAWAITED
   const tag = Object.prototype.toString.call(value)
   return tag === '[object Object]' || tag === '[object Module]' ? undefined : tag
 }

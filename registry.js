@@ -258,7 +258,7 @@ class TaskRegistry {
   /** Takes one batch in a turn of the event loop. Native code wakes us for the first message only, and says when it has more. */
   #pull() {
     if (this.#closed) return
-    let batch = NOTHING
+    let batch
     try {
       batch = this.#take()
       for (const event of parse(batch)) this.#hear(event)

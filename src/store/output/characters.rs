@@ -40,8 +40,11 @@ pub(super) fn leading_continuations(bytes: &[u8]) -> usize {
 
 /// The same of what follows the first bytes `before` it that are there: they may all belong to that character.
 pub(super) fn continuations_behind(before: &[u8], bytes: &[u8]) -> usize {
-    let first = [before, &bytes[..bytes.len().min(MAX_CHARACTER as usize)]].concat();
-    leading_continuations(&first).saturating_sub(before.len())
+    if leading_continuations(before) < before.len() {
+        return 0;
+    }
+    let most = (MAX_CHARACTER as usize - 1).saturating_sub(before.len());
+    leading_continuations(bytes).min(most)
 }
 
 fn is_continuation(byte: u8) -> bool {

@@ -16,19 +16,15 @@ impl Capture<'_> {
             Record::Complete(record) => Some(record.stderr),
             Record::Torn | Record::Unreadable(_) => None,
         };
-        // The supervisor makes one hole. A file system that cannot tell of holes cannot make them either.
-        let hole = || files::largest_hole(&self.file).unwrap_or((0, 0));
-        let (from, to) = match recorded {
-            Some((from, to)) if from <= to && (to <= self.len() || to <= self.len_now()) => (from, to),
-            // The command has emptied the file, and the supervisor will say so: until then that is gone where there is a hole.
-            Some((from, to)) if from <= to => {
-                let hole = hole();
-                let (from, to) = (from.max(hole.0), to.min(hole.1));
-                if from < to { (from, to) } else { (0, 0) }
-            }
-            _ => hole(),
-        };
-        (from.min(self.len()), to.min(self.len()))
+        let (mut from, mut to) = recorded.filter(|(from, to)| from <= to).unwrap_or((0, u64::MAX));
+        // Where the record says nothing, or more than there is: the command has emptied the file, and the supervisor will say so.
+        if to > self.len() && to > self.len_now() {
+            // The supervisor makes one hole. A file system that cannot tell of holes cannot make them either.
+            let hole = files::largest_hole(&self.file).unwrap_or((0, 0));
+            (from, to) = (from.max(hole.0), to.min(hole.1));
+        }
+        let (from, to) = (from.min(self.len()), to.min(self.len()));
+        if from < to { (from, to) } else { (0, 0) }
     }
 
     /// Its length by now, for what was recorded after it was opened.

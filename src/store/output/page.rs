@@ -69,11 +69,10 @@ impl Capture<'_> {
         let window = self.read(begin - look_back, window_end)?;
         let (before, bytes) = window.split_at((look_back as usize).min(window.len()));
         let is_behind_hole = begin == part_begin && begin > 0;
-        let is_whole_part = look_back == begin - part_begin;
-        let skip = match continuations_behind(before, bytes) {
-            strays if strays > 0 && is_whole_part && part_begin > 0 => strays,
-            _ => rest_of_character(before, bytes, part_end != total || !request.complete),
-        };
+        let is_all_before = look_back == begin - part_begin;
+        let strays = if part_begin > 0 && is_all_before { continuations_behind(before, bytes) } else { 0 };
+        let may_go_on = part_end != total || !request.complete;
+        let skip = if strays > 0 { strays } else { rest_of_character(before, bytes, may_go_on) };
         let part_is_over = part_end != total || request.complete;
         let is_last = part_is_over && begin + bytes.len() as u64 == part_end;
         // What is unfinished at the end of the stream stays so, and is shown; at the hole its rest was dropped.
