@@ -370,7 +370,7 @@ export class TaskRegistry {
   list(options?: ListOptions): TaskSnapshot[]
 
   /**
-   * Names every session that the storage directory knows, sorted; also those whose tasks `cleanup` has removed. It attaches
+   * Names every session that the storage directory knows, sorted; also those whose tasks `cleanup` has removed in the last 30 days. It attaches
    * none of them, and has no side effects. Directories that are damaged, or no session's, are passed over.
    * @throws `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
@@ -447,7 +447,8 @@ export class TaskRegistry {
   replay(sessionId?: string): Promise<ReplayReport>
 
   /**
-   * Removes finished tasks of the attached sessions with their files, and resolves with their number. Never one that runs,
+   * Removes finished tasks with their files, and resolves with their number. In sessions that are not attached, and that no
+   * other host subscribes to, it takes what was left alone for 30 days or the limits, whichever is longer. Never one that runs,
    * has live descendants, or whose completion is undelivered and younger than `undeliveredOlderThanMs`: one of a task whose
    * end was not recorded is as old as the first `cleanup` that saw it. Of what ended since the machine was started, no time
    * counts in which it was suspended; what ended before that, at a date that is still to come, goes by a limit of 0 only.

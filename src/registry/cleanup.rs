@@ -1,6 +1,7 @@
 //! `cleanup`: finished tasks go with their files. One that runs, has live processes, or has news that nobody has accepted and that
 //! is not very old, stays.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::Registry;
@@ -8,23 +9,54 @@ use super::keeper::{Job, Keeper, Request, SLICE, Timer};
 use super::ledger::Entry;
 use crate::error::{Error, Result};
 use crate::platform::clock;
-use crate::store;
-use crate::task::{Delivery, EndOrder, Ending, SessionId, TaskId};
+use crate::store::{self, TaskDir};
+use crate::task::{Delivery, EndOrder, Ending, SessionId, Task, TaskId};
 
-/// A cleanup on its way through the tasks that were known when it was asked for.
+/// How old the end of a task must be.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) older_than_ms: u64,
+    /// Where nobody has accepted the news of it.
+    pub(super) undelivered_older_than_ms: u64,
+}
+
+/// A cleanup on its way: first through the tasks that were known when it was asked for, then through all sessions on disk.
 pub(super) struct Cleaning {
     pub(super) request: Request,
     asked_at: u64,
-    older_than_ms: u64,
-    undelivered_older_than_ms: u64,
+    limits: Limits,
     tasks: Vec<TaskId>,
-    sessions: Vec<SessionId>,
+    /// What can be the directory of a session.
+    dirs: Vec<PathBuf>,
+    /// Tasks of a session that is not attached.
+    pub(super) strangers: Vec<(SessionId, TaskId)>,
     removed: usize,
     /// Why the first of those that were to go is still there.
     failed: Option<Error>,
 }
 
 impl Cleaning {
+    /// Whether a task that ended so is old enough to go; `told`: nobody needs to hear of its end any more.
+    pub(super) fn takes(&self, dir: &TaskDir, ending: &Ending, told: bool, at_least_ms: u64) -> bool {
+        let Limits { older_than_ms, undelivered_older_than_ms } = self.limits;
+        let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
+        // Of an end that has no record nobody can have heard before a host knew of it.
+        let known_since = if told || ending.is_recorded { 0 } else { store::known_since(dir, self.asked_at) };
+        is_older(ending, known_since, self.asked_at, limit.max(at_least_ms))
+    }
+
+    /// Removes a task's files; true when they are gone.
+    pub(super) fn remove(&mut self, dir: &TaskDir) -> bool {
+        let removed = store::remove(dir).map_err(Error::storage("remove", dir.path()));
+        self.removed += usize::from(removed.is_ok());
+        removed.map_err(|error| self.go_on_past(error)).is_ok()
+    }
+
+    /// The others need not stay for the sake of one.
+    fn go_on_past(&mut self, error: Error) {
+        self.failed.get_or_insert(error);
+    }
+
     /// How many went; an error when there were some to go and not one could.
     fn outcome(self) -> Result<usize> {
         match self.failed {
@@ -35,17 +67,18 @@ impl Cleaning {
 }
 
 impl Registry {
-    /// Removes finished tasks of all attached sessions; the answer is how many.
+    /// Removes finished tasks; the answer is how many.
     pub fn cleanup(&self, request: Request, older_than_ms: u64, undelivered_older_than_ms: u64) -> Result<()> {
         drop(self.open_ledger()?);
-        self.send(Job::Cleanup { request, older_than_ms, undelivered_older_than_ms })
+        self.send(Job::Cleanup { request, limits: Limits { older_than_ms, undelivered_older_than_ms } })
     }
 }
 
 impl Keeper {
-    pub(super) fn cleanup(&mut self, request: Request, older_than_ms: u64, undelivered_older_than_ms: u64) {
-        let sessions = match self.attach_all(None) {
-            Ok(sessions) => sessions,
+    pub(super) fn cleanup(&mut self, request: Request, limits: Limits) {
+        let begun = self.attach_all(None).and_then(|sessions| Ok((sessions, store::session_dirs(&self.shared.store)?)));
+        let (sessions, dirs) = match begun {
+            Ok(begun) => begun,
             Err(error) => return self.shared.outbox.fail(request, &error),
         };
         let tasks = {
@@ -54,9 +87,7 @@ impl Keeper {
         };
         store::remove_old_executables(&self.shared.store);
         let asked_at = clock::unix_ms();
-        let cleaning =
-            Cleaning { request, asked_at, older_than_ms, undelivered_older_than_ms, tasks, sessions, removed: 0, failed: None };
-        self.clean_further(cleaning);
+        self.clean_further(Cleaning { request, asked_at, limits, tasks, dirs, strangers: Vec::new(), removed: 0, failed: None });
     }
 
     pub(super) fn clean_further(&mut self, mut cleaning: Cleaning) {
@@ -64,10 +95,10 @@ impl Keeper {
         while began.elapsed() < SLICE {
             if let Some(task) = cleaning.tasks.pop() {
                 self.remove_if_over(&task, &mut cleaning);
-            } else if let Some(session) = cleaning.sessions.pop() {
-                if let Err(error) = self.remove_debris(&session) {
-                    return self.shared.outbox.fail(cleaning.request, &error);
-                }
+            } else if let Some((session, task)) = cleaning.strangers.pop() {
+                self.remove_if_forgotten(&session, &task, &mut cleaning);
+            } else if let Some(dir) = cleaning.dirs.pop() {
+                self.clean_session(&dir, &mut cleaning).unwrap_or_else(|error| cleaning.go_on_past(error));
             } else {
                 return self.shared.outbox.answer(cleaning.request, cleaning.outcome());
             }
@@ -78,27 +109,13 @@ impl Keeper {
     fn remove_if_over(&self, task: &TaskId, cleaning: &mut Cleaning) {
         let Some(entry) = self.shared.lock().find(task, None) else { return };
         let Some(ending) = entry.task.ending().filter(|_| is_over(&entry)) else { return };
-        let told = matches!(entry.task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(&entry.dir);
-        let Cleaning { asked_at, older_than_ms, undelivered_older_than_ms, .. } = *cleaning;
+        let told = is_told(&entry.task, &entry.dir);
         // Somebody is about to hear of it.
         if (!told && self.is_about_to_be_told(&entry)) || self.waiters.iter().any(|waiter| waiter.task == *task) {
             return;
         }
-        let limit = if told { older_than_ms } else { undelivered_older_than_ms.max(older_than_ms) };
-        // Of an end that has no record nobody can have heard before a host knew of it.
-        let known_since = if told || ending.is_recorded { 0 } else { store::known_since(&entry.dir, asked_at) };
-        if !is_older(ending, known_since, asked_at, limit) {
-            return;
-        }
-        match store::remove(&entry.dir) {
-            Ok(()) => {
-                self.shared.lock().remove(task);
-                cleaning.removed += 1;
-            }
-            // The others need not stay for its sake.
-            Err(source) => {
-                cleaning.failed.get_or_insert_with(|| Error::storage("remove", entry.dir.path())(source));
-            }
+        if cleaning.takes(&entry.dir, ending, told, 0) && cleaning.remove(&entry.dir) {
+            self.shared.lock().remove(task);
         }
     }
 
@@ -107,14 +124,18 @@ impl Keeper {
         entry.task.can_be_told() && self.news.concerns(session) && self.shared.lock().subscription_of(session).is_some()
     }
 
-    fn remove_debris(&self, session: &SessionId) -> Result<()> {
+    pub(super) fn remove_debris(&self, session: &SessionId) -> Result<()> {
         let on_disk = store::session_tasks(&self.shared.store, session)?;
         let is_known = |id: &TaskId| self.shared.lock().knows(id);
         let unknown = on_disk.iter().filter(|id| !is_known(id));
         unknown.for_each(|id| store::remove_debris(&self.shared.store, session, id));
-        store::remove_session_drafts(&self.shared.store, session);
         Ok(())
     }
+}
+
+/// Whether nobody needs to hear of its end any more.
+pub(super) fn is_told(task: &Task, dir: &TaskDir) -> bool {
+    matches!(task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(dir)
 }
 
 /// A supervisor that is still there when all is gone only syncs, and does not miss its directory.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use outlive_protocol::orders::Order;
 use serde::Serialize;
 
-use super::cleanup::Cleaning;
+use super::cleanup::{Cleaning, Limits};
 use super::cwd::{Directories, Opened};
 use super::news::News;
 use super::spawn::{Asking, Spawn, Spawning};
@@ -47,7 +47,7 @@ pub(super) enum Job {
     Review { session: SessionId },
     Subscribed { session: Option<SessionId> },
     Replay { request: Request, session: SessionId },
-    Cleanup { request: Request, older_than_ms: u64, undelivered_older_than_ms: u64 },
+    Cleanup { request: Request, limits: Limits },
     Shutdown { request: Request, grace_ms: Option<u64> },
 }
 
@@ -248,9 +248,7 @@ impl Keeper {
                 let replayed = self.replay(&session);
                 self.shared.outbox.answer(request, replayed);
             }
-            Job::Cleanup { request, older_than_ms, undelivered_older_than_ms } => {
-                self.cleanup(request, older_than_ms, undelivered_older_than_ms);
-            }
+            Job::Cleanup { request, limits } => self.cleanup(request, limits),
             Job::Shutdown { request, grace_ms } => self.shutdown(request, grace_ms),
         }
     }

@@ -12,6 +12,7 @@ mod delivery;
 mod drain;
 mod exit;
 mod find;
+mod forgotten;
 mod keeper;
 mod kill;
 mod ledger;

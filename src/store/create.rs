@@ -90,25 +90,37 @@ pub fn create(
     cwd: File,
     mut new_id: impl FnMut() -> Result<TaskId>,
 ) -> Result<(TaskId, Created)> {
-    session::make(store, session).or_else(|error| {
-        if !files::is_missing(store.root()) {
-            return Err(error);
-        }
-        store.restore()?;
-        session::make(store, session)
-    })?;
+    make_session(store, session)?;
+    let mut was_removed = false;
     let (task, dir) = loop {
         let task = new_id()?;
         let dir = store.task_dir(session, &task);
         match failpoint::pass("host.before_directory").and_then(|()| files::create_directory(dir.path())) {
             Ok(()) => break (task, dir),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // Another host's `cleanup` found it empty and old.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !was_removed => {
+                was_removed = true;
+                make_session(store, session)?;
+            }
             Err(error) => return Err(Error::storage("make the task directory", dir.path())(error)),
         }
     };
     let mut created = Created { dir, inherited: Vec::new(), kept: false };
     created.fill(stderr, command, cwd)?;
     Ok((task, created))
+}
+
+/// Makes the session's directory, and the store's, unless they are there.
+fn make_session(store: &Store, session: &SessionId) -> Result<()> {
+    match session::make(store, session) {
+        // Somebody has removed them, perhaps between two steps of ours.
+        Err(Error::StorageFailed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            store.restore()?;
+            session::make(store, session)
+        }
+        made => made,
+    }
 }
 
 /// A task that is on its way.
@@ -253,6 +265,27 @@ impl Drop for Created {
 mod tests {
     use super::super::scratch::Scratch;
     use super::*;
+
+    #[test]
+    fn a_session_that_another_host_removes_meanwhile_is_made_anew() {
+        // R6
+        let root = Scratch::new();
+        let store = Store::open(&root.path().join("store")).expect("a fresh directory is a store");
+        let session = SessionId::new("empty");
+        let mut ids = 1..;
+        let new_id = || {
+            let id = ids.next().expect("there are many");
+            if id == 1 {
+                session::remove_empty(&store.session_dir(&session)).expect("nothing is in it yet");
+            }
+            Ok(TaskId::new(id))
+        };
+        let cwd = open_cwd(root.path()).expect("it is there");
+        let (task, created) = create(&store, &session, StderrMode::Separate, "true", cwd, new_id).expect("there is room");
+        assert!(created.dir().file(names::COMMAND).exists());
+        assert_eq!(task, TaskId::new(2));
+        assert_eq!(session::sessions(&store).expect("it can be listed"), [session]);
+    }
 
     #[test]
     fn an_id_that_is_on_disk_is_not_given_again() {

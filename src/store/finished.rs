@@ -15,6 +15,12 @@ const FEW: usize = 128;
 /// More would only wait for each other in the kernel.
 const MAX_THREADS: usize = 4;
 
+/// Reads a task of which nothing more can come. One that has to be watched is [`Loaded::Unreadable`] here.
+pub fn load_if_over<W>(store: &Store, session: &SessionId, id: &TaskId) -> Loaded<W> {
+    let mut refuse = |_| Err(io::Error::other("it is not over"));
+    load(store, session, id, &mut refuse, &mut supervised())
+}
+
 /// Those of the tasks of which nothing more can come. What has to be watched, and what is wrong in any way, is left to [`load`].
 pub fn load_finished<W: Send>(store: &Store, session: &SessionId, ids: &[TaskId]) -> Vec<(TaskId, Loaded<W>)> {
     let threads = if ids.len() < 2 * FEW { 1 } else { scheduling::processors().min(MAX_THREADS).min(ids.len() / FEW) };
@@ -22,8 +28,7 @@ pub fn load_finished<W: Send>(store: &Store, session: &SessionId, ids: &[TaskId]
         return Vec::new();
     }
     let read = |ids: &[TaskId]| -> Vec<(TaskId, Loaded<W>)> {
-        let mut refuse = |_| Err(io::Error::other("it is not over"));
-        let load = |id: &TaskId| (id.clone(), load(store, session, id, &mut refuse, &mut supervised()));
+        let load = |id: &TaskId| (id.clone(), load_if_over(store, session, id));
         ids.iter().map(load).filter(|(_, loaded)| matches!(loaded, Loaded::Task { .. })).collect()
     };
     let (own, others) = ids.split_at(ids.len() / threads);

@@ -45,6 +45,15 @@ pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
     }
 }
 
+/// Removes the directory of a session that nothing has happened in for so long. One that holds a task, or that a host listens to, stays.
+pub fn remove_session_if_forgotten(store: &Store, session: &SessionId, age: Duration) {
+    let dir = store.session_dir(session);
+    if is_older(&dir, age) {
+        // The same.
+        drop(session::remove_empty(&dir));
+    }
+}
+
 /// Removes what hosts left in a session that died between writing a file aside and renaming it into place.
 pub fn remove_session_drafts(store: &Store, session: &SessionId) {
     remove_old(session::drafts(store, session), DEBRIS_AGE);
@@ -73,7 +82,8 @@ fn is_task(dir: &TaskDir) -> bool {
     }
 }
 
-fn is_older(path: &Path, than: Duration) -> bool {
+/// Whether nothing was written to a file, or made or removed in a directory, for so long.
+pub fn is_older(path: &Path, than: Duration) -> bool {
     let age = |moment: SystemTime| SystemTime::now().duration_since(moment).unwrap_or_default();
     fs::symlink_metadata(path).and_then(|about| about.modified()).is_ok_and(|at| age(at) > than)
 }

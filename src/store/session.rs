@@ -1,22 +1,18 @@
-//! A session's directory: its id, its tasks, and the FIFO that says who delivers.
-//!
-//! `owner` is three things in one. Its lock, on an open writing end, is held by the host that delivers. When that host dies
-//! the last writing end closes, and every host that watches the reading end sees the hang-up and tries for the lock.
-//! A byte in it tells the owner that another host has started a task.
+//! A session's directory: its id and its tasks.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use outlive_protocol::names;
 
 use super::Store;
+use super::owner::OwnerBell;
 use super::records::{Record, TaskRecord, read};
 use super::unread::Unread;
 use crate::error::{Error, Result};
-use crate::platform::errno::unless_exhausted;
-use crate::platform::{failpoint, fifo, files, lock};
+use crate::platform::errno::{unless_exhausted, unless_gone};
+use crate::platform::{failpoint, fifo, files};
 use crate::task::{SessionId, TaskId};
 
 const MAX_SESSION_BYTES: usize = 1024;
@@ -104,7 +100,7 @@ pub(super) fn drafts(store: &Store, session: &SessionId) -> Vec<PathBuf> {
     files::starting_with(&store.session_dir(session), &format!("{}.", names::SESSION.as_str()))
 }
 
-fn allow_existing(made: io::Result<()>) -> io::Result<()> {
+pub(super) fn allow_existing(made: io::Result<()>) -> io::Result<()> {
     match made {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,
@@ -114,16 +110,25 @@ fn allow_existing(made: io::Result<()>) -> io::Result<()> {
 /// The sessions that are on disk, sorted by their ids' bytes. What is no session's directory is passed over, and so is one that cannot be
 /// read; but not for want of descriptors or memory.
 pub fn sessions(store: &Store) -> Result<Vec<SessionId>> {
-    let list = || -> io::Result<Vec<SessionId>> {
-        fs::read_dir(store.root())?.map(|entry| session_of(store, &entry?.path())).filter_map(io::Result::transpose).collect()
-    };
-    let mut sessions = list().map_err(Error::storage("list", store.root()))?;
+    let named = session_dirs(store)?.into_iter().map(|dir| session_of(store, &dir)).filter_map(Result::transpose);
+    let mut sessions: Vec<SessionId> = named.collect::<Result<_>>()?;
     sessions.sort();
     Ok(sessions)
 }
 
-/// Also of one that will be refused because others can write to it: whoever asks for its tasks is told why.
-fn session_of(store: &Store, dir: &Path) -> io::Result<Option<SessionId>> {
+/// Everything that can be a session's directory.
+pub fn session_dirs(store: &Store) -> Result<Vec<PathBuf>> {
+    let list = || fs::read_dir(store.root())?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
+    list().map_err(Error::storage("list", store.root()))
+}
+
+/// Whose directory this is, if it is a session's. Also of one that will be refused because others can write to it: whoever asks for its
+/// tasks is told why.
+pub fn session_of(store: &Store, dir: &Path) -> Result<Option<SessionId>> {
+    find_session(store, dir).map_err(Error::storage("read", dir))
+}
+
+fn find_session(store: &Store, dir: &Path) -> io::Result<Option<SessionId>> {
     if !unless_exhausted(fs::symlink_metadata(dir))?.is_some_and(|about| about.is_dir()) {
         return Ok(None);
     }
@@ -167,78 +172,26 @@ pub fn session_tasks(store: &Store, session: &SessionId) -> Result<Vec<TaskId>> 
     }
 }
 
+/// Removes the directory of a session that holds nothing but its name, and that nobody owns. A host that comes meanwhile waits for the lock,
+/// and makes the session anew.
+pub(super) fn remove_empty(dir: &Path) -> io::Result<()> {
+    let files = [names::OWNER, names::SESSION].map(|name| dir.join(name.as_str()));
+    let [owner, _] = &files;
+    let mut bell = unless_gone(OwnerBell::at(owner.clone()))?;
+    let is_owned = bell.as_mut().is_some_and(|bell| !bell.try_to_own().unwrap_or(false));
+    let mut entries = fs::read_dir(dir)?;
+    if is_owned || entries.any(|entry| entry.is_ok_and(|entry| !files.contains(&entry.path()))) {
+        return Ok(());
+    }
+    for file in &files {
+        unless_gone(fs::remove_file(file))?;
+    }
+    fs::remove_dir(dir)
+}
+
 fn tasks_in(dir: &Path) -> io::Result<Vec<TaskId>> {
     let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
     Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
-}
-
-/// A host's hold on a session's `owner`.
-pub struct OwnerBell {
-    path: PathBuf,
-    reader: File,
-    lock: Option<File>,
-}
-
-impl OwnerBell {
-    /// Opens the reading end, to be watched before the lock is tried.
-    pub fn open(store: &Store, session: &SessionId) -> Result<OwnerBell> {
-        make(store, session)?;
-        let path = store.session_dir(session).join(names::OWNER.as_str());
-        let reader = fifo::open_reader(&path).or_else(|error| match error.kind() {
-            // Whatever copied the store knew no FIFOs.
-            ErrorKind::NotFound => allow_existing(fifo::create(&path)).and_then(|()| fifo::open_reader(&path)),
-            _ => Err(error),
-        });
-        let reader = reader.map_err(Error::storage("open", &path))?;
-        Ok(OwnerBell { path, reader, lock: None })
-    }
-
-    /// The descriptor to watch: hang-up says that nobody owns the session, a byte that it has a new task.
-    pub fn reader(&self) -> &File {
-        &self.reader
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether this host delivers.
-    pub fn is_owner(&self) -> bool {
-        self.lock.is_some()
-    }
-
-    /// Whether another FIFO stands in its place: the session was removed and made anew, and the hosts that came since do not hear of
-    /// this one. Where there is none an owner has no rival, and who waits waits for nobody.
-    pub fn is_replaced(&self) -> bool {
-        let id = |about: fs::Metadata| (about.dev(), about.ino());
-        match [self.reader.metadata(), fs::symlink_metadata(&self.path)].map(|about| about.map(id)) {
-            [Ok(ours), Ok(theirs)] => ours != theirs,
-            [Ok(_), Err(error)] => error.kind() == ErrorKind::NotFound && !self.is_owner(),
-            _ => false,
-        }
-    }
-
-    /// Tries to become the owner; true when it is one now, or was before.
-    pub fn try_to_own(&mut self) -> Result<bool> {
-        if self.lock.is_none() {
-            let failed = |error| Error::storage("lock", &self.path)(error);
-            let writer = fifo::open_writer(&self.path).map_err(failed)?;
-            let writer = writer.ok_or(ErrorKind::NotFound.into()).map_err(failed)?;
-            // Closing a writing end without the lock hangs up nobody while the owner lives.
-            if lock::try_lock(&writer).map_err(failed)? {
-                self.lock = Some(writer);
-            }
-        }
-        Ok(self.is_owner())
-    }
-
-    /// Tells the session's owner, if there is one, that it has a new task. An error when descriptors or memory are wanting for that.
-    pub fn ring(store: &Store, session: &SessionId) -> Result<()> {
-        let path = store.session_dir(session).join(names::OWNER.as_str());
-        // Without the bell the owner finds the task when it next looks at the session.
-        unless_exhausted(fifo::ring(&path)).map(drop).map_err(Error::storage("ring", path))
-    }
 }
 
 #[cfg(test)]

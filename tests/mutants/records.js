@@ -33,6 +33,20 @@ module.exports = [
     test: jest('cleanup', 'heard and answered'),
   },
   {
+    promise: 'R6: what nobody has attached is left for a month',
+    file: 'src/registry/forgotten.rs',
+    find: 'cleaning.takes(&dir, ending, told, FORGOTTEN.as_millis() as u64)',
+    replace: 'cleaning.takes(&dir, ending, told, 0)',
+    test: jest('forgotten', 'the end of a long task'),
+  },
+  {
+    promise: 'R6: the directory of a session that a host listens to stays',
+    file: 'src/store/session.rs',
+    find: 'bell.as_mut().is_some_and(|bell| !bell.try_to_own().unwrap_or(false))',
+    replace: 'false',
+    test: jest('forgotten', 'stays while a host listens'),
+  },
+  {
     promise: 'R9: records of a newer release are reported',
     file: 'src/registry/attach.rs',
     find: '        self.note_unreadable(session, &dir);\n',
