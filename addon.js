@@ -22,7 +22,9 @@ function openAddon(options, wake) {
   const { storageDir, maxRunning = 8 } = schemas.registry.read(options)
   if (native.NativeRegistry === undefined) return undefined
   const place = storageDir ?? defaultStorageDir()
-  const open = () => new native.NativeRegistry(place, maxRunning, wake)
+  // In a worker `process.env` need not be what native code would read.
+  const supervisor = process.env.OUTLIVE_SUPERVISOR || null
+  const open = () => new native.NativeRegistry(place, supervisor, maxRunning, wake)
   try {
     return outOfSight(() => loading.runInAsyncScope(open))
   } catch (error) {

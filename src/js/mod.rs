@@ -8,7 +8,7 @@ mod held;
 mod wake;
 
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,11 +49,18 @@ pub struct NativeRegistry {
 
 #[napi]
 impl NativeRegistry {
-    /// Opens a registry. `wake` is called when `take` has something, and keeps the event loop alive only between `ref` and `unref`.
+    /// Opens a registry. `supervisor`: what `OUTLIVE_SUPERVISOR` names. `wake` is called when `take` has something, and keeps the event loop alive only between `ref` and `unref`.
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: Env, storage_dir: String, max_running: f64, wake: Function<'_, (), ()>) -> Result<Self> {
+    pub fn new(
+        env: Env,
+        storage_dir: String,
+        supervisor: Option<String>,
+        max_running: f64,
+        wake: Function<'_, (), ()>,
+    ) -> Result<Self> {
         let wake = WakeFunction::new(&wake)?;
-        let registry = thrown(Registry::open(Path::new(&storage_dir), max_running as usize, wake.caller()))?;
+        let supervisor = supervisor.map(PathBuf::from);
+        let registry = thrown(Registry::open(Path::new(&storage_dir), supervisor, max_running as usize, wake.caller()))?;
         let detached = Arc::downgrade(&registry);
         // Fires when a worker ends, or the process with nothing left to do; a test runner's environment ends without it, which the
         // face notices by itself. A registry that was collected before needs nothing.

@@ -6,7 +6,12 @@ use std::thread::{Builder, JoinHandle};
 
 /// Starts one. The standard library's way is made anew for each kind of closure, and is large; a boxed one is one kind.
 pub fn start(name: &str, run: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
-    Builder::new().name(name.to_owned()).spawn(run)
+    builder().name(name.to_owned()).spawn(run)
+}
+
+/// Who names no size has the standard library look for one in the environment, on whatever thread that is, while JavaScript may change it.
+pub fn builder() -> Builder {
+    Builder::new().stack_size(2 << 20)
 }
 
 /// Whether this thread is the one that the process began with.

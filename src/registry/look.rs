@@ -36,8 +36,11 @@ impl Keeper {
             Err(_) if !hung_up => return,
             // Left to a release that can.
             Err(Unread::Newer) => return self.announce_past(id),
-            // Nobody is left who could write a better one.
-            Err(why) => vec![store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &why)],
+            // Nobody is left who could write a better one. It does not say that the command never ran.
+            Err(why) => {
+                let gone = store::gone_unread(&entry.dir, &entry.asked, entry.this_boot, entry.task.run(), &why);
+                return self.apply(id, gone);
+            }
         };
         if entry.task.state == State::Starting && matches!(events[..], [Event::SupervisorGone(_)]) {
             if self.spawning.contains_key(id) {

@@ -43,7 +43,7 @@ pub use outbox::Wake;
 pub use snapshot::{DEFAULT_PREVIEW_BYTES, TaskSnapshot};
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use crate::error::{Error, Result};
@@ -74,10 +74,11 @@ struct Shared {
 }
 
 impl Registry {
-    /// Opens a registry on a storage directory. `wake` is called, from another thread, when [`Registry::take`] has something. It is
-    /// closed at the latest when the process exits.
-    pub fn open(storage: &Path, max_running: usize, wake: Wake) -> Result<Arc<Registry>> {
-        let store = Store::open(storage)?;
+    /// Opens a registry on a storage directory. `supervisor`: the executable to start instead of the one that is embedded. `wake` is
+    /// called, from another thread, when [`Registry::take`] has something. It is closed at the latest when the process exits.
+    pub fn open(storage: &Path, supervisor: Option<PathBuf>, max_running: usize, wake: Wake) -> Result<Arc<Registry>> {
+        let mut store = Store::open(storage)?;
+        store.executable.elsewhere = supervisor;
         let ledger = Mutex::new(Ledger::default());
         let kept = Mutex::default();
         let shared = Arc::new(Shared { store, max_running, ledger, outbox: Outbox::new(wake), kept });

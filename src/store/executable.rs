@@ -5,7 +5,7 @@
 //! Whoever can write to a parent of the store can put another file in the copy's place at any time. So what is executed is the open
 //! file that was checked, by `execveat`; where the system knows or allows no such call, by its name in `/proc/self/fd`; never by the path.
 
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::BorrowedFd;
@@ -29,8 +29,8 @@ const OVERRIDE: &str = "OUTLIVE_SUPERVISOR";
 /// Where the supervisor is executed from, found out at the first start.
 pub struct Executable {
     copy: PathBuf,
-    /// What `OUTLIVE_SUPERVISOR` names, unless that is empty, and then nothing else is tried.
-    elsewhere: Option<OsString>,
+    /// What `OUTLIVE_SUPERVISOR` names, and then nothing else is tried.
+    pub elsewhere: Option<PathBuf>,
     /// Guards what was found. Held by the reactor alone, so nobody waits for the disk behind it.
     found: Mutex<Option<Found>>,
 }
@@ -47,17 +47,21 @@ enum Found {
 /// Device, inode, mode, and the moment of the last change of any kind, which nobody can turn back.
 type Stamp = (u64, u64, u32, i64, i64);
 
-/// Finds something to execute.
-type Way = fn(&Executable) -> io::Result<(Found, Program)>;
+/// A way to something that can be executed, and what an error calls it.
+struct Way {
+    name: fn(&Executable) -> String,
+    take: fn(&Executable) -> io::Result<(Found, Program)>,
+}
+
+const ELSEWHERE: Way = Way { name: Executable::override_name, take: Executable::at_override };
+const COPY: Way = Way { name: |executable| executable.copy.display().to_string(), take: Executable::checked_copy };
+const MEMORY: Way = Way { name: |_| "memory".to_owned(), take: |_| from_memory() };
 
 type Start<'a> = dyn Fn(&Program) -> io::Result<process::Child> + 'a;
 
 impl Executable {
-    /// To be called on the thread that changes the environment, Node's main thread: another would read it while it changes.
     pub(super) fn new(root: &Path) -> Executable {
-        let copy = root.join(format!("{PREFIX}{HASH}"));
-        let elsewhere = std::env::var_os(OVERRIDE).filter(|path| !path.is_empty());
-        Executable { copy, elsewhere, found: Mutex::new(None) }
+        Executable { copy: root.join(format!("{PREFIX}{HASH}")), elsewhere: None, found: Mutex::new(None) }
     }
 
     /// Starts a supervisor from the first place that works.
@@ -87,24 +91,16 @@ impl Executable {
 
     fn find(&self, task: &TaskId, start: &Start<'_>, found: &mut Option<Found>) -> Result<process::Child> {
         let mut tried = Vec::new();
-        let ways: &[Way] =
-            if self.elsewhere.is_some() { &[Executable::at_override] } else { &[Executable::checked_copy, |_| from_memory()] };
+        let ways: &[Way] = if self.elsewhere.is_some() { &[ELSEWHERE] } else { &[COPY, MEMORY] };
         for way in ways {
-            let attempt = way(self).and_then(|(place, program)| start(&program).map(|child| (place, child)));
+            let attempt = (way.take)(self).and_then(|(place, program)| start(&program).map(|child| (place, child)));
             match attempt {
                 Ok((place, child)) => {
                     *found = Some(place);
                     return Ok(child);
                 }
                 Err(error) if is_about_the_task(&error) => return Err(refused(task, error)),
-                Err(error) => {
-                    let name = match (&self.elsewhere, tried.len()) {
-                        (Some(path), _) => format!("{OVERRIDE}={}", path.display()),
-                        (None, 0) => self.copy.display().to_string(),
-                        (None, _) => "memory".to_owned(),
-                    };
-                    tried.push((name, error));
-                }
+                Err(error) => tried.push(((way.name)(self), error)),
             }
         }
         Err(Error::SupervisorUnavailable { tried })
@@ -113,8 +109,8 @@ impl Executable {
     /// What may be the matter with a supervisor that could be executed, and ended before it had done anything.
     pub fn doubt(&self) -> io::Error {
         match &self.elsewhere {
-            Some(path) => {
-                let doubt = format!("it is {OVERRIDE}={}, which may be of another release", path.display());
+            Some(_) => {
+                let doubt = format!("it is {}, which may be of another release", self.override_name());
                 io::Error::new(ErrorKind::BrokenPipe, doubt)
             }
             None => ErrorKind::BrokenPipe.into(),
@@ -134,8 +130,16 @@ impl Executable {
     }
 
     fn at_override(&self) -> io::Result<(Found, Program)> {
-        let path = CString::new(self.elsewhere.as_deref().unwrap_or_default().as_bytes())?;
+        let path = CString::new(self.override_path().as_os_str().as_bytes())?;
         Ok((Found::Elsewhere(path.clone()), Program::At(path)))
+    }
+
+    fn override_name(&self) -> String {
+        format!("{OVERRIDE}={}", self.override_path().display())
+    }
+
+    fn override_path(&self) -> &Path {
+        self.elsewhere.as_deref().unwrap_or(Path::new(""))
     }
 
     /// The copy in the store: checked before its first use and after any change, written anew and renamed into place when it

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::Store;
 use super::load::{Loaded, load, supervised};
-use crate::platform::scheduling;
+use crate::platform::{scheduling, threads};
 use crate::task::{SessionId, TaskId};
 
 /// So few are read before another thread has begun.
@@ -35,7 +35,7 @@ pub fn load_finished<W: Send>(store: &Store, session: &SessionId, ids: &[TaskId]
     thread::scope(|scope| {
         let parts = others.chunks(others.len().div_ceil(threads - 1));
         // Where no thread can be had, its part is read as if this had not been tried.
-        let others: Vec<_> = parts.filter_map(|part| thread::Builder::new().spawn_scoped(scope, || read(part)).ok()).collect();
+        let others: Vec<_> = parts.filter_map(|part| threads::builder().spawn_scoped(scope, || read(part)).ok()).collect();
         let mut loaded = read(own);
         others.into_iter().filter_map(|other| other.join().ok()).for_each(|part| loaded.extend(part));
         loaded

@@ -102,7 +102,7 @@ impl<'a> Watch<'a> {
                 // Nobody is left to be told or killed.
                 self.ending = None;
             }
-            self.sleep(now);
+            self.sleep();
         }
     }
 
@@ -161,7 +161,9 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn sleep(&mut self, now: u64) {
+    fn sleep(&mut self) {
+        // What was due can have taken a while: a disk was waited for.
+        let now = process::monotonic_ns();
         let (force_at, tell_at) = self.ending.as_ref().map_or((NEVER, NEVER), |ending| (ending.force_at, ending.tell_at));
         let promised = self.deadline.min(force_at);
         if promised != self.alarm {

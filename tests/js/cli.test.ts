@@ -178,11 +178,27 @@ describe('show', () => {
   })
 
   test('ends with 3 when no task, or more than one, is meant', async () => {
-    await Promise.all([ended('true'), ended('true')])
     const unknown = await outlive('show', 'bash-0000000000000000')
     expect(unknown).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('bash-0000000000000000') })
-    const ambiguous = await outlive('show', 'bash-')
-    expect(ambiguous).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('beginning of') })
+    const sessionId = 'more than digits'
+    const ids = await Promise.all(Array.from({ length: 17 }, async () => (await ended('true', { sessionId })).taskId))
+    const beginnings = ids.map((id) => id.slice(0, 'bash-0'.length))
+    const shared = beginnings.find((beginning, at) => beginnings.indexOf(beginning) < at)!
+    const ambiguous = await outlive('show', '--session', sessionId, shared)
+    expect(ambiguous).toMatchObject({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringContaining(`"${shared}" is the beginning of`),
+    })
+  })
+
+  test('ends with 3 when no digit is named, also where there is only one task', async () => {
+    const sessionId = 'alone'
+    const id = await tasks.spawn('sleep 600', { sessionId })
+    const killed = await outlive('kill', '--session', sessionId, 'bash-')
+    expect(killed).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('no task has the id "bash-"') })
+    expect(tasks.status(id)?.status).toBe('running')
+    await tasks.kill(id)
   })
 })
 

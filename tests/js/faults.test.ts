@@ -376,6 +376,22 @@ test('a spawn whose task was told and removed by another host before it was answ
   await slow.kill()
 })
 
+test('a command that ran before its host looked, and whose record cannot be read, is lost: its spawn is not refused', async () => {
+  // D22 P23
+  const store = temporaryStore()
+  const sessionId = 'spoilt'
+  const env = { OUTLIVE_NATIVE: addon, OUTLIVE_FAILPOINTS: 'host.after_spawn=delay(1000ms)' }
+  const slow = await host(store, { env })
+  const command = `echo ran; cd "${store.dir}"/*/$OUTLIVE_TASK_ID && echo '{"version":1}' 1<>ended.json; kill -9 $PPID`
+  const spawned = slow.call(({ tasks }, sessionId, command) => tasks.spawn(command, { sessionId }), sessionId, command)
+  const id = await within(spawned, 'the spawn is answered')
+  const ended = await slow.call(({ tasks }, id) => tasks.wait(id), id)
+  expect(ended).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, outputPreview: 'ran\n' })
+  expect(ended.error).toMatch(/its record cannot be read/)
+  expect(existsSync(store.taskDir(id)!)).toBe(true)
+  await slow.kill()
+})
+
 describe('at the last moment somebody puts his own file in the place of', () => {
   /** A host that waits at a point of its second spawn, what it was asked to run, and a script that must not run in its place. */
   async function waitingAt(point: string, make: (task: string, script: string) => void): Promise<string[]> {
