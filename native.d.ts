@@ -27,8 +27,6 @@ export declare class NativeRegistry {
   subscribe(sessionId?: string | undefined | null): number
   /** Ends a subscription. */
   unsubscribe(subscription: number): void
-  /** Ends a subscription of `ack: 'manual'`, and gives back what it holds. */
-  abandon(subscription: number): void
   /**
    * Whether a completion that was handed out under `lease` may still be told; then it counts as told. `settles`: `takeDelivery`
    * or `refuse` will say when the callback is done.

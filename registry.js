@@ -362,11 +362,10 @@ class TaskRegistry {
   }
 
   #unsubscribe(id) {
-    const { auto } = this.#subscriptions.get(id) ?? {}
     if (!this.#forget(id) || this.#addon === undefined) return
     // Native code takes back what was not told yet.
     this.#deliveries = this.#deliveries.filter(({ type, subscription }) => type !== 'completion' || subscription !== id)
-    this.#call((addon) => (auto ? addon.unsubscribe(id) : addon.abandon(id)))
+    this.#call((addon) => addon.unsubscribe(id))
   }
 
   #forget(id) {

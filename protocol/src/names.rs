@@ -50,7 +50,7 @@ pub const ENDED: Name = Name(c"ended.json");
 pub const CLOSED: Name = Name(c"closed.json");
 /// Which bytes the output limit removed; the one record that is rewritten, in place, with a fixed length. Supervisor.
 pub const DROPPED: Name = Name(c"dropped.json");
-/// As many bytes long as the completion was handed to callbacks. Host.
+/// One byte for each time that a callback was called with the completion. Host.
 pub const LEASES: Name = Name(c"leases");
 /// A hard link to `task.json`: the acknowledgement. Made atomically, and also on a disk without a free inode. Host.
 pub const DELIVERED: Name = Name(c"delivered");

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::platform::threads;
 
 /// Held for one look or change.
 static HELD: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -37,5 +39,5 @@ pub(super) fn is_held(number: u32) -> bool {
 }
 
 fn lock() -> MutexGuard<'static, BTreeSet<u32>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+    threads::lock(&HELD)
 }

@@ -160,12 +160,6 @@ impl NativeRegistry {
         thrown(self.registry.unsubscribe(subscription))
     }
 
-    /// Ends a subscription of `ack: 'manual'`, and gives back what it holds.
-    #[napi(catch_unwind)]
-    pub fn abandon(&self, subscription: u32) -> Result<()> {
-        thrown(self.registry.abandon(subscription))
-    }
-
     /// Whether a completion that was handed out under `lease` may still be told; then it counts as told. `settles`: `takeDelivery`
     /// or `refuse` will say when the callback is done.
     #[napi(catch_unwind)]

@@ -68,7 +68,7 @@ impl<T> Reading<T> {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress<T>> {
-        self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        threads::lock(&self.progress)
     }
 
     fn run(&self, look: &Look<T>) -> io::Result<()> {
@@ -153,13 +153,13 @@ fn run_apart<T: Send + 'static>(reading: &Arc<Reading<T>>, look: &Look<T>) -> io
     progress.is_left_behind = true;
     drop(progress);
     let weak = Arc::downgrade(reading);
-    STUCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(weak);
+    threads::lock(&STUCK).push(weak);
     Ok(false)
 }
 
 /// The processes that threads are stuck at. One that goes on ends, and its process is looked at again.
 fn stuck() -> HashSet<u32> {
-    let mut readings = STUCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut readings = threads::lock(&STUCK);
     readings.retain(|reading| reading.strong_count() > 0);
     readings.iter().filter_map(Weak::upgrade).filter_map(|reading| reading.at()).collect()
 }

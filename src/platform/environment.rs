@@ -17,8 +17,9 @@ impl Block {
     /// All variables of this process as they stand now. To be called where the host changes them: on Node's main thread.
     pub fn of_this_process() -> Block {
         let mut block = Vec::with_capacity(8192);
-        // SAFETY: libc keeps it valid, and the thread that changes it is this one: the face does not ask once it has heard of a worker,
-        // and one that was made before us and shares the environment is the host's to leave out.
+        // SAFETY: libc keeps it valid as long as no other thread changes it. Node does so on this one; of workers that share the
+        // environment the face asks Node instead, but for those that were made before we were loaded, and native code that calls `setenv`
+        // on another thread is its author's: docs/compatibility.md says so.
         let mut next = unsafe { environ };
         while !next.is_null() {
             // SAFETY: `next` is within the list, for its end has not been seen yet.

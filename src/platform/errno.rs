@@ -51,7 +51,7 @@ pub fn is_too_big(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::E2BIG)
 }
 
-/// The system refused, and may not do so for ever: nothing is wrong with what was read.
+/// The system says so, and not we of what we have read.
 pub fn is_the_systems(error: &io::Error) -> bool {
     error.raw_os_error().is_some()
 }

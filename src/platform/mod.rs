@@ -11,7 +11,7 @@
 //! * [`fifo`]: FIFOs that wake every watcher on a write, report the last writer's end, and refuse a writer without a reader.
 //! * [`files`]: private files that follow no link, reserved space.
 //! * [`identity`]: this machine, this boot, this user.
-//! * [`lock`]: locks that a process leaves behind by no death.
+//! * [`lock`]: locks that end with their process.
 //! * [`marked`]: counting and killing what carries a task's mark.
 //! * [`poll`]: one sleep for many descriptors, edge-triggered, with a wake-up from other threads.
 //! * [`proc`]: what `/proc` says of processes.

@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::Mutex;
 
 use super::environment::Block;
-use super::{check, scheduling, vfork};
+use super::{check, scheduling, threads, vfork};
 
 /// Supervisors whose registry has gone while they ran. They are reaped when the next one starts.
 static UNREAPED: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
@@ -80,7 +80,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        UNREAPED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(self.0);
+        threads::lock(&UNREAPED).push(self.0);
     }
 }
 
@@ -106,7 +106,7 @@ fn memfd(name: &CStr, flags: libc::c_uint) -> io::Result<libc::c_int> {
 }
 
 fn reap_leftovers() {
-    let mut unreaped = UNREAPED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut unreaped = threads::lock(&UNREAPED);
     // 0: still running. The pid is gone, or was somebody's to reap, otherwise.
     // SAFETY: a null status pointer is allowed; the call does not wait.
     unreaped.retain(|pid| unsafe { libc::waitpid(*pid, ptr::null_mut(), libc::WNOHANG) } == 0);

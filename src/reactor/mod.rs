@@ -191,7 +191,7 @@ impl<J> Drop for Reactor<J> {
 
 impl<J> Queue<J> {
     fn lock(&self) -> MutexGuard<'_, Jobs<J>> {
-        self.jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        threads::lock(&self.jobs)
     }
 
     /// Takes no more jobs, and gives out those that are left.

@@ -63,9 +63,7 @@ impl Keeper {
             let new: Vec<TaskId> = on_disk.iter().filter(|task| !ledger.knows(task)).cloned().collect();
             // Mostly none is missing on disk, and then nobody is looked at one by one.
             if ledger.of_session(session).count() > on_disk.len() - new.len() {
-                // One that a callback is at work on, or on its way to one, goes when that is done: its end is what gives up the session.
-                let is_over = |entry: &Entry| entry.task.is_gone() && entry.task.lease().is_none();
-                let is_removed = |entry: &&Entry| is_over(entry) && !on_disk.contains(&entry.asked.id);
+                let is_removed = |entry: &&Entry| entry.is_over() && !on_disk.contains(&entry.asked.id);
                 let removed = ledger.of_session(session).filter(is_removed);
                 let removed: Vec<TaskId> = removed.map(|entry| entry.asked.id.clone()).collect();
                 removed.iter().for_each(|task| ledger.remove(task));
@@ -89,8 +87,8 @@ impl Keeper {
         unknown.map_or(Ok(()), Err)
     }
 
-    /// Now and then, for a host that starts tasks, or asks for others' by their ids, and for nothing else: what others have removed would
-    /// stay in its memory for good.
+    /// Looks through a session now and then. A host that only starts tasks, or asks for others' by their ids, never looks at a whole session
+    /// otherwise, and what others have removed would stay in its memory.
     pub(super) fn count_arrival(&mut self) {
         self.arrivals = self.arrivals.wrapping_add(1);
         if self.arrivals.is_multiple_of(ARRIVALS_UNTIL_A_LOOK) {
@@ -110,9 +108,11 @@ impl Keeper {
         if self.shared.lock().knows(id) {
             return Ok(());
         }
-        self.count_arrival();
         let effects = self.take_in(session, id, &mut store::supervised(), looks)?;
         self.perform(id, &effects);
+        if self.shared.lock().knows(id) {
+            self.count_arrival();
+        }
         Ok(())
     }
 

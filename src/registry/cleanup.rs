@@ -108,7 +108,7 @@ impl Keeper {
 
     fn remove_if_over(&self, task: &TaskId, cleaning: &mut Cleaning) {
         let Some(entry) = self.shared.lock().find(task, None) else { return };
-        let Some(ending) = entry.task.ending().filter(|_| is_over(&entry)) else { return };
+        let Some(ending) = entry.task.ending().filter(|_| entry.is_over()) else { return };
         let told = is_told(&entry.task, &entry.dir);
         // Somebody is about to hear of it.
         if (!told && self.is_about_to_be_told(&entry)) || self.waiters.iter().any(|waiter| waiter.task == *task) {
@@ -136,11 +136,6 @@ impl Keeper {
 /// Whether nobody needs to hear of its end any more.
 pub(super) fn is_told(task: &Task, dir: &TaskDir) -> bool {
     matches!(task.delivery, Delivery::Silent | Delivery::Delivered) || store::is_delivered(dir)
-}
-
-/// A supervisor that is still there when all is gone only syncs, and does not miss its directory.
-fn is_over(entry: &Entry) -> bool {
-    entry.task.is_gone() && entry.task.lease().is_none()
 }
 
 /// Whether it is at least so old; by a limit of 0 it is, whatever the clocks say.

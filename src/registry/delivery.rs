@@ -153,8 +153,10 @@ impl Registry {
         };
         let session = entry.asked.session.clone();
         self.shared.let_go_if_done(&session);
+        // Nothing follows where it was the last attempt.
+        let refusal = if effects.is_empty() { Refusal::GivenUp } else { Refusal::GivenBack };
         self.send(Job::Refused { task: task.clone(), session, effects })?;
-        Ok(if entry.task.is_last_attempt() { Refusal::GivenUp } else { Refusal::GivenBack })
+        Ok(refusal)
     }
 
     /// A holder is gone: what was given back can be told, and a session without a subscription can be left to others.

@@ -1,7 +1,7 @@
 //! The end of the process. Node tells an addon of it when the event loop has nothing left to do, and not when somebody calls
 //! `process.exit`; the C library does in both cases, and in Bun, which ends by `quick_exit`.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use super::Registry;
@@ -37,7 +37,7 @@ fn detach_all() {
     // Out of threads, the end is as sudden as one by a signal.
     if threads::start("outlive-exit", Box::new(detach)).is_ok() {
         let (is_over, told) = &*over;
-        let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = threads::lock(is_over);
         drop(told.wait_timeout_while(is_over, PATIENCE, |is_over| !*is_over));
     }
 }
@@ -48,11 +48,11 @@ struct Over(Arc<(Mutex<bool>, Condvar)>);
 impl Drop for Over {
     fn drop(&mut self) {
         let (is_over, told) = &*self.0;
-        *is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *threads::lock(is_over) = true;
         told.notify_one();
     }
 }
 
 fn lock() -> MutexGuard<'static, Vec<Weak<Registry>>> {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+    threads::lock(&OPEN)
 }

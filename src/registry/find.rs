@@ -42,7 +42,7 @@ impl Registry {
         if known.is_some() {
             return Ok(known);
         }
-        let on_disk = self.shared.sessions(session).iter().any(|s| self.shared.store.task_dir(s, &id).task().exists());
+        let on_disk = self.shared.sessions(session).iter().any(|s| self.shared.store.task_dir(s, &id).has_task());
         if !on_disk {
             return Ok(None);
         }
@@ -99,10 +99,10 @@ impl Keeper {
         self.shared.sessions(session).iter().try_for_each(|session| self.adopt(session, id))
     }
 
-    /// The same of one session, which is attached.
+    /// The same for one session, which is attached first if it has the task.
     fn adopt(&mut self, session: &SessionId, id: &TaskId) -> Result<()> {
         let is_attached = self.shared.lock().attached.contains(session);
-        if !is_attached && self.shared.store.task_dir(session, id).task().exists() {
+        if !is_attached && self.shared.store.task_dir(session, id).has_task() {
             self.attach(session)?;
         }
         self.adopt_alone(session, id, 1)?;

@@ -343,10 +343,10 @@ impl Handler for Keeper {
         self.sweep_once();
         self.begin_shutdowns();
         // Their supervisors run: whether they start their commands is told as an end, and not as a rejection too.
-        for (task, Spawning { request, promise }) in self.spawning.drain() {
+        for (task, Spawning { request, claim }) in self.spawning.drain() {
             let session = self.shared.lock().session_of(&task);
             self.shared.outbox.answer(request, Ok(task));
-            drop(promise);
+            drop(claim);
             // Its owner may have left it to us. Who cannot be rung finds it when it next looks at the session.
             session.iter().for_each(|session| drop(OwnerBell::ring(&self.shared.store, session)));
         }

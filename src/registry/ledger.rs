@@ -31,6 +31,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Whether its files may go, as far as it is up to the task. Its supervisor may still be there, which only syncs by then and does not
+    /// miss its directory.
+    pub(super) fn is_over(&self) -> bool {
+        // What a callback holds, or is on its way to one, goes when that is done: its end is what gives up the session.
+        self.task.is_gone() && self.task.lease().is_none()
+    }
+
     /// Whether another host has removed the task since it was over.
     pub(super) fn is_removed(&self) -> bool {
         self.task.is_gone() && store::is_removed(&self.dir)
@@ -149,10 +156,11 @@ impl Ledger {
         self.sessions.get(session).is_some_and(|session| !session.in_callback.is_empty())
     }
 
-    /// Takes back the completions that were handed to a subscription, as far as `which` says so of their leases.
-    pub(super) fn take_back(&mut self, subscription: u32, which: impl Fn(Lease) -> bool) {
+    /// Takes back the completions that were handed to a subscription and that no callback is at work on.
+    pub(super) fn take_back(&mut self, subscription: u32) {
         let leased = self.sessions.values().flat_map(|session| &session.leased).filter_map(|id| self.tasks.get(id));
-        let is_its = |entry: &&Entry| entry.task.lease().is_some_and(|lease| lease.subscription == subscription && which(lease));
+        let is_its =
+            |entry: &&Entry| entry.task.lease().is_some_and(|lease| lease.subscription == subscription && !lease.in_callback);
         let its: Vec<TaskId> = leased.filter(is_its).map(|entry| entry.asked.id.clone()).collect();
         for id in its {
             self.apply(&id, Event::Returned);

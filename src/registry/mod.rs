@@ -47,6 +47,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use crate::error::{Error, Result};
+use crate::platform::threads;
 use crate::reactor::Reactor;
 use crate::store::{OwnerBell, Store};
 use crate::task::SessionId;
@@ -129,14 +130,13 @@ impl Registry {
     }
 
     fn lock_reactor(&self) -> MutexGuard<'_, Option<Arc<Reactor<Job>>>> {
-        self.reactor.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        threads::lock(&self.reactor)
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Ledger> {
-        // What a panic left behind is still the best that is known.
-        self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        threads::lock(&self.ledger)
     }
 
     /// Leaves a session to other hosts that only a callback had kept, if that is done.
@@ -147,7 +147,7 @@ impl Shared {
     }
 
     fn lock_kept(&self) -> MutexGuard<'_, HashMap<SessionId, OwnerBell>> {
-        self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        threads::lock(&self.kept)
     }
 
     /// The sessions that a call is about: the one it names, else all that are attached, or about to be for a subscription, and the

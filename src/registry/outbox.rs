@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Completion, Request};
 use crate::error::{Error, ErrorValue, Result};
+use crate::platform::threads;
 use crate::task::Lease;
 
 /// Tells JavaScript's thread that there is something to take.
@@ -86,6 +87,6 @@ impl Outbox {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.messages.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        threads::lock(&self.messages)
     }
 }

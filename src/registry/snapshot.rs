@@ -103,10 +103,7 @@ impl Shared {
             cwd: asked.cwd.to_string_lossy().into_owned(),
             description: asked.description.clone(),
             metadata: asked.metadata.clone(),
-            pid: match &task.state {
-                State::Running(run) | State::Stopping(run) => Some(run.pid),
-                _ => None,
-            },
+            pid: task.run().map(|run| run.pid),
             started_at,
             finished_at: ending.map(|ending| ending.finished_at),
             duration_ms: ending.map_or_else(|| elapsed(entry), |ending| ending.duration_ms),

@@ -15,19 +15,11 @@ use super::ledger::{Entry, Ledger, if_short};
 use super::{Registry, Shared, shell};
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
-use crate::platform::{clock, failpoint, fifo, files};
-use crate::store::{self, Created, Launch, OwnerBell, Promise, Started, TaskDir};
+use crate::platform::{clock, failpoint, files};
+use crate::store::{self, Claim, Created, Launch, OwnerBell, Started, TaskDir};
 use crate::task::{Asked, SessionId, StderrMode, Task, TaskId};
 use outlive_protocol::names;
 use outlive_protocol::settings::Cleanup;
-
-/// A task as the caller's thread hands it over: read on the reactor's thread, for the caller's has an event loop to run.
-struct SpawnOrder {
-    /// [`SpawnOptions`] as JSON.
-    options: String,
-    /// The host's environment, if the command inherits that.
-    block: Block,
-}
 
 /// Everything that a task can be asked to be, with what it is when nothing was said.
 #[derive(Deserialize)]
@@ -103,7 +95,10 @@ fn from_word<'de, D: Deserializer<'de>>(word: D) -> std::result::Result<Cleanup,
 /// A spawn on its way to the reactor's thread.
 pub(super) struct Spawn {
     pub(super) request: Request,
-    order: SpawnOrder,
+    /// [`SpawnOptions`] as JSON: read there, for the caller's thread has an event loop to run.
+    options: String,
+    /// The host's environment, if the command inherits that.
+    block: Block,
     place: Place,
 }
 
@@ -127,7 +122,7 @@ struct Moment {
 pub(super) struct Spawning {
     pub(super) request: Request,
     /// That this host answers for the start.
-    pub(super) promise: Promise,
+    pub(super) claim: Claim,
 }
 
 /// A place among the tasks that may run, given back however the spawn ends.
@@ -180,13 +175,13 @@ impl Registry {
     pub fn spawn(&self, request: Request, options: String, inherits: bool) -> Result<()> {
         let place = Place::reserve(&self.shared, &mut *self.open_ledger()?)?;
         let block = if inherits { Block::of_this_process() } else { Block::default() };
-        self.send(Job::Spawn(Box::new(Spawn { request, order: SpawnOrder { options, block }, place })))
+        self.send(Job::Spawn(Box::new(Spawn { request, options, block, place })))
     }
 }
 
 impl Keeper {
     pub(super) fn spawn(&mut self, spawn: Spawn) {
-        let Spawn { request, order: SpawnOrder { options, block }, place } = spawn;
+        let Spawn { request, options, block, place } = spawn;
         let options: SpawnOptions = serde_json::from_str(&options).expect("the face sends what we read");
         let asked_at = Moment { unix_ms: clock::unix_ms(), monotonic_ns: clock::monotonic_ns() };
         self.open_cwd(Asking { request, options, asked_at, block, place });
@@ -201,8 +196,8 @@ impl Keeper {
             self.launch(made)
         });
         match launched {
-            Ok((task, promise)) => {
-                self.spawning.insert(task.clone(), Spawning { request, promise });
+            Ok((task, claim)) => {
+                self.spawning.insert(task.clone(), Spawning { request, claim });
                 self.count_arrival();
                 if !self.children.contains_key(&task) {
                     // Refused by the system, which is its end. Where there is no supervisor nobody rings.
@@ -260,7 +255,7 @@ impl Keeper {
         Ok(Made { entry, created, launch })
     }
 
-    fn launch(&mut self, made: Made) -> Result<(TaskId, Promise)> {
+    fn launch(&mut self, made: Made) -> Result<(TaskId, Claim)> {
         let Made { entry: Entry { asked, .. }, created, launch } = made;
         let task = asked.id.clone();
         let owns = self.owns(&asked.session);
@@ -273,9 +268,9 @@ impl Keeper {
             task.start(store, &asked, &launch)
         });
         match started {
-            Ok(Started { child, promise }) => {
+            Ok(Started { child, claim }) => {
                 child.into_iter().for_each(|child| drop(self.children.insert(task.clone(), child)));
-                Ok((task, promise))
+                Ok((task, claim))
             }
             Err(error) => {
                 self.forget(&task);
@@ -286,9 +281,8 @@ impl Keeper {
 
     /// Watched before the supervisor runs, so that nothing it says is missed.
     fn watch_events(&mut self, task: &TaskId, dir: &TaskDir) -> Result<()> {
-        let path = dir.file(names::EVENTS);
-        let events = fifo::open_reader(&path).map_err(Error::storage("open", &path))?;
-        let token = self.ear.watch(&events).map_err(Error::storage("watch", &path))?;
+        let events = dir.open_events().map_err(Error::storage("open the events of", dir.path()))?;
+        let token = self.ear.watch(&events).map_err(Error::storage("watch the events of", dir.path()))?;
         self.watches.insert(token, Watch::Events { task: task.clone(), events });
         Ok(())
     }
@@ -326,8 +320,8 @@ impl Keeper {
 
     /// The supervisor was gone before the command ran: then there was no task.
     pub(super) fn reject_spawn(&mut self, id: &TaskId) {
-        // The promise is held until the files are gone.
-        let Some(Spawning { request, promise: _promise }) = self.spawning.remove(id) else { return };
+        // The claim is held until the files are gone.
+        let Some(Spawning { request, claim: _claim }) = self.spawning.remove(id) else { return };
         let entry = self.shared.lock().find(id, None);
         // What cannot be removed now is taken by cleanup later.
         entry.iter().for_each(|entry| drop(store::remove(&entry.dir)));

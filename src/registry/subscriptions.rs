@@ -3,7 +3,7 @@
 use super::Registry;
 use super::keeper::{Job, Keeper};
 use crate::error::{Error, Result};
-use crate::task::{Lease, SessionId};
+use crate::task::SessionId;
 
 impl Registry {
     /// Subscribes to a session, or to every attached one. Returns the subscription's number.
@@ -28,23 +28,14 @@ impl Registry {
         Ok(number)
     }
 
-    /// Ends a subscription. What its callbacks are at work on stays theirs until they are done.
+    /// Ends a subscription. What its callbacks are at work on stays theirs until they are done; what else was handed to it is pending
+    /// again, also what was to be accepted by hand.
     pub fn unsubscribe(&self, subscription: u32) -> Result<()> {
-        // Before those that end later are handed to the next one.
-        self.end_subscription(subscription, |lease| !lease.in_callback)
-    }
-
-    /// Ends a subscription whose completions are accepted by hand: what was not is pending again.
-    pub fn abandon(&self, subscription: u32) -> Result<()> {
-        self.end_subscription(subscription, |_| true)
-    }
-
-    /// What was handed to it is pending again, as far as `which` says so.
-    fn end_subscription(&self, subscription: u32, which: impl Fn(Lease) -> bool) -> Result<()> {
         let removed = {
             let mut ledger = self.shared.lock();
             let removed = ledger.subscriptions.remove(&subscription);
-            ledger.take_back(subscription, which);
+            // Before those that end later are handed to the next one.
+            ledger.take_back(subscription);
             removed
         };
         let Some(session) = removed else { return Ok(()) };

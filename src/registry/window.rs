@@ -13,7 +13,7 @@ const WINDOW_BYTES: u64 = 1 << 20;
 #[derive(Default)]
 pub(super) struct Window {
     bytes: u64,
-    /// From when the window's bytes are on their way until half of them have arrived.
+    /// From when [`WINDOW_BYTES`] are on their way until less than half of that is.
     is_full: bool,
     /// Sessions that have more to tell.
     held_up: BTreeSet<SessionId>,

@@ -34,19 +34,19 @@ pub struct Launch {
     pub cleanup: Cleanup,
 }
 
-/// A host's word that it will answer for the start of a task: it tells its caller of the task, or takes its files away. Until
+/// A host's claim to the start of a task: it tells its caller of the task, or takes its files away. Until
 /// then no other host says how it ended. It goes with the process.
-pub struct Promise(File);
+pub struct Claim(File);
 
-impl Promise {
-    fn new(task: File) -> Promise {
+impl Claim {
+    fn new(task: File) -> Claim {
         // Where files cannot be locked, two hosts may answer for a task whose supervisor was killed before it could start.
         drop(lock::try_lock(&task));
-        Promise(task)
+        Claim(task)
     }
 }
 
-impl Drop for Promise {
+impl Drop for Claim {
     fn drop(&mut self) {
         // Closing it does the same a little later.
         drop(lock::unlock(&self.0));
@@ -63,9 +63,9 @@ pub struct Created {
 
 /// A task that other hosts see, and that has no supervisor yet.
 pub struct Published {
-    // Where it gets none, its files go before the promise does: fields are dropped in their order.
+    // Where it gets none, its files go before the claim does: fields are dropped in their order.
     created: Created,
-    promise: Promise,
+    claim: Claim,
 }
 
 /// Opens the directory that a command is to be started in. It is anybody's, and may be on a file system that does not answer.
@@ -128,7 +128,7 @@ pub struct Started {
     /// Its supervisor, unless the system refused it and that is the task's end.
     pub child: Option<process::Child>,
     /// To be dropped when the caller of `spawn` has its answer.
-    pub promise: Promise,
+    pub claim: Claim,
 }
 
 impl Created {
@@ -191,12 +191,12 @@ impl Created {
         let line = TaskRecord::new(asked, launch, &store.here).to_line();
         let written = failpoint::pass("host.before_task_json").and_then(|()| files::create(&path)).and_then(|file| {
             failpoint::pass("host.before_task_json_content")?;
-            let mut promise = Promise::new(file);
-            promise.0.write_all(&line)?;
-            Ok(promise)
+            let mut claim = Claim::new(file);
+            claim.0.write_all(&line)?;
+            Ok(claim)
         });
-        let promise = written.map_err(Error::storage("write", path))?;
-        Ok(Published { created: self, promise })
+        let claim = written.map_err(Error::storage("write", path))?;
+        Ok(Published { created: self, claim })
     }
 
     fn spawn(&self, store: &Store, asked: &Asked, launch: &Launch) -> Result<process::Child> {
@@ -230,7 +230,7 @@ impl Created {
 }
 
 impl Published {
-    /// Starts the supervisor. The promise is to be kept until the caller knows how that went.
+    /// Starts the supervisor. The claim is to be kept until the caller knows how that went.
     pub fn start(mut self, store: &Store, asked: &Asked, launch: &Launch) -> Result<Started> {
         let child = match self.created.spawn(store, asked, launch) {
             Ok(child) => Some(child),
@@ -243,7 +243,7 @@ impl Published {
         // A start that is done is not undone.
         drop(failpoint::pass("host.after_spawn"));
         self.created.kept = true;
-        Ok(Started { child, promise: self.promise })
+        Ok(Started { child, claim: self.claim })
     }
 }
 

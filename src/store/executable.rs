@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::platform::environment::Block;
 use crate::platform::process::{self, Program};
-use crate::platform::{errno, failpoint, files};
+use crate::platform::{errno, failpoint, files, threads};
 use crate::task::TaskId;
 
 const CONTENT: &[u8] = include_bytes!(env!("OUTLIVE_SUPERVISOR_BIN"));
@@ -76,7 +76,7 @@ impl Executable {
             failpoint::pass("host.before_spawn")?;
             retry_busy(|| process::start(program, arguments, environment, fds))
         };
-        let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut found = threads::lock(&self.found);
         if let Some(known) = &*found {
             match self.open_again(known).and_then(|program| start(&program)) {
                 Ok(child) => return Ok(child),

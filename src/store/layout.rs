@@ -1,6 +1,6 @@
 //! Where everything is.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use outlive_protocol::names::{self, Name};
 use super::Executable;
 use super::records::Here;
 use crate::error::{Error, Result};
-use crate::platform::files;
+use crate::platform::{fifo, files};
 use crate::task::{SessionId, TaskId};
 
 /// A storage directory that is ours alone.
@@ -94,6 +94,16 @@ impl TaskDir {
     /// `task.json`.
     pub fn task(&self) -> PathBuf {
         self.file(names::TASK)
+    }
+
+    /// Whether there is a task, or may be one.
+    pub fn has_task(&self) -> bool {
+        !files::is_missing(&self.task())
+    }
+
+    /// What its supervisor rings, to be watched.
+    pub fn open_events(&self) -> io::Result<File> {
+        fifo::open_reader(&self.file(names::EVENTS))
     }
 }
 

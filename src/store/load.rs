@@ -11,7 +11,7 @@ use super::records::{Record, TaskRecord, read};
 use super::unread::Unread;
 use super::{Store, TaskDir, is_answered_for, is_delivered, is_inhabited, look};
 use crate::platform::marked::Named;
-use crate::platform::{clock, fifo, files};
+use crate::platform::{clock, files};
 use crate::task::{Asked, Effect, Event, Run, SessionId, Task, TaskId};
 
 /// What a task's directory holds. `W`: its events, as they are watched.
@@ -56,6 +56,8 @@ pub fn load<W>(
     let dir = store.task_dir(session, id);
     match files::check_directory(dir.path()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Loaded::Nothing,
+        // No mount that comes back makes one of it.
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return Loaded::Unreadable(Unread::Spoilt(error)),
         Err(error) => return Loaded::Unreadable(error.into()),
         Ok(()) => {}
     }
@@ -111,7 +113,7 @@ fn replay<W>(
     let mut task = Task::new(asked.notify);
     let mut seen = look(dir, this_boot)?;
     if !seen.empty && this_boot {
-        events = Some(watch(fifo::open_reader(&dir.file(names::EVENTS))?)?);
+        events = Some(watch(dir.open_events()?)?);
     }
     let lives = !seen.empty && this_boot && is_inhabited(dir)?;
     if !seen.empty {
@@ -163,6 +165,7 @@ mod tests {
 
     use super::super::scratch::Scratch;
     use super::*;
+    use crate::platform::fifo;
 
     #[test]
     fn a_task_that_is_removed_while_it_is_read_is_not_taken_for_a_lost_one() {
@@ -184,6 +187,17 @@ mod tests {
         // `ended.json` went between two reads, and `task.json` before it.
         let mut remove = |_| fs::remove_file(dir.task());
         assert!(matches!(load(&store, &session, &id, &mut remove, &mut supervised()), Loaded::Nothing));
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_task_is_not_waited_for() {
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let (session, id) = (SessionId::new("s"), TaskId::new(1));
+        fs::create_dir_all(store.session_dir(&session)).unwrap();
+        fs::write(store.task_dir(&session, &id).path(), "").unwrap();
+        let loaded = load(&store, &session, &id, &mut |_| Ok(()), &mut supervised());
+        assert!(matches!(loaded, Loaded::Unreadable(Unread::Spoilt(_))));
     }
 
     fn named(record: &str) -> (SessionId, TaskId) {

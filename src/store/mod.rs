@@ -22,7 +22,7 @@ mod scratch;
 mod session;
 mod unread;
 
-pub use create::{Created, Launch, Promise, Started, create, open_cwd};
+pub use create::{Claim, Created, Launch, Started, create, open_cwd};
 pub use delivery::{acknowledge, attempts, is_delivered, is_removed, known_since, note_attempt, prepare_attempt};
 pub use executable::Executable;
 pub use finished::{load_finished, load_if_over};

@@ -15,7 +15,7 @@ pub enum Delivery {
     Delivered,
 }
 
-/// One handing-out of a completion. What a former holder says late is told by its number from what the present one says.
+/// One handing-out of a completion. Its number tells a late answer of a former holder from one of the present holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// No other has it.

@@ -70,9 +70,9 @@ pub enum Event {
     SupervisorGone(Ending),
     /// The completion is handed out.
     Leased(Lease),
-    /// Its callback is called. `settles`: that will say when it is done.
+    /// Its callback is called.
     Begun {
-        /// As above.
+        /// Whether the callback will say when it is done.
         settles: bool,
     },
     /// The holder has it for good.
@@ -146,11 +146,6 @@ impl Task {
     /// Whether a callback may be handed the completion: nobody holds it, and callbacks have not failed too often.
     pub fn can_be_told(&self) -> bool {
         self.delivery == Delivery::Pending && self.failures < MAX_ATTEMPTS
-    }
-
-    /// Whether one more failure leaves it to `drain`.
-    pub fn is_last_attempt(&self) -> bool {
-        self.failures + 1 >= MAX_ATTEMPTS
     }
 
     /// Moves the task and returns what must follow, in order.

@@ -24,13 +24,13 @@ pub(crate) fn pass(point: &'static str) -> Result<()> {
         None => Ok(()),
         Some(Action::Error(number)) => Err(Errno(number)),
         Some(Action::DelayMs(pause)) => {
-            process::sleep([-1, -1], pause.saturating_mul(process::NS_PER_MS));
+            process::pause(pause.saturating_mul(process::NS_PER_MS));
             Ok(())
         }
         // The leader-to-be has our memory and passes points too: who is killed there is still the supervisor.
         Some(Action::Kill) => loop {
             process::signal(launch::supervisor() as i32, process::SIGKILL);
-            process::sleep([-1, -1], process::NEVER);
+            process::pause(process::NEVER);
         },
     }
 }

@@ -25,9 +25,9 @@ const TASK: &CStr = names::TASK.as_c_str();
 const BLOCK: u64 = 4096;
 /// Faster than a command can write: so long will the room that is left last at least.
 const BYTES_PER_NANOSECOND: u64 = 4;
-/// How many times faster than since the last look nobody becomes until the next one.
+/// A writer is taken to become no more than so many times faster from one look to the next.
 const TIMES_FASTER: u64 = 64;
-/// What somebody can have written nevertheless who does.
+/// How much a writer can have written unseen that becomes faster still.
 const AHEAD: u64 = 64 << 20;
 const SHORTEST_NS: u64 = 1_000_000;
 const LONGEST_NS: u64 = 100_000_000;

@@ -4,11 +4,10 @@
 
 use core::ffi::CStr;
 
-use outlive_protocol::fds;
-use outlive_protocol::names;
 use outlive_protocol::orders::{Order, Received};
 use outlive_protocol::records::{Cause, Closed, Ended, MAX_RECORD};
 use outlive_protocol::settings::{Cleanup, Settings};
+use outlive_protocol::{fds, names};
 
 use crate::durable;
 use crate::ending::Ending;
@@ -44,7 +43,7 @@ pub(crate) struct Watch<'a> {
     alarm: u64,
     /// When what was asked is sent to the disk; [`NEVER`] when it has been.
     send_at: u64,
-    /// When to look whether the news has been taken; [`NEVER`] when it was not.
+    /// When to look whether somebody has taken our ring out of `events`; [`NEVER`] once it was found there.
     announce_at: u64,
     /// How the leader has ended, while the disk does not take it, and when that is tried again.
     unwritten: Option<(Ended, u64)>,
