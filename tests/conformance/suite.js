@@ -136,6 +136,11 @@ promise('output pages never cut a character and their offsets stay valid', async
 })
 
 promise('the output limit keeps both ends and counts what it removed', async () => {
+  // Where files have no holes nothing can be removed, and a task that writes too much is ended.
+  if (process.env.CONFORMANCE_NO_HOLES) {
+    const { status, cause } = await ended('yes', { maxOutputBytes: 262144 })
+    return assert.deepEqual([status, cause], ['killed', 'output_limit'])
+  }
   const { taskId, stdoutBytes, droppedBytes } = await ended('echo first; yes | head -c 4000000; echo last', {
     maxOutputBytes: 262144,
   })

@@ -85,8 +85,8 @@ module.exports = [
   {
     promise: 'D18: what a closed subscription was not told comes before what ends later',
     file: 'src/registry/subscriptions.rs',
-    find: '|lease| !lease.in_callback)',
-    replace: '|_| false)',
+    find: '            ledger.take_back(subscription);\n',
+    replace: '',
     test: jest('backlog', 'closed subscription'),
   },
   {
@@ -163,9 +163,9 @@ module.exports = [
   },
   {
     promise: 'D15: a session is left to others when its last callback is over',
-    file: 'src/registry/attach.rs',
-    find: 'entry.task.is_gone() && entry.task.lease().is_none();',
-    replace: 'entry.task.is_gone();',
+    file: 'src/registry/ledger.rs',
+    find: 'self.task.is_gone() && self.task.lease().is_none()',
+    replace: 'self.task.is_gone()',
     test: jest('hosts', 'if its task was removed meanwhile'),
   },
 ]

@@ -69,6 +69,8 @@ function debian(name, arch, packages, suite = SUITE) {
 
 const musl = (arch) => debian('musl', arch, ['musl'])
 
+const gvisor = () => debian('gvisor', 'x64', ['runsc'])
+
 const USERLAND = ['bash', 'busybox-static', 'libc6', 'libtinfo6', 'libstdc++6', 'libgcc-s1']
 
 /** The programs and libraries that a shell command and Node ask for. */
@@ -103,4 +105,4 @@ function emulation(arch) {
   return [...line.split(':').slice(0, -2), join(root, 'usr/bin', name), 'OF'].join(':')
 }
 
-module.exports = { debianKernel, emulation, glibcNode, musl, muslNode, oldUserland, userland }
+module.exports = { debianKernel, emulation, glibcNode, gvisor, musl, muslNode, oldUserland, userland }

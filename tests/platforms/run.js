@@ -1,6 +1,6 @@
 'use strict'
 // Runs the conformance suite, with the packages that go out, on platforms that this machine is not, in the main thread and
-// in a worker: an older glibc, musl, arm64 as emulated processes on this kernel, and machines of both architectures with a
+// in a worker: an older glibc, musl, gVisor, arm64 as emulated processes on this kernel, and machines of both architectures with a
 // Linux kernel of their own, older or newer than this one.
 //
 //     node tests/platforms/run.js [name]...        after tools/release/build.js; as root, on Debian with x86-64
@@ -16,7 +16,7 @@ const { createInterface } = require('node:readline')
 const { packAll } = require('../../tools/release/pack.js')
 const { boot } = require('./machine.js')
 const { makeSuite } = require('./suite.js')
-const { debianKernel, emulation, glibcNode, musl, muslNode, oldUserland, userland } = require('./parts.js')
+const { debianKernel, emulation, glibcNode, gvisor, musl, muslNode, oldUserland, userland } = require('./parts.js')
 
 /** An emulated machine is slow, and this one may be busy. */
 const LIMIT_MS = 1_800_000
@@ -52,6 +52,13 @@ function inRoot(directory, parts, namespaces = [], prepare = ':') {
 /** A glibc that is older than that of any machine which would build this. */
 const onOldGlibc = (suite, directory) => inRoot(directory, { '.': oldUserland('x64'), node: glibcNode('x64'), suite })
 
+/** A kernel written in Go, as sandboxes for agents have it. Its files have no holes. */
+function onGvisor(suite) {
+  const script = `export CONFORMANCE_NO_HOLES=1; ${bothRuns(join(glibcNode('x64'), 'bin/node'))}`
+  const args = ['--network=none', '--platform=systrap', '--ignore-cgroups', 'do', '--', 'bash', '-c', script]
+  return spawn(join(gvisor(), 'usr/bin/runsc'), args, { cwd: suite, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
 /** What the kernel is told to run in an emulator, it runs there in this user namespace only, from Linux 6.7 on. */
 function onEmulatedProcesses(suite, directory) {
   const parts = { '.': userland('arm64'), node: glibcNode('arm64'), suite }
@@ -82,6 +89,7 @@ const ofSuite = (suite) => () => debianKernel({ arch: 'x64', flavour: 'cloud-amd
 const PLACES = {
   'x64-gnu, glibc 2.31': onOldGlibc,
   'x64-musl': onMusl,
+  'x64-gnu, gVisor': onGvisor,
   'x64-gnu, kernel of Debian 11': onX64(ofSuite('bullseye')),
   'x64-gnu, kernel of Debian 12': onX64(ofSuite('bookworm')),
   'x64-gnu, kernel of Debian 13': onX64(ofSuite('trixie')),
