@@ -76,6 +76,13 @@ fn each_number_of(status: &Path, act: &mut dyn FnMut(usize, u32)) {
     });
 }
 
+/// Is this the first process of a pid namespace below that of `/proc`?
+pub(crate) fn is_first(pid: u32) -> bool {
+    let mut last = (0, 0);
+    each_number_of(&path_of(pid, b"/status"), &mut |place, number| last = (place, number));
+    matches!(last, (1.., 1))
+}
+
 /// Is this process a task's supervisor? By its number in `/proc`: false for one of ours where that has others. Its arguments say so
 /// too, but they stand in its memory, and there the kernel lets nobody look while it waits in an `mmap` for a file system that does not
 /// answer.

@@ -13,6 +13,9 @@ use crate::sys::memory::Region;
 use crate::sys::process;
 use crate::sys::{Result, ignore};
 
+/// How long the first process of a pid namespace has to follow its parent. bwrap ends as soon as it knows how its command did, half a
+/// millisecond before the namespace does, with all in it: nothing of that was left behind.
+const NAMESPACE_ENDS_NS: u64 = 50 * process::NS_PER_MS;
 /// How many groups can be told to end before the rest just gets the SIGKILL, and how many processes are counted.
 const MANY: usize = 16_384;
 /// How many processes deeper down are signalled one by one, and how far down: to make sure of one takes as many looks as it has above it.
@@ -224,8 +227,36 @@ fn is_below(pid: u32, us: Option<u32>, levels: u32) -> bool {
     }
 }
 
+/// How many live besides the leader, and whether there is still a child to wait for.
+pub(crate) fn count_others() -> (u64, bool) {
+    let until = process::monotonic_ns().saturating_add(NAMESPACE_ENDS_NS);
+    while are_first_processes() && process::monotonic_ns() < until {
+        process::pause(process::NS_PER_MS / 10);
+        if !reap_others() {
+            return (0, false);
+        }
+    }
+    let live = count();
+    if live > 0 {
+        return (live, true);
+    }
+    // They ended while we were looking.
+    if reap_others() { (count().max(1), true) } else { (0, false) }
+}
+
+/// Takes all children that have ended, the leader being none of them. Is there still one to wait for?
+fn reap_others() -> bool {
+    loop {
+        match process::reap() {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
 /// The live processes of this tree, zombies not counted. 1 where there is no `/proc` to look.
-pub(crate) fn count() -> u64 {
+fn count() -> u64 {
     let Ok(mut listed) = Listed::new() else { return 1 };
     if !proc::each_own_child(&mut |child| listed.push(child)) {
         return 1;
@@ -237,6 +268,16 @@ pub(crate) fn count() -> u64 {
         lives
     });
     live
+}
+
+/// Is each of our children the first process of a pid namespace, with which all in it end?
+fn are_first_processes() -> bool {
+    let (mut all, mut first) = (0u32, 0u32);
+    proc::each_own_child(&mut |child| {
+        all = all.saturating_add(1);
+        first = first.saturating_add(u32::from(proc::is_first(child)));
+    });
+    all > 0 && all == first
 }
 
 /// Processes of this tree by their numbers in `/proc`, those above before those below.

@@ -251,7 +251,7 @@ impl<'a> Watch<'a> {
         let now = process::monotonic_ns();
         let finished_at = process::unix_ms();
         let cut = self.output.cut();
-        let (descendants, alive) = if alive { count_others() } else { (0, false) };
+        let (descendants, alive) = if alive { tree::count_others() } else { (0, false) };
         let (exit_code, signal) = match exit.how {
             How::Code(code) => (Some(u64::from(code)), None),
             How::Signal(signal) => (None, Some(u64::from(signal))),
@@ -381,20 +381,4 @@ fn record_closed(closed: Closed) -> Result<()> {
     let file = File::create(fds::TASK_DIR, CLOSED)?;
     failpoint::pass("supervisor.before_closed_json_content")?;
     files::write(file.number(), closed.write(&mut [0; MAX_RECORD]))
-}
-
-/// How many live besides the leader, and whether there is still a child to wait for.
-fn count_others() -> (u64, bool) {
-    let live = tree::count();
-    if live > 0 {
-        return (live, true);
-    }
-    // They ended while we were looking.
-    loop {
-        match process::reap() {
-            Ok(Some(_)) => {}
-            Ok(None) => return (tree::count().max(1), true),
-            Err(_) => return (0, false),
-        }
-    }
 }
