@@ -219,7 +219,8 @@ pub(crate) fn lives(pid: u32) -> bool {
 
 /// Calls `act` for each direct child of ours, ended ones included. False when there is no list to read.
 pub(crate) fn each_own_child(act: &mut dyn FnMut(u32)) -> bool {
-    each_number(&Path::new().text(b"/proc/thread-self/children"), act)
+    // Not by `/proc/thread-self`: proot knows `/proc/self` alone, and follows that link as its own.
+    own_number().is_some_and(|own| each_number(&file_of(own, own, b"/children"), act))
 }
 
 /// Calls `act` for each child of a process.

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { readyFifo, treeOf } from './support/guests'
+import { patient, readyFifo, treeOf } from './support/guests'
+import { host } from './support/host'
 import { temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -34,4 +35,26 @@ withBwrap('a command in a pid namespace of its own', () => {
     expect(tasks.status(id)?.descendants).toBe(0)
     expect(treeOf(id)).toEqual([])
   })
+})
+
+const emulated = ['proot', '-r', '/', '-b', '/proc', '-b', '/dev']
+const mayEmulate = spawnSync(emulated[0]!, [...emulated.slice(1), 'true']).status === 0
+if (!mayEmulate) console.warn('skipped: proot is not installed, or may not trace')
+const withProot = mayEmulate ? test : test.skip
+
+withProot('under proot, which knows no /proc/thread-self, kill reaches what has left its group', async () => {
+  const node = await host(store, { under: emulated })
+  const ready = readyFifo(store)
+  const sessionId = 'proot'
+  const command = `setsid sh -c '${patient(ready)}' & ${patient(ready)}`
+  const id = await node.call(
+    ({ tasks }, ...given) => tasks.spawn(given[0], { sessionId: given[1] }),
+    command,
+    sessionId,
+  )
+  for (const _ of 'ab') await ready.line()
+  const killed = await node.call(({ tasks }, id, sessionId) => tasks.kill(id, { sessionId, graceMs: 0 }), id, sessionId)
+  expect(killed).toMatchObject({ status: 'killed', descendants: 0 })
+  expect(treeOf(id)).toEqual([])
+  await node.kill()
 })
