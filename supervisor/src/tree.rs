@@ -231,7 +231,7 @@ fn is_below(pid: u32, us: Option<u32>, levels: u32) -> bool {
 pub(crate) fn count_others() -> (u64, bool) {
     let until = process::monotonic_ns().saturating_add(NAMESPACE_ENDS_NS);
     while are_first_processes() && process::monotonic_ns() < until {
-        process::pause(process::NS_PER_MS / 10);
+        process::pause(process::NS_PER_MS / 2);
         if !reap_others() {
             return (0, false);
         }
