@@ -13,7 +13,7 @@ use super::files;
 const MOST: usize = 8192;
 
 /// Removes a directory, which is open, and what it holds. Another host may be removing the same. An error when something cannot go
-/// or when it is too much for once, and then the rest stays.
+/// or when it is too much for once, and then the rest stays. What is in use stays alone: `DirectoryNotEmpty`.
 pub fn remove_tree(path: &Path, open: &File) -> io::Result<()> {
     let mut left = MOST;
     let top = files::by_number(open);
@@ -47,7 +47,11 @@ fn empty(directory: &Path, left: &mut usize) -> io::Result<Vec<PathBuf>> {
         if entry.file_type()?.is_dir() {
             directories.push(entry.path());
         } else {
-            step(left, || fs::remove_file(entry.path()))?;
+            match step(left, || fs::remove_file(entry.path())) {
+                // Open in some process, on a network file system that keeps it under another name until then.
+                Err(error) if error.kind() == ErrorKind::ResourceBusy => {}
+                removed => drop(removed?),
+            }
         }
     }
     Ok(directories)

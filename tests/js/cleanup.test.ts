@@ -1,10 +1,12 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import {
+  closeSync,
   existsSync,
   linkSync,
   lutimesSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -18,7 +20,7 @@ import { gate, isAlive, obedient, patient, processesOf, readyFifo, stop } from '
 import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
 import { copy, makeFifos, original, rewrite } from './support/records'
-import { atTheEnd, eventually, temporaryStore } from './support/store'
+import { atTheEnd, eventually, registryAt, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 const everything = { olderThanMs: 0, undeliveredOlderThanMs: 0 }
@@ -274,6 +276,50 @@ test('cleanup goes on past a task that it cannot delete, and says why where it c
   release()
   expect(await tasks.cleanup(everything)).toBe(2)
   expect(ids.map((id) => store.taskDir(id))).toEqual([undefined, undefined, undefined, undefined, undefined])
+})
+
+const inUse = `SKIPPED: what stays in a directory while it is in use, which takes`
+
+test('a task goes also where its file system keeps what is in use, and the rest of its directory goes an hour later', async () => {
+  // R6
+  const sessionId = 'in use'
+  const tasks = store.registry()
+  const id = await finished(tasks, sessionId)
+  const [dir, stdout] = [store.taskDir(id)!, file(id, 'stdout')]
+  // A network file system says of a file that is open what any says of one that is mounted on.
+  const mounted = spawnSync('mount', ['--bind', stdout, stdout]).status === 0
+  if (!mounted) return console.warn(`${inUse} the right to mount`)
+  atTheEnd(() => void spawnSync('umount', ['-l', stdout]))
+  expect(await tasks.cleanup(everything)).toBe(1)
+  expect([tasks.status(id, { sessionId }), readdirSync(dir)]).toEqual([null, ['stdout']])
+  const next = store.registry()
+  expect(await next.replay(sessionId)).toMatchObject({ finished: 0, unreadable: [] })
+  execFileSync('umount', [stdout])
+  expect(await next.cleanup(everything)).toBe(0)
+  expect(existsSync(dir)).toBe(true)
+  makeOld(dir)
+  await next.cleanup(everything)
+  expect(existsSync(dir)).toBe(false)
+})
+
+test('a task goes also where its file system, in user space, keeps what is open under another name', async () => {
+  // R6
+  const [below, above] = ['below', 'above'].map((name) => join(store.dir, name)) as [string, string]
+  for (const dir of [below, above]) mkdirSync(dir, { mode: 0o700 })
+  const mounted = spawnSync('bindfs', [below, above]).status === 0
+  if (!mounted) return console.warn(`${inUse} bindfs, and /dev/fuse`)
+  atTheEnd(() => void spawnSync('umount', ['-l', above]))
+  const tasks = registryAt(above)
+  const id = await tasks.spawn('echo done')
+  const { stdoutPath } = await tasks.wait(id)
+  const [dir, fd] = [dirname(stdoutPath), openSync(stdoutPath, 'r')]
+  expect(await tasks.cleanup(everything)).toBe(1)
+  expect(tasks.status(id)).toBeNull()
+  closeSync(fd)
+  await eventually(() => readdirSync(dir).length === 0, 'nobody has a file of it open')
+  makeOld(dir)
+  await tasks.cleanup(everything)
+  expect(existsSync(dir)).toBe(false)
 })
 
 test('what a dead host left of a task that never was goes when it is an hour old, and not before', async () => {
