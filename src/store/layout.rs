@@ -122,7 +122,8 @@ fn create_with_parents(path: &Path) -> io::Result<()> {
     match made {
         // It was there, or another host was quicker.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        // A server can make it another user's, as most NFS servers do with root's. Then nothing of it stays.
+        made => made.and_then(|()| files::check_directory(path).inspect_err(|_| drop(fs::remove_dir(path)))),
     }
 }
 

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -13,7 +14,7 @@ import {
 import { basename, dirname, join, relative } from 'node:path'
 import { gate, killProcessesOf, obedient, readyFifo } from './support/guests'
 import { host } from './support/host'
-import { eventually, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
+import { atTheEnd, eventually, everythingIn, registryAt, rejectionOf, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 
@@ -191,6 +192,20 @@ asRoot.each(['the store', 'the session'])(
     expect(readdirSync(planted.at(-1)!)).toEqual([])
   },
 )
+
+asRoot('a store that the server makes another user’s is refused, and nothing of it is left', async () => {
+  // R14
+  const [below, above] = ['of root', 'of nobody'].map((name) => join(store.dir, name)) as [string, string]
+  for (const dir of [below, above]) mkdirSync(dir)
+  const mounted = spawnSync('bindfs', ['--force-user=65534', below, above]).status === 0
+  if (!mounted) return console.warn('SKIPPED: a server that makes all another user’s takes bindfs, and /dev/fuse')
+  atTheEnd(() => void spawnSync('umount', ['-l', above]))
+  const dir = join(above, 'state', 'tasks')
+  const error = await refusal(dir)
+  expect(error).toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringContaining(dir) })
+  expect(error.message).toMatch(/it belongs to user 65534, and this is user 0/)
+  expect(readdirSync(below)).toEqual([])
+})
 
 test('a session id is a name and no path: whatever it holds, it stays inside the store', async () => {
   // R15
