@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -192,6 +193,24 @@ asRoot.each(['the store', 'the session'])(
     expect(readdirSync(planted.at(-1)!)).toEqual([])
   },
 )
+
+test('a store whose file system is served by a program that is gone is refused by the name of the error', async () => {
+  // R17
+  const [below, above] = ['to serve', 'served'].map((name) => join(store.dir, name)) as [string, string]
+  for (const dir of [below, above]) mkdirSync(dir, { mode: 0o700 })
+  const server = spawn('bindfs', ['-f', below, above], { stdio: 'ignore' }).once('error', () => {})
+  const isOver = (): boolean => server.pid === undefined || server.exitCode !== null || server.signalCode !== null
+  atTheEnd(() => void spawnSync('umount', ['-l', above]))
+  await eventually(() => isOver() || statSync(above).dev !== statSync(below).dev, 'it is served')
+  if (isOver()) return console.warn('SKIPPED: a store that is served by a program takes bindfs, and /dev/fuse')
+  const tasks = registryAt(above)
+  await tasks.wait(await tasks.spawn('true'))
+  server.kill('SIGKILL')
+  await eventually(isOver, 'its server is gone')
+  const gone = { code: 'STORAGE_FAILED', cause: { code: 'ENOTCONN' } }
+  await expect(tasks.spawn('true')).rejects.toMatchObject(gone)
+  expect(await refusal(above)).toMatchObject(gone)
+})
 
 asRoot('a store that the server makes another user’s is refused, and nothing of it is left', async () => {
   // R14
