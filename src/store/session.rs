@@ -186,7 +186,11 @@ pub(super) fn remove_empty(dir: &Path) -> io::Result<()> {
     for file in &files {
         unless_gone(fs::remove_file(file))?;
     }
-    fs::remove_dir(dir)
+    fs::remove_dir(dir).or_else(|_| {
+        // NFS keeps the FIFO there under another name for as long as it is open.
+        drop(bell);
+        fs::remove_dir(dir)
+    })
 }
 
 fn tasks_in(dir: &Path) -> io::Result<Vec<TaskId>> {
