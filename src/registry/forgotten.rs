@@ -1,12 +1,14 @@
 //! Sessions that nobody has come back to: of those that are not attached `cleanup` takes what has been left alone for a month. Many a
 //! plugin has a session for each chat, and most chats are never opened again.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 use super::cleanup::{Cleaning, is_told};
 use super::keeper::Keeper;
 use crate::error::Result;
+use crate::reactor::Token;
 use crate::store::{self, Loaded};
 use crate::task::{SessionId, TaskId};
 
@@ -36,7 +38,8 @@ impl Keeper {
         if !store::is_older(dir.path(), FORGOTTEN) {
             return;
         }
-        match store::load_if_over::<()>(store, session, task) {
+        // Nothing of it is watched; of the same type as where something is, it is the same code.
+        match store::load_if_over::<(Token, File)>(store, session, task) {
             Loaded::Task { task, .. } => {
                 let told = is_told(&task, &dir);
                 let forgotten = |ending| cleaning.takes(&dir, ending, told, FORGOTTEN.as_millis() as u64);
