@@ -21,7 +21,7 @@ const STARTED =
 const SLOWER = 'On the other machine of [measured.md](why/measured.md), where a system call takes half as long, it is '
 
 const SIZE =
-  'this is a build with the standard library as it comes. The release build leaves out its backtraces, and has about 1375 KB: some 150 KB each are ' +
+  'this is a build with the standard library as it comes. The release build leaves out its backtraces, and has about 1390 KB: some 150 KB each are ' +
   'the standard library and the unwinder’s tables, 90 KB napi, 30 KB the supervisor, 40 KB serde_json. Optimised for size it would have 40 KB less, ' +
   'and read a status a third slower.'
 
