@@ -370,8 +370,8 @@ export class TaskRegistry {
   list(options?: ListOptions): TaskSnapshot[]
 
   /**
-   * Names every session that the storage directory knows, sorted; also those whose tasks `cleanup` has removed in the last 30 days. It attaches
-   * none of them, and has no side effects. Directories that are damaged, or no session's, are passed over.
+   * Names every session that the storage directory knows, sorted; also those whose tasks `cleanup` has removed in the last
+   * 30 days. It attaches none of them, and has no side effects. Directories that are damaged, or no session's, are passed over.
    * @throws `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   sessions(): string[]
