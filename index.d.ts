@@ -370,8 +370,8 @@ export class TaskRegistry {
   list(options?: ListOptions): TaskSnapshot[]
 
   /**
-   * Names every session that the storage directory knows, sorted; also those whose tasks `cleanup` has removed in the last
-   * 30 days. It attaches none of them, and has no side effects. Directories that are damaged, or no session's, are passed over.
+   * Names every session that the storage directory knows, sorted; also those whose tasks `cleanup` has all removed not long
+   * ago. It attaches none of them, and has no side effects. Directories that are damaged, or no session's, are passed over.
    * @throws `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   sessions(): string[]
@@ -448,11 +448,11 @@ export class TaskRegistry {
 
   /**
    * Removes finished tasks with their files, and resolves with their number. In sessions that are not attached, and that no
-   * other host subscribes to, it takes what was left alone for 30 days or the limits, whichever is longer. Never one that runs,
+   * host listens to, it takes what ended at least 30 days ago, or longer ago where the limits are longer. Never one that runs,
    * has live descendants, or whose completion is undelivered and younger than `undeliveredOlderThanMs`: one of a task whose
    * end was not recorded is as old as the first `cleanup` that saw it. Of what ended since the machine was started, no time
    * counts in which it was suspended; what ended before that, at a date that is still to come, goes by a limit of 0 only.
-   * What cannot be removed stays; it rejects when that is all there was to remove.
+   * What cannot be removed stays; it rejects when something could not be removed, or looked at, and nothing went.
    * @throws `INVALID_ARGUMENT`, `STORAGE_FAILED`, `REGISTRY_CLOSED`, `UNSUPPORTED_PLATFORM`
    */
   cleanup(options?: CleanupOptions): Promise<number>

@@ -113,6 +113,11 @@ impl Error {
         move |source| Error::StorageFailed { what, path, source }
     }
 
+    /// Whether what it was about is not there.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Error::StorageFailed { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The error as it crosses into JavaScript.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.to_value()).expect("strings and numbers always serialise")

@@ -22,7 +22,7 @@ struct Place {
 /// One directory for all inputs of a process.
 static PLACE: LazyLock<Place> = LazyLock::new(|| {
     let root = std::env::temp_dir().join(format!("outlive-fuzz-{}", std::process::id()));
-    let store = Store::open(&root).expect("the directory takes a store");
+    let store = Store::open(&root, None).expect("the directory takes a store");
     let session = SessionId::default_session();
     let task = TaskId::new(1);
     let dir = store.task_dir(&session, &task);

@@ -31,7 +31,7 @@ pub(super) struct Cleaning {
     /// Tasks of a session that is not attached.
     pub(super) strangers: Vec<(SessionId, TaskId)>,
     removed: usize,
-    /// Why the first of those that were to go is still there.
+    /// What the first was that could not be removed, or looked at.
     failed: Option<Error>,
 }
 
@@ -57,7 +57,7 @@ impl Cleaning {
         self.failed.get_or_insert(error);
     }
 
-    /// How many went; an error when there were some to go and not one could.
+    /// How many went; an error when something could not be removed, or looked at, and nothing went.
     fn outcome(self) -> Result<usize> {
         match self.failed {
             Some(error) if self.removed == 0 => Err(error),
@@ -76,9 +76,13 @@ impl Registry {
 
 impl Keeper {
     pub(super) fn cleanup(&mut self, request: Request, limits: Limits) {
-        let begun = self.attach_all(None).and_then(|sessions| Ok((sessions, store::session_dirs(&self.shared.store)?)));
-        let (sessions, dirs) = match begun {
-            Ok(begun) => begun,
+        // One that is spoilt keeps nobody from the others.
+        let (sessions, failed) = match self.attach_all(None) {
+            Err(error) if error.is_exhaustion() => return self.shared.outbox.fail(request, &error),
+            attached => (attached.as_deref().unwrap_or_default().to_vec(), attached.err()),
+        };
+        let dirs = match store::session_dirs(&self.shared.store) {
+            Ok(dirs) => dirs,
             Err(error) => return self.shared.outbox.fail(request, &error),
         };
         let tasks = {
@@ -87,7 +91,7 @@ impl Keeper {
         };
         store::remove_old_executables(&self.shared.store);
         let asked_at = clock::unix_ms();
-        self.clean_further(Cleaning { request, asked_at, limits, tasks, dirs, strangers: Vec::new(), removed: 0, failed: None });
+        self.clean_further(Cleaning { request, asked_at, limits, tasks, dirs, strangers: Vec::new(), removed: 0, failed });
     }
 
     pub(super) fn clean_further(&mut self, mut cleaning: Cleaning) {
@@ -106,7 +110,7 @@ impl Keeper {
         self.ear.after(Duration::ZERO, Timer::CleanFurther(cleaning));
     }
 
-    fn remove_if_over(&self, task: &TaskId, cleaning: &mut Cleaning) {
+    pub(super) fn remove_if_over(&self, task: &TaskId, cleaning: &mut Cleaning) {
         let Some(entry) = self.shared.lock().find(task, None) else { return };
         let Some(ending) = entry.task.ending().filter(|_| entry.is_over()) else { return };
         let told = is_told(&entry.task, &entry.dir);

@@ -42,7 +42,7 @@ impl Shared {
 
     /// Whether another host has told the completion, or removed its task. Then it is nothing to be told here.
     fn strike_off(&self, entry: &Entry) -> bool {
-        let is_settled = store::is_delivered(&entry.dir) || store::is_removed(&entry.dir);
+        let is_settled = store::is_delivered(&entry.dir) || entry.has_lost_its_files();
         if is_settled {
             self.lock().apply(&entry.asked.id, Event::Accepted);
         }
@@ -53,7 +53,7 @@ impl Shared {
     pub(super) fn accept(&self, entry: &Entry) -> Result<bool> {
         let is_first = match store::acknowledge(&entry.dir) {
             // Another host has, and has cleaned up since.
-            Err(_) if store::is_removed(&entry.dir) => false,
+            Err(_) if entry.has_lost_its_files() => false,
             first => first?,
         };
         self.lock().apply(&entry.asked.id, Event::Accepted);

@@ -3,51 +3,60 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
 
 use super::cleanup::{Cleaning, is_told};
 use super::keeper::Keeper;
 use crate::error::Result;
 use crate::reactor::Token;
-use crate::store::{self, Loaded};
+use crate::store::{self, FORGOTTEN, Loaded};
 use crate::task::{SessionId, TaskId};
 
-/// Another program's tasks are its own to remove for so long, and news waits so long for who is away.
-const FORGOTTEN: Duration = Duration::from_secs(30 * 86_400);
-
 impl Keeper {
-    pub(super) fn clean_session(&mut self, dir: &Path, cleaning: &mut Cleaning) -> Result<()> {
+    /// Looks through what may be a session's directory.
+    pub(super) fn clean_session(&self, dir: &Path, cleaning: &mut Cleaning) -> Result<()> {
         let store = &self.shared.store;
-        let Some(session) = store::session_of(store, dir)? else { return Ok(()) };
-        if self.shared.lock().attached.contains(&session) {
-            self.remove_debris(&session)?;
-        // Who tells what happens in it cleans up there.
-        } else if store::open_session(store, &session).unwrap_or(false) && !store::is_owned(store, &session) {
-            let tasks = store::session_tasks(store, &session)?;
-            cleaning.strangers.extend(tasks.into_iter().map(|task| (session.clone(), task)));
+        if let Some(session) = store::session_of(store, dir)? {
+            match store::open_session(store, &session) {
+                Ok(_) => {}
+                // For want of descriptors nothing is known of it.
+                Err(error) if error.is_exhaustion() => return Err(error),
+                // It is left alone. Who names it is told why.
+                Err(_) => return Ok(()),
+            }
+            if self.shared.lock().attached.contains(&session) {
+                self.remove_debris(&session)?;
+            } else {
+                let tasks = store::session_tasks(store, &session)?;
+                cleaning.strangers.extend(tasks.into_iter().map(|task| (session.clone(), task)));
+            }
+            store::remove_session_drafts(store, &session);
         }
-        store::remove_session_drafts(store, &session);
-        store::remove_session_if_forgotten(store, &session, FORGOTTEN);
+        store::remove_session_if_forgotten(dir);
         Ok(())
     }
 
-    pub(super) fn remove_if_forgotten(&self, session: &SessionId, task: &TaskId, cleaning: &mut Cleaning) {
+    /// Of a session that was not attached a moment ago.
+    pub(super) fn remove_if_forgotten(&self, session: &SessionId, id: &TaskId, cleaning: &mut Cleaning) {
         let store = &self.shared.store;
-        let dir = store.task_dir(session, task);
+        let dir = store.task_dir(session, id);
         // Most are younger, and need not be read.
         if !store::is_older(dir.path(), FORGOTTEN) {
             return;
         }
+        if self.shared.lock().attached.contains(session) {
+            return self.remove_if_over(id, cleaning);
+        }
         // Nothing of it is watched; of the same type as where something is, it is the same code.
-        match store::load_if_over::<(Token, File)>(store, session, task) {
+        match store::load_if_over::<(Token, File)>(store, session, id) {
             Loaded::Task { task, .. } => {
                 let told = is_told(&task, &dir);
                 let forgotten = |ending| cleaning.takes(&dir, ending, told, FORGOTTEN.as_millis() as u64);
-                if task.is_gone() && task.ending().is_some_and(forgotten) {
+                // Who listens to the session may be about to tell it, and cleans up there.
+                if task.is_gone() && task.ending().is_some_and(forgotten) && !store::is_watched(store, session) {
                     cleaning.remove(&dir);
                 }
             }
-            Loaded::Nothing => store::remove_debris(store, session, task),
+            Loaded::Nothing => store::remove_debris(store, session, id),
             Loaded::AnsweredFor | Loaded::OutOfReach | Loaded::Unreadable(_) => {}
         }
     }

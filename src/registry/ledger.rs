@@ -40,7 +40,12 @@ impl Entry {
 
     /// Whether another host has removed the task since it was over.
     pub(super) fn is_removed(&self) -> bool {
-        self.task.is_gone() && store::is_removed(&self.dir)
+        self.task.is_gone() && self.has_lost_its_files()
+    }
+
+    /// The same, also while processes of it live.
+    pub(super) fn has_lost_its_files(&self) -> bool {
+        store::is_removed(&self.dir, self.task.ending().map(|ending| ending.finished_at))
     }
 
     /// The number of the next call of a callback with the completion. The disk knows of other hosts' calls, and may have refused to note

@@ -45,7 +45,7 @@ impl Keeper {
         if entry.task.state == State::Starting && matches!(events[..], [Event::SupervisorGone(_)]) {
             if self.spawning.contains_key(id) {
                 // Nobody removes a task that never ran but the host that answers for it.
-                return if store::is_removed(&entry.dir) { self.announce_past(id) } else { self.reject_spawn(id) };
+                return if entry.has_lost_its_files() { self.announce_past(id) } else { self.reject_spawn(id) };
             }
             match store::is_answered_for(&entry.dir) {
                 Err(_) => return self.look_again_later(id, hung_up, looks, TRY_AGAIN_AFTER),

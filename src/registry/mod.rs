@@ -78,8 +78,7 @@ impl Registry {
     /// Opens a registry on a storage directory. `supervisor`: the executable to start instead of the one that is embedded. `wake` is
     /// called, from another thread, when [`Registry::take`] has something. It is closed at the latest when the process exits.
     pub fn open(storage: &Path, supervisor: Option<PathBuf>, max_running: usize, wake: Wake) -> Result<Arc<Registry>> {
-        let mut store = Store::open(storage)?;
-        store.executable.elsewhere = supervisor;
+        let store = Store::open(storage, supervisor)?;
         let ledger = Mutex::new(Ledger::default());
         let kept = Mutex::default();
         let shared = Arc::new(Shared { store, max_running, ledger, outbox: Outbox::new(wake), kept });

@@ -114,8 +114,7 @@ pub fn create(
 /// Makes the session's directory, and the store's, unless they are there.
 fn make_session(store: &Store, session: &SessionId) -> Result<()> {
     match session::make(store, session) {
-        // Somebody has removed them, perhaps between two steps of ours.
-        Err(Error::StorageFailed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.is_missing_file() => {
             store.restore()?;
             session::make(store, session)
         }
@@ -270,7 +269,7 @@ mod tests {
     fn a_session_that_another_host_removes_meanwhile_is_made_anew() {
         // R6
         let root = Scratch::new();
-        let store = Store::open(&root.path().join("store")).expect("a fresh directory is a store");
+        let store = Store::open(&root.path().join("store"), None).expect("a fresh directory is a store");
         let session = SessionId::new("empty");
         let mut ids = 1..;
         let new_id = || {
@@ -291,7 +290,7 @@ mod tests {
     fn an_id_that_is_on_disk_is_not_given_again() {
         // D19
         let root = Scratch::new();
-        let store = Store::open(&root.path().join("store")).expect("a fresh directory is a store");
+        let store = Store::open(&root.path().join("store"), None).expect("a fresh directory is a store");
         let session = SessionId::default_session();
         let with_ids = |ids: &[u64]| {
             let mut ids = ids.iter().copied().map(TaskId::new);

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use outlive_protocol::names;
 
-use super::TaskDir;
+use super::{FORGOTTEN, TaskDir};
 use crate::error::{Error, Result};
 use crate::platform::{clock, failpoint, files};
 
@@ -16,11 +16,12 @@ pub fn is_delivered(dir: &TaskDir) -> bool {
     fs::symlink_metadata(dir.file(names::DELIVERED)).is_ok()
 }
 
-/// Whether a host has removed the task, which it does when the completion was accepted or is very old. Where its session is gone
-/// too, somebody else has taken away what nobody has heard of.
-pub fn is_removed(dir: &TaskDir) -> bool {
+/// Whether a host has removed the task, which it does when the completion was accepted or is very old. Where its session is gone too, and it
+/// had not ended long ago, somebody else has taken away what nobody has heard of.
+pub fn is_removed(dir: &TaskDir, ended_at: Option<u64>) -> bool {
     let session = dir.path().with_file_name(names::SESSION.as_str());
-    files::is_missing(&dir.task()) && !files::is_missing(&session)
+    let is_old = |ended_at| clock::unix_ms().saturating_sub(ended_at) > FORGOTTEN.as_millis() as u64;
+    files::is_missing(&dir.task()) && (!files::is_missing(&session) || ended_at.is_some_and(is_old))
 }
 
 /// Since when a host has known of an end without a record, in Unix milliseconds: `now` for the first that asks. That is kept as the time of

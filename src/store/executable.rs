@@ -30,7 +30,7 @@ const OVERRIDE: &str = "OUTLIVE_SUPERVISOR";
 pub struct Executable {
     copy: PathBuf,
     /// What `OUTLIVE_SUPERVISOR` names, and then nothing else is tried.
-    pub elsewhere: Option<PathBuf>,
+    elsewhere: Option<PathBuf>,
     /// Guards what was found. Held by the reactor alone, so nobody waits for the disk behind it.
     found: Mutex<Option<Found>>,
 }
@@ -60,8 +60,8 @@ const MEMORY: Way = Way { name: |_| "memory".to_owned(), take: |_| from_memory()
 type Start<'a> = dyn Fn(&Program) -> io::Result<process::Child> + 'a;
 
 impl Executable {
-    pub(super) fn new(root: &Path) -> Executable {
-        Executable { copy: root.join(format!("{PREFIX}{HASH}")), elsewhere: None, found: Mutex::new(None) }
+    pub(super) fn new(root: &Path, elsewhere: Option<PathBuf>) -> Executable {
+        Executable { copy: root.join(format!("{PREFIX}{HASH}")), elsewhere, found: Mutex::new(None) }
     }
 
     /// Starts a supervisor from the first place that works.

@@ -26,13 +26,14 @@ pub struct Store {
 pub struct TaskDir(PathBuf);
 
 impl Store {
-    /// Opens the directory, made when it is missing. One that others can write to, or that is another user's, is refused.
-    pub fn open(path: &Path) -> Result<Store> {
+    /// Opens the directory, made when it is missing. One that others can write to, or that is another user's, is refused. `supervisor`: the
+    /// executable to start in place of the one that is embedded.
+    pub fn open(path: &Path, supervisor: Option<PathBuf>) -> Result<Store> {
         make_root(path)?;
         // Links on the way are resolved once, so that the same store has one name for as long as it is open.
         let root = fs::canonicalize(path).map_err(Error::storage("open the storage directory", path))?;
         let here = Here::at(&root)?;
-        let store = Store { executable: Executable::new(&root), root, here };
+        let store = Store { executable: Executable::new(&root, supervisor), root, here };
         store.check_owner()?;
         store.check_length().map_err(Error::storage("use the storage directory", store.root()))?;
         Ok(store)
@@ -69,6 +70,12 @@ impl Store {
         self.root.join(format!("{:032x}", digest(session.as_str().as_bytes())))
     }
 
+    /// Whether a path in the store is named as the directories of sessions are.
+    pub(super) fn may_be_session_dir(path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
+    }
+
     /// A task's directory.
     pub fn task_dir(&self, session: &SessionId, task: &TaskId) -> TaskDir {
         TaskDir(self.session_dir(session).join(task.as_str()))
@@ -96,9 +103,9 @@ impl TaskDir {
         self.file(names::TASK)
     }
 
-    /// Whether there is a task, or may be one.
+    /// Whether there is a task, as far as one can see: what keeps us from looking is no task.
     pub fn has_task(&self) -> bool {
-        !files::is_missing(&self.task())
+        self.task().exists()
     }
 
     /// What its supervisor rings, to be watched.
@@ -148,7 +155,7 @@ mod tests {
         while LONGEST - path.as_os_str().len() > 200 {
             path.push("d".repeat(100));
         }
-        let open = |length| Store::open(&path.join("d".repeat(length - path.as_os_str().len() - 1)));
+        let open = |length| Store::open(&path.join("d".repeat(length - path.as_os_str().len() - 1)), None);
         open(LONGEST).expect("the longest path in it is one that the kernel takes");
         let error = open(LONGEST + 1).err().expect("it is too long by one");
         assert!(error.to_string().contains("File name too long"), "{error}");

@@ -33,8 +33,10 @@ pub use look::{events, is_answered_for, look, read_command};
 pub use lost::gone_unread;
 pub use order::send_order;
 pub use output::{Captured, Chunk, PageRequest, PreviewRequest, Stream, page, preview};
-pub use owner::{OwnerBell, is_owned};
+pub use owner::{OwnerBell, is_watched};
 pub use records::Here;
-pub use remove::{is_older, remove, remove_debris, remove_old_executables, remove_session_drafts, remove_session_if_forgotten};
+pub use remove::{
+    FORGOTTEN, is_older, remove, remove_debris, remove_old_executables, remove_session_drafts, remove_session_if_forgotten,
+};
 pub use session::{open_session, session_dirs, session_of, session_tasks, sessions};
 pub use unread::Unread;

@@ -71,16 +71,25 @@ impl OwnerBell {
 
     /// Tries to become the owner; true when it is one now, or was before.
     pub fn try_to_own(&mut self) -> Result<bool> {
-        if self.lock.is_none() {
-            let failed = |error| Error::storage("lock", &self.path)(error);
-            let writer = fifo::open_writer(&self.path).map_err(failed)?;
-            let writer = writer.ok_or(ErrorKind::NotFound.into()).map_err(failed)?;
-            // Closing a writing end without the lock hangs up nobody while the owner lives.
-            if lock::try_lock(&writer).map_err(failed)? {
-                self.lock = Some(writer);
-            }
+        if self.is_owner() {
+            return Ok(true);
         }
-        Ok(self.is_owner())
+        let writer = fifo::open_writer(&self.path).and_then(|writer| writer.ok_or(ErrorKind::NotFound.into()));
+        let owned = writer.and_then(|writer| self.own_by(writer));
+        owned.map_err(Error::storage("lock", &self.path))
+    }
+
+    fn own_by(&mut self, writer: File) -> io::Result<bool> {
+        // Closing a writing end without the lock hangs up nobody while the owner lives.
+        if !lock::try_lock(&writer)? {
+            return Ok(false);
+        }
+        if self.is_replaced() {
+            // Whoever held the lock before has removed it together with its session.
+            return Err(ErrorKind::NotFound.into());
+        }
+        self.lock = Some(writer);
+        Ok(true)
     }
 
     /// Tells the session's owner, if there is one, that it has a new task. An error when descriptors or memory are wanting for that.
@@ -91,12 +100,33 @@ impl OwnerBell {
     }
 }
 
-/// Whether a host tells what happens in this session. True when nobody can say.
-pub fn is_owned(store: &Store, session: &SessionId) -> bool {
+/// Whether a host listens to what happens in this session. True when nobody can say.
+pub fn is_watched(store: &Store, session: &SessionId) -> bool {
     match fifo::open_writer(&store.session_dir(session).join(names::OWNER.as_str())) {
-        Ok(Some(writer)) => !lock::is_free(&writer).unwrap_or(false),
-        // Nobody watches it.
-        Ok(None) => false,
+        Ok(writer) => writer.is_some(),
         Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scratch::Scratch;
+    use super::super::session::remove_empty;
+    use super::*;
+
+    #[test]
+    fn the_lock_of_a_session_that_was_removed_meanwhile_owns_nothing() {
+        // R6
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path(), None).unwrap();
+        let session = SessionId::new("empty");
+        let bell = OwnerBell::open(&store, &session).unwrap();
+        // As between two steps of `try_to_own`: the FIFO that was opened is another one than that which is there when it is locked.
+        let writer = fifo::open_writer(bell.path()).unwrap().expect("the bell has it open");
+        remove_empty(&store.session_dir(&session)).unwrap();
+        let mut late = OwnerBell { path: bell.path().to_owned(), reader: bell.reader().try_clone().unwrap(), lock: None };
+        late.own_by(writer).expect_err("it is gone");
+        assert!(!late.is_owner());
+        assert!(OwnerBell::open(&store, &session).unwrap().try_to_own().unwrap(), "it is made anew");
     }
 }

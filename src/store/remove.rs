@@ -19,6 +19,10 @@ const DEBRIS_AGE: Duration = Duration::from_secs(3600);
 /// How old another release's executable must be. When it was last used is not known, and to write it anew costs a millisecond.
 const COPY_AGE: Duration = Duration::from_secs(30 * 86_400);
 
+/// How long what is in a session that nobody has attached must have been left alone: another program's tasks are its own to remove for so long,
+/// and news waits so long for who is away.
+pub const FORGOTTEN: Duration = Duration::from_secs(30 * 86_400);
+
 /// Removes a task's directory. `task.json` goes first: whatever stops the rest, half a task is none.
 pub fn remove(dir: &TaskDir) -> io::Result<()> {
     failpoint::pass("host.before_remove")?;
@@ -50,12 +54,12 @@ pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
     }
 }
 
-/// Removes the directory of a session that nothing has happened in for so long. One that holds a task, or that a host listens to, stays.
-pub fn remove_session_if_forgotten(store: &Store, session: &SessionId, age: Duration) {
-    let dir = store.session_dir(session);
-    if is_older(&dir, age) {
-        // The same.
-        drop(session::remove_empty(&dir));
+/// Removes the directory of a session, or what is left of one, that holds nothing and that nothing has happened in for long. One that is
+/// another user's stays, and one that a host listens to.
+pub fn remove_session_if_forgotten(dir: &Path) {
+    if Store::may_be_session_dir(dir) && is_older(dir, FORGOTTEN) && files::check_directory(dir).is_ok() {
+        // It stays for the next time if it cannot go now, and is in nobody's way.
+        drop(session::remove_empty(dir));
     }
 }
 
@@ -72,7 +76,7 @@ pub fn remove_old_executables(store: &Store) {
 
 fn remove_old(files: Vec<PathBuf>, age: Duration) {
     for file in files.iter().filter(|file| is_older(file, age)) {
-        // The same: the next time.
+        // It stays for the next time if it cannot go now.
         drop(fs::remove_file(file));
     }
 }
@@ -101,7 +105,7 @@ mod tests {
     /// A store with one session and, in it, the directory of a task that nobody has finished making.
     fn unfinished() -> (Scratch, Store, SessionId, TaskId) {
         let scratch = Scratch::new();
-        let store = Store::open(scratch.path()).unwrap();
+        let store = Store::open(scratch.path(), None).unwrap();
         let (session, id) = (SessionId::new("s"), TaskId::new(1));
         session::make(&store, &session).unwrap();
         files::create_directory(store.task_dir(&session, &id).path()).unwrap();
@@ -165,6 +169,25 @@ mod tests {
             assert!(!draft.exists());
         }
         assert!(store.session_dir(&session).join(names::SESSION.as_str()).exists());
+    }
+
+    #[test]
+    fn the_rest_of_a_session_that_a_host_was_removing_goes_when_it_is_old() {
+        // R6
+        for left in [&[][..], &["owner"], &["session"], &["owner", "session"]] {
+            let (_scratch, store, session, id) = unfinished();
+            let dir = store.session_dir(&session);
+            fs::remove_dir(store.task_dir(&session, &id).path()).unwrap();
+            for name in ["owner", "session"].iter().filter(|name| !left.contains(name)) {
+                fs::remove_file(dir.join(name)).unwrap();
+            }
+            date_back(&dir, FORGOTTEN - DEBRIS_AGE);
+            remove_session_if_forgotten(&dir);
+            assert!(dir.exists(), "it is young: {left:?}");
+            date_back(&dir, FORGOTTEN + DEBRIS_AGE);
+            remove_session_if_forgotten(&dir);
+            assert!(!dir.exists(), "{left:?}");
+        }
     }
 
     #[test]

@@ -48,6 +48,14 @@ pub fn open_session(store: &Store, session: &SessionId) -> Result<bool> {
 
 /// Makes the session's directory unless it is there.
 pub(super) fn make(store: &Store, session: &SessionId) -> Result<()> {
+    match make_once(store, session) {
+        // Another host's `cleanup` can take it between two steps.
+        Err(error) if error.is_missing_file() => make_once(store, session),
+        made => made,
+    }
+}
+
+fn make_once(store: &Store, session: &SessionId) -> Result<()> {
     if open_session(store, session)? {
         return Ok(());
     }
@@ -129,7 +137,7 @@ pub fn session_of(store: &Store, dir: &Path) -> Result<Option<SessionId>> {
 }
 
 fn find_session(store: &Store, dir: &Path) -> io::Result<Option<SessionId>> {
-    if !unless_exhausted(fs::symlink_metadata(dir))?.is_some_and(|about| about.is_dir()) {
+    if !Store::may_be_session_dir(dir) || !unless_exhausted(fs::symlink_metadata(dir))?.is_some_and(|about| about.is_dir()) {
         return Ok(None);
     }
     let name = match files::read_bounded(&dir.join(names::SESSION.as_str()), MAX_SESSION_BYTES) {
@@ -142,11 +150,10 @@ fn find_session(store: &Store, dir: &Path) -> io::Result<Option<SessionId>> {
     if let Some(session) = std::str::from_utf8(&name).ok().map(SessionId::new).filter(is_here) {
         return Ok(Some(session));
     }
-    // What a power cut has taken each of its tasks has too.
+    // What a power cut has taken each of its tasks has too: the first that can be read says it.
     for task in unless_exhausted(tasks_in(dir))?.unwrap_or_default() {
-        let session = session_of_task(&dir.join(task.as_str()))?;
-        if session.as_ref().is_some_and(|session| is_torn(&name, session) && is_here(session)) {
-            return Ok(session);
+        if let Some(session) = session_of_task(&dir.join(task.as_str()))? {
+            return Ok(Some(session).filter(|session| is_torn(&name, session) && is_here(session)));
         }
     }
     Ok(None)
@@ -179,8 +186,8 @@ pub(super) fn remove_empty(dir: &Path) -> io::Result<()> {
     let [owner, _] = &files;
     let mut bell = unless_gone(OwnerBell::at(owner.clone()))?;
     let is_owned = bell.as_mut().is_some_and(|bell| !bell.try_to_own().unwrap_or(false));
-    let mut entries = fs::read_dir(dir)?;
-    if is_owned || entries.any(|entry| entry.is_ok_and(|entry| !files.contains(&entry.path()))) {
+    let holds = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    if is_owned || holds.iter().any(|path| !files.contains(path)) {
         return Ok(());
     }
     for file in &files {
@@ -207,7 +214,7 @@ mod tests {
     fn an_id_that_a_power_cut_has_torn_is_written_anew_and_another_one_is_left() {
         // R18
         let scratch = Scratch::new();
-        let store = Store::open(scratch.path()).unwrap();
+        let store = Store::open(scratch.path(), None).unwrap();
         let session = SessionId::new("a session");
         make(&store, &session).unwrap();
         let path = store.session_dir(&session).join(names::SESSION.as_str());

@@ -384,6 +384,14 @@ test('a command that ran before its host looked, and whose record cannot be read
   const slow = await host(store, { env })
   const command = `echo ran; cd "${store.dir}"/*/$OUTLIVE_TASK_ID && echo '{"version":1}' 1<>ended.json; kill -9 $PPID`
   const spawned = slow.call(({ tasks }, sessionId, command) => tasks.spawn(command, { sessionId }), sessionId, command)
+  // While it waits it is stopped, so that it looks at nothing before all is over.
+  const made = await eventually(() => store.taskIds()[0], 'its directory is made')
+  await eventually(() => existsSync(join(store.taskDir(made)!, 'started.json')), 'it is started')
+  await stop(slow.pid)
+  const record = join(store.taskDir(made)!, 'ended.json')
+  await eventually(() => readFileSync(record, 'latin1').startsWith('{"version":1}'), 'it has spoilt its record')
+  await eventually(() => processesOf(made).length === 0, 'its supervisor is gone')
+  process.kill(slow.pid, 'SIGCONT')
   const id = await within(spawned, 'the spawn is answered')
   const ended = await slow.call(({ tasks }, id) => tasks.wait(id), id)
   expect(ended).toMatchObject({ status: 'lost', cause: 'supervisor_lost', exitCode: null, outputPreview: 'ran\n' })

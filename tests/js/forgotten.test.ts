@@ -1,7 +1,8 @@
 // R6: what nobody comes back to does not fill the disk for ever, and what somebody may come back to stays.
 import { randomUUID } from 'node:crypto'
-import { existsSync, linkSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { gate, killProcessesOf, obedient, readyFifo } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
@@ -138,6 +139,21 @@ test('what another host tells is left to that one', async () => {
   await eventually(async () => (await tasks.cleanup(everything)) === 1, 'it goes when its host has gone')
 })
 
+test('who subscribes while a cleanup goes on is told what is still there, and nothing of that goes', async () => {
+  // R6 D5
+  const sessionId = 'opened again'
+  const { session, ids } = await past(sessionId, ...Array.from({ length: 400 }, () => ({ days: 31 })))
+  const tasks = store.registry()
+  const cleaned = tasks.cleanup(everything)
+  while (tasksIn(session).length === ids.length) await setImmediate()
+  const { heard } = listen(tasks, sessionId, () => {}, { ack: 'manual' })
+  const removed = await cleaned
+  await eventually(() => heard.length + removed === ids.length, 'each has gone or was told')
+  expect(heard.length).toBeGreaterThan(0)
+  expect(heard.filter(({ taskId }) => store.taskDir(taskId) === undefined)).toEqual([])
+  expect(tasks.ack(heard.map(({ taskId }) => taskId))).toBe(heard.length)
+})
+
 test('what a dead host left half made in a session that is not attached goes too', async () => {
   // R6
   const { session, ids } = await past('half made', { days: 31 })
@@ -199,6 +215,23 @@ describe('the directory of a session without tasks', () => {
     expect(listener.heard).toMatchObject([{ taskId: id, exitCode: 6 }])
   })
 
+  test('stays as it is where others can write to it', async () => {
+    // R6 R14
+    const session = await empty('open to others')
+    chmodSync(session, 0o777)
+    await store.registry().cleanup()
+    expect(readdirSync(session).sort()).toEqual(['owner', 'session'])
+  })
+
+  test('is not taken for one of another name', async () => {
+    // R6
+    const other = join(store.dir, 'notes')
+    mkdirSync(other)
+    dateBack(other, 60)
+    await store.registry().cleanup()
+    expect(existsSync(other)).toBe(true)
+  })
+
   test('stays with what somebody else has put there', async () => {
     // R6
     const sessionId = 'not only ours'
@@ -210,4 +243,15 @@ describe('the directory of a session without tasks', () => {
     expect(existsSync(join(session, 'notes'))).toBe(true)
     expect(tasks.sessions()).toContain(sessionId)
   })
+})
+
+test('a session that is spoilt keeps no other from being cleaned up', async () => {
+  // R6
+  const { session } = await past('beside a spoilt one', { days: 31, isTold: true })
+  const spoilt = dirname(await original(store, 'default'))
+  rmSync(spoilt, { recursive: true })
+  writeFileSync(spoilt, 'no directory')
+  expect(await store.registry().cleanup()).toBe(1)
+  expect(tasksIn(session)).toEqual([])
+  await expect(store.registry().cleanup()).rejects.toMatchObject({ code: 'STORAGE_FAILED' })
 })

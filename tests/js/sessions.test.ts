@@ -110,6 +110,22 @@ test('what is damaged, planted or no session at all is passed over', async () =>
   expect(tasks.sessions()).toEqual(['good'])
 })
 
+test('a default session that cannot be used keeps nobody from the tasks of others', async () => {
+  const store = temporaryStore()
+  const sessionId = 'usable'
+  const before = store.registry()
+  const { stdoutPath } = await before.wait(await before.spawn('true'))
+  before.detach()
+  const spoilt = dirname(dirname(stdoutPath))
+  rmSync(spoilt, { recursive: true })
+  writeFileSync(spoilt, 'no directory')
+  const tasks = store.registry()
+  const id = await tasks.spawn('sleep 600', { sessionId })
+  expect(tasks.status('bash-0000000000000000')).toBeNull()
+  expect(await tasks.kill(id)).toMatchObject({ status: 'killed' })
+  expect(await tasks.wait(id)).toMatchObject({ status: 'killed' })
+})
+
 test('of a store that was removed it is an error that names the place', () => {
   const store = temporaryStore()
   const tasks = store.registry()

@@ -50,8 +50,8 @@ module.exports = [
   {
     promise: 'D15: a session has one owner',
     file: 'src/store/owner.rs',
-    find: '            if lock::try_lock(&writer).map_err(failed)? {',
-    replace: '            if lock::try_lock(&writer).map_err(failed)? || self.lock.is_none() {',
+    find: '        if !lock::try_lock(&writer)? {',
+    replace: '        if !lock::try_lock(&writer)? && self.lock.is_some() {',
     test: jest('hosts', ''),
   },
   {

@@ -27,7 +27,7 @@ struct Finished {
 impl Finished {
     fn new() -> Finished {
         let root = std::env::temp_dir().join(format!("outlive-bench-{}", std::process::id()));
-        let store = Store::open(&root).expect("the temporary directory takes a store");
+        let store = Store::open(&root, None).expect("the temporary directory takes a store");
         let session = SessionId::default_session();
         let shell = PathBuf::from("/bin/sh");
         let launch = Launch { shell, environment: Block::default(), max_output_bytes: 100 * MIB, cleanup: Cleanup::Keep };
