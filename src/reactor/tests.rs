@@ -198,7 +198,9 @@ fn what_happens_behind_the_report_of_the_kernel_is_heard_before_the_news_is_told
         ringer
     })
     .unwrap();
-    first.unwrap().write_all(b"x").unwrap();
+    // It stays open: its hang-up would be heard as well.
+    let mut first = first.unwrap();
+    first.write_all(b"x").unwrap();
     let order: Vec<_> = heard.iter().take(4).collect();
     assert_eq!(order, ["first", "marked", "second", "told"]);
     drop(reactor);
