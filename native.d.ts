@@ -3,7 +3,10 @@
 
 /** The tasks of one storage directory. Private to `index.js`, which checks arguments and makes promises of requests. */
 export declare class NativeRegistry {
-  /** Opens a registry. `supervisor`: what `OUTLIVE_SUPERVISOR` names. `wake` is called when `take` has something, and keeps the event loop alive only between `ref` and `unref`. */
+  /**
+   * Opens a registry. `supervisor`: what `OUTLIVE_SUPERVISOR` names. `wake` is called when `take` has something, and keeps the
+   * event loop alive only between `ref` and `unref`.
+   */
   constructor(storageDir: string, supervisor: string | undefined | null, maxRunning: number, wake: () => void)
   /** Its number, for `isHeld`. */
   number(): number

@@ -49,7 +49,8 @@ pub struct NativeRegistry {
 
 #[napi]
 impl NativeRegistry {
-    /// Opens a registry. `supervisor`: what `OUTLIVE_SUPERVISOR` names. `wake` is called when `take` has something, and keeps the event loop alive only between `ref` and `unref`.
+    /// Opens a registry. `supervisor`: what `OUTLIVE_SUPERVISOR` names. `wake` is called when `take` has something, and keeps the
+    /// event loop alive only between `ref` and `unref`.
     #[napi(constructor, catch_unwind)]
     pub fn new(
         env: Env,

@@ -76,10 +76,11 @@ impl Registry {
 
 impl Keeper {
     pub(super) fn cleanup(&mut self, request: Request, limits: Limits) {
-        // One that is spoilt keeps nobody from the others.
         let (sessions, failed) = match self.attach_all(None) {
+            Ok(sessions) => (sessions, None),
             Err(error) if error.is_exhaustion() => return self.shared.outbox.fail(request, &error),
-            attached => (attached.as_deref().unwrap_or_default().to_vec(), attached.err()),
+            // One that is spoilt keeps nobody from the others.
+            Err(error) => (Vec::new(), Some(error)),
         };
         let dirs = match store::session_dirs(&self.shared.store) {
             Ok(dirs) => dirs,

@@ -70,7 +70,7 @@ impl Store {
         self.root.join(format!("{:032x}", digest(session.as_str().as_bytes())))
     }
 
-    /// Whether a path in the store is named as the directories of sessions are.
+    /// Whether a path in the store is named as [`Store::session_dir`] names them.
     pub(super) fn may_be_session_dir(path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)

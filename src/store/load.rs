@@ -172,7 +172,7 @@ mod tests {
         // D16
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1/failed");
         let scratch = Scratch::new();
-        let mut store = Store::open(scratch.path(), None).unwrap();
+        let mut store = scratch.store();
         store.here.alone = true;
         let record = fs::read_to_string(from.join("task.json")).unwrap();
         let boot_id = serde_json::from_str::<serde_json::Value>(&record).unwrap()["bootId"].as_str().unwrap().to_owned();
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_file_in_the_place_of_a_task_is_not_waited_for() {
         let scratch = Scratch::new();
-        let store = Store::open(scratch.path(), None).unwrap();
+        let store = scratch.store();
         let (session, id) = (SessionId::new("s"), TaskId::new(1));
         fs::create_dir_all(store.session_dir(&session)).unwrap();
         fs::write(store.task_dir(&session, &id).path(), "").unwrap();
@@ -210,7 +210,7 @@ mod tests {
     fn a_task_of_a_machine_with_another_name_is_ours_unless_that_machine_can_have_the_store() {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1/failed");
         let scratch = Scratch::new();
-        let mut store = Store::open(scratch.path(), None).unwrap();
+        let mut store = scratch.store();
         let record = fs::read_to_string(from.join("task.json")).unwrap();
         let name = |key: &str| serde_json::from_str::<serde_json::Value>(&record).unwrap()[key].as_str().unwrap().to_owned();
         let (session, id) = (SessionId::new(name("sessionId").as_str()), name("taskId").parse().unwrap());

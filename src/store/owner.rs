@@ -29,7 +29,7 @@ impl OwnerBell {
     /// Opens the reading end, to be watched before the lock is tried.
     pub fn open(store: &Store, session: &SessionId) -> Result<OwnerBell> {
         make(store, session)?;
-        let path = store.session_dir(session).join(names::OWNER.as_str());
+        let path = place(store, session);
         let bell = OwnerBell::at(path.clone()).or_else(|error| match error.kind() {
             // Whatever copied the store knew no FIFOs.
             ErrorKind::NotFound => allow_existing(fifo::create(&path)).and_then(|()| OwnerBell::at(path.clone())),
@@ -94,15 +94,19 @@ impl OwnerBell {
 
     /// Tells the session's owner, if there is one, that it has a new task. An error when descriptors or memory are wanting for that.
     pub fn ring(store: &Store, session: &SessionId) -> Result<()> {
-        let path = store.session_dir(session).join(names::OWNER.as_str());
+        let path = place(store, session);
         // Without the bell the owner finds the task when it next looks at the session.
         unless_exhausted(fifo::ring(&path)).map(drop).map_err(Error::storage("ring", path))
     }
 }
 
+fn place(store: &Store, session: &SessionId) -> PathBuf {
+    store.session_dir(session).join(names::OWNER.as_str())
+}
+
 /// Whether a host listens to what happens in this session. True when nobody can say.
 pub fn is_watched(store: &Store, session: &SessionId) -> bool {
-    match fifo::open_writer(&store.session_dir(session).join(names::OWNER.as_str())) {
+    match fifo::open_writer(&place(store, session)) {
         Ok(writer) => writer.is_some(),
         Err(error) => error.kind() != ErrorKind::NotFound,
     }
@@ -118,7 +122,7 @@ mod tests {
     fn the_lock_of_a_session_that_was_removed_meanwhile_owns_nothing() {
         // R6
         let scratch = Scratch::new();
-        let store = Store::open(scratch.path(), None).unwrap();
+        let store = scratch.store();
         let session = SessionId::new("empty");
         let bell = OwnerBell::open(&store, &session).unwrap();
         // As between two steps of `try_to_own`: the FIFO that was opened is another one than that which is there when it is locked.

@@ -57,7 +57,7 @@ pub fn remove_debris(store: &Store, session: &SessionId, id: &TaskId) {
 /// Removes the directory of a session, or what is left of one, that holds nothing and that nothing has happened in for long. One that is
 /// another user's stays, and one that a host listens to.
 pub fn remove_session_if_forgotten(dir: &Path) {
-    if Store::may_be_session_dir(dir) && is_older(dir, FORGOTTEN) && files::check_directory(dir).is_ok() {
+    if is_older(dir, FORGOTTEN) && files::check_directory(dir).is_ok() {
         // It stays for the next time if it cannot go now, and is in nobody's way.
         drop(session::remove_empty(dir));
     }
@@ -105,7 +105,7 @@ mod tests {
     /// A store with one session and, in it, the directory of a task that nobody has finished making.
     fn unfinished() -> (Scratch, Store, SessionId, TaskId) {
         let scratch = Scratch::new();
-        let store = Store::open(scratch.path(), None).unwrap();
+        let store = scratch.store();
         let (session, id) = (SessionId::new("s"), TaskId::new(1));
         session::make(&store, &session).unwrap();
         files::create_directory(store.task_dir(&session, &id).path()).unwrap();

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::Store;
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 pub(super) struct Scratch(PathBuf);
@@ -14,6 +16,11 @@ impl Scratch {
         let path = std::env::temp_dir().join(format!("outlive-test-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Scratch(path)
+    }
+
+    /// It, as a store.
+    pub(super) fn store(&self) -> Store {
+        Store::open(&self.0, None).unwrap()
     }
 
     pub(super) fn path(&self) -> &Path {

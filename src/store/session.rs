@@ -124,10 +124,12 @@ pub fn sessions(store: &Store) -> Result<Vec<SessionId>> {
     Ok(sessions)
 }
 
-/// Everything that can be a session's directory.
+/// Everything that is named as the directories of sessions are.
 pub fn session_dirs(store: &Store) -> Result<Vec<PathBuf>> {
-    let list = || fs::read_dir(store.root())?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
-    list().map_err(Error::storage("list", store.root()))
+    let list = || fs::read_dir(store.root())?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut dirs = list().map_err(Error::storage("list", store.root()))?;
+    dirs.retain(|dir| Store::may_be_session_dir(dir));
+    Ok(dirs)
 }
 
 /// Whose directory this is, if it is a session's. Also of one that will be refused because others can write to it: whoever asks for its
@@ -137,7 +139,7 @@ pub fn session_of(store: &Store, dir: &Path) -> Result<Option<SessionId>> {
 }
 
 fn find_session(store: &Store, dir: &Path) -> io::Result<Option<SessionId>> {
-    if !Store::may_be_session_dir(dir) || !unless_exhausted(fs::symlink_metadata(dir))?.is_some_and(|about| about.is_dir()) {
+    if !unless_exhausted(fs::symlink_metadata(dir))?.is_some_and(|about| about.is_dir()) {
         return Ok(None);
     }
     let name = match files::read_bounded(&dir.join(names::SESSION.as_str()), MAX_SESSION_BYTES) {
@@ -214,7 +216,7 @@ mod tests {
     fn an_id_that_a_power_cut_has_torn_is_written_anew_and_another_one_is_left() {
         // R18
         let scratch = Scratch::new();
-        let store = Store::open(scratch.path(), None).unwrap();
+        let store = scratch.store();
         let session = SessionId::new("a session");
         make(&store, &session).unwrap();
         let path = store.session_dir(&session).join(names::SESSION.as_str());

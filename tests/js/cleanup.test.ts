@@ -1,10 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import {
   closeSync,
   existsSync,
-  linkSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -19,7 +16,7 @@ import type { TaskRegistry } from 'outlive'
 import { gate, isAlive, obedient, patient, processesOf, readyFifo, stop } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
-import { copy, makeFifos, original, rewrite } from './support/records'
+import { aged, dateBack, makeFifos, original, rewrite } from './support/records'
 import { atTheEnd, eventually, registryAt, temporaryStore } from './support/store'
 
 const store = temporaryStore()
@@ -54,8 +51,7 @@ function rewriteEnd(taskId: string, change: object): void {
 }
 
 function makeOld(path: string): void {
-  const then = new Date(Date.now() - 2 * hour)
-  lutimesSync(path, then, then)
+  dateBack(path, 2 / 24)
 }
 
 test('cleanup takes what is finished and never what runs, here or started by another host', async () => {
@@ -139,15 +135,8 @@ test('cleanup takes what was told after a day and the rest after a week, unless 
   // R6
   const sessionId = 'limits'
   const good = await original(store, sessionId)
-  const aged = (hours: number, isTold: boolean): string =>
-    copy(good, (dir) => {
-      // Of an earlier boot: what was recorded in this one cannot be older than it.
-      rewrite(dir, 'task.json', (task) => ({ ...task, bootId: randomUUID() }))
-      rewrite(dir, 'ended.json', (ended) => ({ ...ended, finishedAt: Date.now() - hours * hour }))
-      if (isTold) linkSync(join(dir, 'task.json'), join(dir, 'delivered'))
-    })
-  const [young, old] = [aged(23, true), aged(25, true)]
-  const [untold, forgotten] = [aged(7 * 24 - 1, false), aged(7 * 24 + 1, false)]
+  const [young, old] = [aged(good, 23 / 24, true), aged(good, 25 / 24, true)]
+  const [untold, forgotten] = [aged(good, 7 - 1 / 24), aged(good, 7 + 1 / 24)]
   makeFifos(dirname(good), [young, old, untold, forgotten])
   const tasks = store.registry()
   await tasks.replay(sessionId)

@@ -1,22 +1,16 @@
 // R6: what nobody comes back to does not fill the disk for ever, and what somebody may come back to stays.
-import { randomUUID } from 'node:crypto'
-import { chmodSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { gate, killProcessesOf, obedient, readyFifo } from './support/guests'
 import { type HostScope, host } from './support/host'
 import { listen } from './support/listen'
-import { copy, makeFifos, original, rewrite } from './support/records'
+import { aged, dateBack, makeFifos, original, rewrite } from './support/records'
 import { eventually, temporaryStore } from './support/store'
 
 const store = temporaryStore()
 const DAY = 86_400_000
 const everything = { olderThanMs: 0, undeliveredOlderThanMs: 0 }
-
-function dateBack(path: string, days: number): void {
-  const then = new Date(Date.now() - days * DAY)
-  utimesSync(path, then, then)
-}
 
 interface Past {
   days: number
@@ -27,13 +21,7 @@ interface Past {
 async function past(sessionId: string, ...tasks: Past[]): Promise<{ session: string; ids: string[] }> {
   const good = await original(store, sessionId)
   const session = dirname(good)
-  const ids = tasks.map(({ days, isTold }) =>
-    copy(good, (dir) => {
-      rewrite(dir, 'task.json', (task) => ({ ...task, bootId: randomUUID() }))
-      rewrite(dir, 'ended.json', (ended) => ({ ...ended, finishedAt: Date.now() - days * DAY }))
-      if (isTold) linkSync(join(dir, 'task.json'), join(dir, 'delivered'))
-    }),
-  )
+  const ids = tasks.map(({ days, isTold }) => aged(good, days, isTold))
   makeFifos(session, ids)
   rmSync(good, { recursive: true })
   for (const [at, id] of ids.entries()) dateBack(join(session, id), tasks[at]!.days)

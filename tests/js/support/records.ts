@@ -1,6 +1,16 @@
 /** Finished tasks on disk, to be copied and spoilt. */
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import {
+  copyFileSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { TaskRegistry, TaskSnapshot } from 'outlive'
 import { killProcessesOf } from './guests'
@@ -39,6 +49,23 @@ export function copy(of: string, change: (dir: string) => void = () => {}): stri
   rewrite(dir, 'task.json', (task) => ({ ...task, taskId: id }))
   change(dir)
   return id
+}
+
+const DAY_MS = 86_400_000
+
+/** A copy of an earlier boot that ended so long ago: what was recorded in this one cannot be older than it. */
+export function aged(of: string, days: number, isTold = false): string {
+  return copy(of, (dir) => {
+    rewrite(dir, 'task.json', (task) => ({ ...task, bootId: randomUUID() }))
+    rewrite(dir, 'ended.json', (ended) => ({ ...ended, finishedAt: Date.now() - days * DAY_MS }))
+    if (isTold) linkSync(join(dir, 'task.json'), join(dir, 'delivered'))
+  })
+}
+
+/** Gives a file, a directory or a link the time of so long ago. */
+export function dateBack(path: string, days: number): void {
+  const then = new Date(Date.now() - days * DAY_MS)
+  lutimesSync(path, then, then)
 }
 
 /** The FIFOs of many tasks: no supervisor reads them any more. */
