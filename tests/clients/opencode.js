@@ -16,10 +16,6 @@ function configuration(modelUrl) {
     enabled_providers: ['fake'],
     model: 'fake/fake-1',
     small_model: 'fake/fake-1',
-    permission: {
-      bash: { '*': 'allow', 'rm *': 'deny', 'uname *': 'ask' },
-      external_directory: 'deny',
-    },
     provider: {
       fake: {
         npm: '@ai-sdk/openai-compatible',
@@ -28,6 +24,13 @@ function configuration(modelUrl) {
       },
     },
   }
+}
+
+const RULES = {
+  permission: {
+    bash: { '*': 'allow', 'rm *': 'deny', 'uname *': 'ask' },
+    external_directory: 'deny',
+  },
 }
 
 /** Answers "always" to what is asked for while `work` goes on; resolves with the patterns of each question. */
@@ -134,24 +137,18 @@ async function unload({ host, inForeground, leavesBehind, check }) {
   check('a command in front ends with the plugin, and what one has left running')
 }
 
-/** A project with the plugin in it, as README.md says. */
-function prepare({ project, home, modelUrl, store }) {
-  const modules = install('opencode', [`opencode-ai@${VERSION}`, `@opencode-ai/plugin@${VERSION}`])
-  const plugins = join(project, '.opencode/plugins')
-  mkdirSync(plugins, { recursive: true })
-  copyFileSync(join(ROOT, 'examples/opencode-plugin/outlive.ts'), join(plugins, 'outlive.ts'))
-  mkdirSync(join(project, 'node_modules'))
-  symlinkSync(ROOT, join(project, 'node_modules/outlive'))
-  for (const scope of [join(modules, '@opencode-ai'), join(ROOT, 'node_modules/@types')])
-    symlinkSync(scope, join(project, 'node_modules', basename(scope)))
-  writeFileSync(join(project, 'opencode.json'), JSON.stringify(configuration(modelUrl)))
-  const program = join(modules, `opencode-linux-${process.arch}`, 'bin/opencode')
+/** OpenCode from npm, with what its plugins are compiled against; its node_modules. */
+const installed = () => install('opencode', [`opencode-ai@${VERSION}`, `@opencode-ai/plugin@${VERSION}`])
+
+/** How OpenCode is started in a project, whose configuration is there: a function. */
+function starter({ project, home, store }) {
+  const program = join(installed(), `opencode-linux-${process.arch}`, 'bin/opencode')
   const quiet = ['MODELS_FETCH', 'AUTOUPDATE', 'LSP_DOWNLOAD'].map((name) => [`OPENCODE_DISABLE_${name}`, '1'])
   const env = { PATH: process.env.PATH, HOME: home, OUTLIVE_DIR: store, ...Object.fromEntries(quiet) }
   let sessionId
 
   /** Starts the server, and has it load the project, as a client that connects does. */
-  async function start() {
+  return async () => {
     const server = run(program, ['serve', '--port', '0', '--hostname', '127.0.0.1', '--print-logs'], {
       cwd: project,
       env,
@@ -175,15 +172,29 @@ function prepare({ project, home, modelUrl, store }) {
       const listed = await call('GET', '/session')
       if (listed.some(({ id }) => id === sessionId)) throw new Error('our session is still among the newest')
     }
-    return { api: call, ask, begin, crowd, kill: server.kill, said: () => server.said }
+    const abort = () => call('POST', `/session/${sessionId}/abort`)
+    return { api: call, ask, begin, abort, crowd, kill: server.kill, said: () => server.said }
   }
+}
+
+/** A project with the plugin in it, as README.md says. */
+function prepare({ project, home, modelUrl, store }) {
+  const modules = installed()
+  const plugins = join(project, '.opencode/plugins')
+  mkdirSync(plugins, { recursive: true })
+  copyFileSync(join(ROOT, 'examples/opencode-plugin/outlive.ts'), join(plugins, 'outlive.ts'))
+  mkdirSync(join(project, 'node_modules'))
+  symlinkSync(ROOT, join(project, 'node_modules/outlive'))
+  for (const scope of [join(modules, '@opencode-ai'), join(ROOT, 'node_modules/@types')])
+    symlinkSync(scope, join(project, 'node_modules', basename(scope)))
+  writeFileSync(join(project, 'opencode.json'), JSON.stringify({ ...configuration(modelUrl), ...RULES }))
   return {
     example: join(plugins, 'outlive.ts'),
     types: ['node'],
-    start,
+    start: starter({ project, home, store }),
     store,
     own: [rules, always, people, planMode, subagent, deletion, unload],
   }
 }
 
-module.exports = { name: 'OpenCode', version: VERSION, prepare }
+module.exports = { name: 'OpenCode', version: VERSION, prepare, configuration, starter }

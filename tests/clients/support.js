@@ -3,7 +3,7 @@
 
 const { execFileSync, spawn } = require('node:child_process')
 const { randomUUID } = require('node:crypto')
-const { existsSync, mkdirSync, readFileSync, writeFileSync } = require('node:fs')
+const { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } = require('node:fs')
 const { homedir } = require('node:os')
 const { dirname, join } = require('node:path')
 const { setTimeout: pause } = require('node:timers/promises')
@@ -72,6 +72,20 @@ function run(program, args, options) {
   return heard
 }
 
+/** A FIFO that a task reads from before it goes on. */
+function gate(dir, name) {
+  const path = join(dir, name)
+  execFileSync('mkfifo', [path])
+  return {
+    path,
+    open() {
+      const fifo = openSync(path, 'w')
+      writeSync(fifo, '\n')
+      closeSync(fifo)
+    },
+  }
+}
+
 /** Has a finished task have ended two days ago, when the machine had not been started anew. */
 function makeOld(taskDirectory) {
   const rewrite = (name, change) => {
@@ -82,4 +96,4 @@ function makeOld(taskDirectory) {
   rewrite('ended.json', { finishedAt: Date.now() - 2 * 86_400_000 })
 }
 
-module.exports = { CACHE, checkTypes, eventually, install, makeOld, pause, run }
+module.exports = { CACHE, checkTypes, eventually, gate, install, makeOld, pause, run }
