@@ -166,7 +166,7 @@ async function waitWhile(goOn: () => boolean, seconds: number, signal: AbortSign
 const taskId = z.string().describe('As in the answer that named it: bash-…')
 
 function serve() {
-  const server = new McpServer({ name: 'outlive', version: '0.1.0' })
+  const server = new McpServer({ name: 'outlive', version: '1.0.0' })
 
   const bash = z.object({
     command: z.string().describe('The command, for bash -c'),
