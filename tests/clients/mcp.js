@@ -8,7 +8,7 @@ const { ROOT } = require('../packed.js')
 const { aliveMarked } = require('../conformance/support.js')
 const { TaskRegistry } = require('../../index.js')
 const opencode = require('./opencode.js')
-const { checkTypes, eventually, gate, install } = require('./support.js')
+const { checkTypes, eventually, gate, install, pause } = require('./support.js')
 
 const SDK = '2.4.0'
 
@@ -81,6 +81,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   const two = await inBackground(host, `read _ < ${second.path}; echo at last`)
   const waiting = call(host, 'bash_wait', {})
   await eventually(() => conversation().includes('CALL outlive_bash_wait'), 'model that waits')
+  await pause(1000) // Not needed to hold, but to fail: the call is to wait for the end.
   second.open()
   assert.match(await waiting, /at last/)
   assert.equal(timesTold(two), 1)
