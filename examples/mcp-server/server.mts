@@ -20,9 +20,9 @@ const MAX_RUNNING = 16
 /** No colours and cursor moves where a model reads. Who forces colours in the environment gets them, and no warnings about both. */
 const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
 
-/** Each server has a session of its own: no client says which conversation it is for. */
+/** Each server has a session of its own: no client says which conversation it is for. Its process stands in the name. */
 const PROJECT = `mcp:${process.cwd()}#`
-const sessionId = PROJECT + randomUUID()
+const sessionId = `${PROJECT}${process.pid}.${randomUUID()}`
 
 const tasks = new TaskRegistry({ maxRunning: MAX_RUNNING })
 
@@ -133,11 +133,22 @@ function withNews({ text, tells }: Answer, { id, signal }: ServerContext['mcpReq
 
 const unknown = (id: string) => ({ text: `There is no task ${id}.` })
 
+/** Whether its server lives, and tells itself how it ends. Who has the process id of one that is gone keeps us from waiting, not from telling. */
+function isAnothers(session: string) {
+  if (session === sessionId) return false
+  try {
+    return process.kill(Number(session.slice(PROJECT.length).split('.')[0]), 0)
+  } catch {
+    return false
+  }
+}
+
 /** The tasks in the background whose end is still to be heard. */
 const awaited = () =>
   tasks
     .list({ previewBytes: 0 })
     .filter((task) => !task.completionDelivered && !ended.has(task.taskId) && !inFront.has(task.taskId))
+    .filter((task) => !isAnothers(task.sessionId))
 
 async function runInFront(id: string, signal: AbortSignal): Promise<Answer> {
   // An order that fails leaves the task to its deadline.
