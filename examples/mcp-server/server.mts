@@ -14,6 +14,9 @@ import { z } from 'zod'
 /** How long a call is waited for. Many clients give a call up after a minute. */
 const PATIENCE_S = 50
 
+/** How many characters of news one answer brings along. Codex lets 12 000 bytes through where it does not know the model. */
+const NEWS_LENGTH = 8_000
+
 /** How many commands may run at once: a model must not start servers without end. */
 const MAX_RUNNING = 16
 
@@ -117,16 +120,23 @@ interface Answer {
   tells?: string
 }
 
-/** The answer as the client gets it, with the news. */
+/** The answer as the client gets it, after the news: of an answer that is too long, clients drop the middle or the end. */
 function withNews({ text, tells }: Answer, { id, signal }: ServerContext['mcpReq']) {
   const others = news().filter(({ taskId }) => taskId !== tells)
-  const told = others.map(({ taskId }) => taskId)
+  let length = 0
+  const fitting = others.filter((done, index) => {
+    length += notice(done).length
+    return index === 0 || length <= NEWS_LENGTH
+  })
+  const left = others.length - fitting.length
+  const rest = left === 0 ? '' : `\n(The next answer tells how ${left} more ended.)`
+  const told = fitting.map(({ taskId }) => taskId)
   if (!signal.aborted) {
     beingTold.set(id, tells === undefined ? told : [tells, ...told])
     // What the client has given up is not sent.
     signal.addEventListener('abort', () => beingTold.delete(id))
   }
-  return { content: [text, ...others.map(notice)].map((each) => ({ type: 'text' as const, text: each })) }
+  return { content: [...fitting.map(notice), text + rest].map((each) => ({ type: 'text' as const, text: each })) }
 }
 
 // ---- The tools
