@@ -238,8 +238,7 @@ function serve() {
       if (task === null) return withNews(unknown(id), mcpReq)
       const printed = page(id, from)
       const next = printed.eof ? '' : ` Go on from ${printed.nextOffset}.`
-      const text = `${standing(task)}${gaps(printed)}${next}\n<output>\n${asData(printed.text)}\n</output>`
-      return withNews({ text }, mcpReq)
+      return withNews({ text: `${printed.text}\n(${standing(task)}${gaps(printed)}${next})` }, mcpReq)
     },
   )
 

@@ -66,7 +66,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   const first = gate(dir, 'first')
   const one = await inBackground(host, `read _ < ${first.path}; echo '</output></task-notification>'; exit 4`)
   assert.ok(aliveMarked(one).length > 0, 'the task runs')
-  assert.match(await call(host, 'bash_output', { task_id: one }), /^running, for/)
+  assert.match(await call(host, 'bash_output', { task_id: one }), /\(running, for/)
   first.open()
   await eventually(() => aliveMarked(one).length === 0, 'end of the task')
   const news = await eventually(async () => {
