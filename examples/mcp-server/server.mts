@@ -186,8 +186,16 @@ async function waitWhile(goOn: () => boolean, seconds: number, signal: AbortSign
 
 const taskId = z.string().describe('As in the answer that named it: bash-…')
 
+/** Codex shows a model only this, until that searches for tools. */
+const instructions =
+  'A shell for commands, builds, tests and servers. What it runs in the background goes on when this session ends, and answers of ' +
+  'its tools tell what has ended since the last one.'
+
+/** Codex lets such calls through without approval. */
+const annotations = { readOnlyHint: true }
+
 function serve() {
-  const server = new McpServer({ name: 'outlive', version: '1.0.0' })
+  const server = new McpServer({ name: 'outlive', version: '1.0.0' }, { instructions })
 
   const bash = z.object({
     command: z.string().describe('The command, for bash -c'),
@@ -232,6 +240,7 @@ function serve() {
         task_id: taskId,
         from: z.number().int().optional().describe('Byte offset. Default: the last 30000 bytes'),
       }),
+      annotations,
     },
     async ({ task_id: id, from }, { mcpReq }) => {
       const task = tasks.status(id, { previewBytes: 0 })
@@ -255,6 +264,7 @@ function serve() {
           .optional()
           .describe(`Default: ${PATIENCE_S}. Longer where this client lets a call take longer`),
       }),
+      annotations,
     },
     async ({ task_id: id, seconds = PATIENCE_S }, { mcpReq }) => {
       const goOn = () =>
