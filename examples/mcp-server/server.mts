@@ -262,7 +262,9 @@ function serve() {
           .number()
           .min(0)
           .optional()
-          .describe(`Default: ${PATIENCE_S}. Longer where this client lets a call take longer`),
+          .describe(
+            `Default: ${PATIENCE_S}. Longer where this client lets a call take longer: 3600 in Claude Code, which wakes you with the answer`,
+          ),
       }),
       annotations,
     },
