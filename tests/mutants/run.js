@@ -21,7 +21,7 @@ const mutants = require('./mutants.js')
 
 const ROOT = join(__dirname, '../..')
 const TARGET = join(ROOT, 'target/mutants')
-const LIMIT_MS = 600_000
+const LIMIT_MS = 300_000
 
 function change(copy, { file, find, replace }) {
   const path = join(copy, file)
