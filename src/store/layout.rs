@@ -158,7 +158,8 @@ mod tests {
         let open = |length| Store::open(&path.join("d".repeat(length - path.as_os_str().len() - 1)), None);
         open(LONGEST).expect("the longest path in it is one that the kernel takes");
         let error = open(LONGEST + 1).err().expect("it is too long by one");
-        assert!(error.to_string().contains("File name too long"), "{error}");
+        // Each C library has words of its own for it.
+        assert!(error.to_string().contains("(os error 36)"), "{error}");
     }
 
     #[test]
