@@ -23,8 +23,11 @@ const MAX_RUNNING = 16
 /** No colours and cursor moves where a model reads. Who forces colours in the environment gets them, and no warnings about both. */
 const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
 
-/** Each server has a session of its own: no client says which conversation it is for. Its process stands in the name. */
-const PROJECT = `mcp:${process.cwd()}#`
+/**
+ * Each server has a session of its own: no client says which conversation it is for. Its process stands in the name, behind what
+ * no path has in it: a directory `C` is not told what happens in `C#`.
+ */
+const PROJECT = `mcp:${process.cwd()}//`
 const sessionId = `${PROJECT}${process.pid}.${randomUUID()}`
 
 const tasks = new TaskRegistry({ maxRunning: MAX_RUNNING })
