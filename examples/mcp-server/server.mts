@@ -146,22 +146,28 @@ function withNews({ text, tells }: Answer, { id, signal }: ServerContext['mcpReq
 
 const unknown = (id: string) => ({ text: `There is no task ${id}.` })
 
-/** Whether its server lives, and tells itself how it ends. Who has the process id of one that is gone keeps us from waiting, not from telling. */
+/**
+ * Whether another server lives that tells itself how its tasks end. In a container one that is gone may have had our process id.
+ * Who else has it by now keeps us from waiting, not from telling.
+ */
 function isAnothers(session: string) {
-  if (session === sessionId) return false
+  const pid = Number.parseInt(session.slice(PROJECT.length), 10)
   try {
-    return process.kill(Number(session.slice(PROJECT.length).split('.')[0]), 0)
+    return pid !== process.pid && process.kill(pid, 0)
   } catch {
     return false
   }
 }
 
-/** The tasks in the background whose end is still to be heard. */
-const awaited = () =>
+/** The project's tasks, but for those of other servers. A list without a session has those of `default` too, which are other programs'. */
+const ours = () =>
   tasks
     .list({ previewBytes: 0 })
-    .filter((task) => !task.completionDelivered && !ended.has(task.taskId) && !inFront.has(task.taskId))
-    .filter((task) => !isAnothers(task.sessionId))
+    .filter(({ sessionId: session }) => session.startsWith(PROJECT) && !isAnothers(session))
+
+/** The tasks in the background whose end is still to be heard. */
+const awaited = () =>
+  ours().filter((task) => !task.completionDelivered && !ended.has(task.taskId) && !inFront.has(task.taskId))
 
 async function runInFront(id: string, signal: AbortSignal): Promise<Answer> {
   // An order that fails leaves the task to its deadline.
