@@ -269,7 +269,9 @@ function serve() {
         task_id: taskId.optional().describe('Default: whichever ends first'),
         seconds: z
           .number()
+          .int()
           .min(0)
+          .max(86_400) // A timer that is set to more than 24 days rings at once.
           .optional()
           .describe(
             `Default: ${PATIENCE_S}. Longer where this client lets a call take longer: 3600 in Claude Code, which wakes you with the answer`,
