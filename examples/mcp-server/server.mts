@@ -102,8 +102,12 @@ function news() {
 }
 
 function haveTold(ids: string[]) {
-  tasks.ack(ids)
-  for (const id of ids) ended.delete(id)
+  try {
+    tasks.ack(ids)
+    for (const id of ids) ended.delete(id)
+  } catch (error) {
+    console.error(error) // They are told again until it can be recorded: the next server would, too.
+  }
 }
 
 /** Knows which answers the client has. */
