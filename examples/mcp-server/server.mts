@@ -284,6 +284,7 @@ function serve() {
       annotations,
     },
     async ({ task_id: id, seconds = PATIENCE_S }, { mcpReq }) => {
+      if (id !== undefined && tasks.status(id, { previewBytes: 0 }) === null) return withNews(unknown(id), mcpReq)
       const goOn = () =>
         id === undefined ? awaited().length > 0 && news().length === 0 : awaited().some(({ taskId }) => taskId === id)
       await waitWhile(goOn, seconds, mcpReq.signal)

@@ -91,7 +91,8 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   assert.match(await call(host, 'bash_wait', {}), /completed, .* has left 1 process running\. kill_shell of task bash-/)
   assert.match(await call(host, 'kill_shell', { task_id: daemon }), /completed\. Nothing of it runs any more/)
   assert.equal(aliveMarked(daemon).length, 0)
-  assert.match(await call(host, 'kill_shell', { task_id: 'bash-0123456789abcdef' }), /There is no task/)
+  for (const tool of ['kill_shell', 'bash_wait'])
+    assert.match(await call(host, tool, { task_id: 'bash-0123456789abcdef' }), /There is no task/)
   check('what a command leaves running is counted, and ended by its id')
 
   const given = await inFront(host, client.store, 'exec sleep 601')
