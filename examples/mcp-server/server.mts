@@ -17,8 +17,8 @@ const PATIENCE_S = 50
 /** How many characters of news one answer brings along. Codex lets 12 000 bytes through where it does not know the model. */
 const NEWS_LENGTH = 8_000
 
-/** How many commands may run at once: a model must not start servers without end. */
-const MAX_RUNNING = 16
+/** How many tasks may be in the background: a model must not start servers without end, and those that it has must not take its shell. */
+const MAX_IN_BACKGROUND = 16
 
 /** No colours and cursor moves where a model reads. Who forces colours in the environment gets them, and no warnings about both. */
 const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
@@ -30,7 +30,8 @@ const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && 
 const PROJECT = `mcp:${process.cwd()}//`
 const sessionId = `${PROJECT}${process.pid}.${randomUUID()}`
 
-const tasks = new TaskRegistry({ maxRunning: MAX_RUNNING })
+// The limit is ours to count: the registry's would be for commands in front too, and for the tasks of other servers.
+const tasks = new TaskRegistry({ maxRunning: 1000 })
 
 // ---- Words for the model
 
@@ -163,15 +164,20 @@ function isAnothers(session: string) {
   }
 }
 
-/** The project's tasks, but for those of other servers. A list without a session has those of `default` too, which are other programs'. */
+/**
+ * The project's tasks in the background, but for those of other servers. A list without a session has those of `default` too,
+ * which are other programs'.
+ */
 const ours = () =>
   tasks
     .list({ previewBytes: 0 })
-    .filter(({ sessionId: session }) => session.startsWith(PROJECT) && !isAnothers(session))
+    .filter((task) => task.sessionId.startsWith(PROJECT) && !isAnothers(task.sessionId) && !inFront.has(task.taskId))
 
-/** The tasks in the background whose end is still to be heard. */
-const awaited = () =>
-  ours().filter((task) => !task.completionDelivered && !ended.has(task.taskId) && !inFront.has(task.taskId))
+/** Those in the background that go on, or have ended and left processes running. */
+const live = () => ours().filter((task) => task.finishedAt === null || task.descendants > 0)
+
+/** Those in the background whose end is still to be heard. */
+const awaited = () => ours().filter((task) => !task.completionDelivered && !ended.has(task.taskId))
 
 async function runInFront(id: string, signal: AbortSignal): Promise<Answer> {
   // An order that fails leaves the task to its deadline.
@@ -227,6 +233,9 @@ function serve() {
       inputSchema: bash,
     },
     async ({ command, description, timeout, workdir, run_in_background: inBackground }, { mcpReq }) => {
+      const before = inBackground ? live().map((task) => task.taskId) : []
+      const tooMany = `${before.length} tasks run in the background, and no more may. End one first: ${before.join(', ')}.`
+      if (before.length >= MAX_IN_BACKGROUND) return withNews({ text: tooMany }, mcpReq)
       const id = await tasks.spawn(command, {
         sessionId,
         cwd: resolve(workdir ?? ''),

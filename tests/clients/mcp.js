@@ -95,6 +95,22 @@ async function scenario({ client, dir, project, model, check, onHost }) {
     assert.match(await call(host, tool, { task_id: 'bash-0123456789abcdef' }), /There is no task/)
   check('what a command leaves running is counted, and ended by its id')
 
+  const servers = gate(dir, 'servers')
+  // Each another one: OpenCode takes the same call again for a loop.
+  const startServer = (name) => ({ command: `read _ < ${servers.path}; echo ${name}`, run_in_background: true })
+  const calls = Array.from({ length: 16 }, (_, name) => `CALL outlive_bash ${JSON.stringify(startServer(name))}`)
+  await host.ask(calls.join('\n'))
+  const refusal = await call(host, 'bash', startServer('one more'))
+  assert.match(refusal, /^16 tasks run .* End one first: bash-/)
+  assert.match(await call(host, 'bash', { command: 'echo in front' }), /^in front\n/)
+  servers.open()
+  const sixteen = refusal.match(/bash-[0-9a-f]{16}/g)
+  await eventually(async () => {
+    await call(host, 'bash', { command: 'echo next' })
+    return sixteen.every((id) => timesTold(id) > 0)
+  }, 'news of all of them')
+  check('who has started all the servers that may be still has the shell')
+
   const given = await inFront(host, client.store, 'exec sleep 601')
   await host.abort()
   await eventually(() => aliveMarked(given).length === 0, 'end of the command in front')
@@ -125,7 +141,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   check('the same when the server was SIGKILLed')
 
   await host.ask('Is that all?')
-  for (const id of [one, two, daemon, three, four]) assert.equal(timesTold(id), 1, `${id} was told once`)
+  for (const id of [one, two, daemon, ...sixteen, three, four]) assert.equal(timesTold(id), 1, `${id} was told once`)
   for (const id of [given, left]) assert.equal(timesTold(id), 0, `${id} was in front`)
   check('the model was told each end exactly once')
   await host.kill()
