@@ -132,19 +132,19 @@ interface Answer {
 function withNews({ text, tells }: Answer, { id, signal }: ServerContext['mcpReq']) {
   const others = news().filter(({ taskId }) => taskId !== tells)
   let length = 0
-  const fitting = others.filter((done, index) => {
-    length += notice(done).length
+  const notices = others.map(notice).filter((each, index) => {
+    length += each.length
     return index === 0 || length <= NEWS_LENGTH
   })
-  const left = others.length - fitting.length
+  const left = others.length - notices.length
   const rest = left === 0 ? '' : `\n(The next answer tells how ${left} more ended.)`
-  const told = fitting.map(({ taskId }) => taskId)
+  const told = others.slice(0, notices.length).map(({ taskId }) => taskId)
   if (!signal.aborted) {
     beingTold.set(id, tells === undefined ? told : [tells, ...told])
     // What the client has given up is not sent.
     signal.addEventListener('abort', () => beingTold.delete(id))
   }
-  return { content: [...fitting.map(notice), text + rest].map((each) => ({ type: 'text' as const, text: each })) }
+  return { content: [...notices, text + rest].map((each) => ({ type: 'text' as const, text: each })) }
 }
 
 // ---- The tools
@@ -325,6 +325,6 @@ const clean = () => tasks.cleanup().catch(() => {})
 clean()
 setInterval(clean, 3_600_000).unref()
 
-const connection = serveStdio(serve, { transport: new Transport(), onerror: (error) => console.error(error) })
+const connection = serveStdio(serve, { transport: new Transport(), onerror: console.error })
 // With the connection go the calls that wait, and with those the commands in front. Then nothing is left to do.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => connection.close())
