@@ -6,9 +6,8 @@ const { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFi
 const { basename, join } = require('node:path')
 const { ROOT } = require('../packed.js')
 const { aliveMarked } = require('../conformance/support.js')
-const { TaskRegistry } = require('../../index.js')
 const opencode = require('./opencode.js')
-const { checkTypes, eventually, gate, install, pause } = require('./support.js')
+const { checkTypes, eventually, gate, install, pause, running } = require('./support.js')
 
 const SDK = '2.4.0'
 
@@ -29,13 +28,7 @@ function processOf(project, program) {
 /** A command that a call waits for: its id, once it runs. */
 function inFront(host, store, command) {
   host.begin(`CALL outlive_bash ${JSON.stringify({ command })}`)
-  const tasks = new TaskRegistry({ storageDir: store })
-  const find = () =>
-    tasks
-      .sessions()
-      .flatMap((sessionId) => tasks.list({ sessionId, status: 'running' }))
-      .find((task) => task.command === command)?.taskId
-  return eventually(find, 'command in front').finally(() => tasks.detach())
+  return eventually(() => running(store).find((task) => task.command === command)?.taskId, 'command in front')
 }
 
 async function scenario({ client, dir, project, model, check, onHost }) {

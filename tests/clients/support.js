@@ -7,6 +7,7 @@ const { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync,
 const { homedir } = require('node:os')
 const { dirname, join } = require('node:path')
 const { setTimeout: pause } = require('node:timers/promises')
+const { TaskRegistry } = require('../../index.js')
 const { ROOT, npm } = require('../packed.js')
 const { sealed } = require('../sealed.js')
 
@@ -86,6 +87,16 @@ function gate(dir, name) {
   }
 }
 
+/** What runs in a store, whoever started it. */
+function running(store) {
+  const tasks = new TaskRegistry({ storageDir: store })
+  try {
+    return tasks.sessions().flatMap((sessionId) => tasks.list({ sessionId, status: 'running' }))
+  } finally {
+    tasks.detach()
+  }
+}
+
 /** Has a finished task have ended two days ago, when the machine had not been started anew. */
 function makeOld(taskDirectory) {
   const rewrite = (name, change) => {
@@ -96,4 +107,4 @@ function makeOld(taskDirectory) {
   rewrite('ended.json', { finishedAt: Date.now() - 2 * 86_400_000 })
 }
 
-module.exports = { CACHE, checkTypes, eventually, gate, install, makeOld, pause, run }
+module.exports = { CACHE, checkTypes, eventually, gate, install, makeOld, pause, run, running }

@@ -9,7 +9,7 @@ const { readdirSync } = require('node:fs')
 const { basename, join } = require('node:path')
 const { aliveMarked } = require('../conformance/support.js')
 const { TaskRegistry } = require('../../index.js')
-const { checkTypes, eventually, gate, makeOld } = require('./support.js')
+const { checkTypes, eventually, gate, makeOld, running } = require('./support.js')
 
 const ended = (id) => `Background task ${id} ended`
 const occurrences = (text, part) => text.split(part).length - 1
@@ -28,16 +28,6 @@ function timesTold(model, id, { losesConversations = false }) {
 function taskDirectory(store, id) {
   const path = readdirSync(store, { recursive: true }).find((each) => basename(each) === id)
   return path && join(store, path)
-}
-
-/** What runs in a store, whoever started it. */
-function running(store) {
-  const tasks = new TaskRegistry({ storageDir: store })
-  try {
-    return tasks.sessions().flatMap((sessionId) => tasks.list({ sessionId, status: 'running' }))
-  } finally {
-    tasks.detach()
-  }
 }
 
 /** A program that has nothing to do with the client, on its store and in no session of its own, is told how its task ended. */
