@@ -24,8 +24,8 @@ const MAX_IN_BACKGROUND = 16
 const PLAIN_TEXT = { TERM: 'dumb', ...(process.env.FORCE_COLOR === undefined && { NO_COLOR: '1' }) }
 
 /**
- * Each server has a session of its own: no client says which conversation it is for. Its process stands in the name, behind what
- * no path has in it: a directory `C` is not told what happens in `C#`.
+ * Each server has a session of its own: no client says which conversation it is for. Its process stands in the name, behind what no
+ * path has in it: `C` is not told what ends in `C#`.
  */
 const PROJECT = `mcp:${process.cwd()}//`
 const sessionId = `${PROJECT}${process.pid}.${randomUUID()}`
@@ -164,10 +164,7 @@ function isAnothers(session: string) {
   }
 }
 
-/**
- * The project's tasks in the background, but for those of other servers. A list without a session has those of `default` too,
- * which are other programs'.
- */
+/** The project's in the background that no other server tells. A list also has those of the session `default`, which are not ours. */
 const ours = () =>
   tasks
     .list({ previewBytes: 0 })
