@@ -41,8 +41,8 @@ const asData = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '
 /** Half an emoji at the end would be no text, and servers of models refuse such. */
 const beginning = (text: string, length: number) => text.slice(0, length).replace(/[\ud800-\udbff]$/, '')
 
-function ending({ taskId, status, exitCode, signal, durationMs, descendants }: Completion | TaskSnapshot) {
-  const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`
+function ending({ taskId, status, exitCode, signal, error, durationMs, descendants }: Completion | TaskSnapshot) {
+  const how = exitCode === null ? (signal ?? error ?? 'no exit code') : `exit code ${exitCode}`
   const left = `, and has left ${descendants} process${descendants === 1 ? '' : 'es'} running. kill_shell of task ${taskId} ends what is left`
   return `${status}, ${how}, after ${(durationMs / 1000).toFixed(1)} s${descendants === 0 ? '' : left}.`
 }

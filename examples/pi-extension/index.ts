@@ -19,8 +19,8 @@ const asData = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '
 /** Half an emoji at the end would be no text, and servers of models refuse such. */
 const beginning = (text: string, length: number) => text.slice(0, length).replace(/[\ud800-\udbff]$/, '')
 
-function outcome({ status, exitCode, signal, durationMs, descendants }: Completion | TaskSnapshot) {
-  const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`
+function outcome({ status, exitCode, signal, error, durationMs, descendants }: Completion | TaskSnapshot) {
+  const how = exitCode === null ? (signal ?? error ?? 'no exit code') : `exit code ${exitCode}`
   const left = descendants === 0 ? '' : `, and has left ${descendants} process${descendants === 1 ? '' : 'es'} running`
   return `${status}, ${how}, after ${(durationMs / 1000).toFixed(1)} s${left}`
 }

@@ -33,8 +33,8 @@ const beginning = (text: string, length: number) => text.slice(0, length).replac
 /** What people know a task by. */
 const nameOf = ({ description, command }: Completion | TaskSnapshot) => beginning(description || command, 80)
 
-function outcome({ status, exitCode, signal, durationMs, descendants }: Completion | TaskSnapshot) {
-  const how = exitCode === null ? (signal ?? 'no exit code') : `exit code ${exitCode}`
+function outcome({ status, exitCode, signal, error, durationMs, descendants }: Completion | TaskSnapshot) {
+  const how = exitCode === null ? (signal ?? error ?? 'no exit code') : `exit code ${exitCode}`
   const left = descendants === 0 ? '' : `, and has left ${descendants} process${descendants === 1 ? '' : 'es'} running`
   return `${status}, ${how}, after ${(durationMs / 1000).toFixed(1)} s${left}`
 }
