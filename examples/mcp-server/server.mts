@@ -149,6 +149,7 @@ function withNews({ text, tells }: Answer, { id, signal }: ServerContext['mcpReq
 
 // ---- The tools
 
+const find = (id: string) => tasks.status(id, { previewBytes: 0 })
 const unknown = (id: string) => ({ text: `There is no task ${id}.` })
 
 /**
@@ -262,7 +263,7 @@ function serve() {
       annotations,
     },
     async ({ task_id: id, from }, { mcpReq }) => {
-      const task = tasks.status(id, { previewBytes: 0 })
+      const task = find(id)
       if (task === null) return withNews(unknown(id), mcpReq)
       const printed = page(id, from)
       const next = printed.eof ? '' : ` Go on from ${printed.nextOffset}.`
@@ -290,7 +291,7 @@ function serve() {
       annotations,
     },
     async ({ task_id: id, seconds = PATIENCE_S }, { mcpReq }) => {
-      if (id !== undefined && tasks.status(id, { previewBytes: 0 }) === null) return withNews(unknown(id), mcpReq)
+      if (id !== undefined && find(id) === null) return withNews(unknown(id), mcpReq)
       const goOn = () =>
         id === undefined ? awaited().length > 0 && news().length === 0 : awaited().some(({ taskId }) => taskId === id)
       await waitWhile(goOn, seconds, mcpReq.signal)
@@ -306,7 +307,7 @@ function serve() {
       inputSchema: z.object({ task_id: taskId }),
     },
     async ({ task_id: id }, { mcpReq }) => {
-      if (tasks.status(id, { previewBytes: 0 }) === null) return withNews(unknown(id), mcpReq)
+      if (find(id) === null) return withNews(unknown(id), mcpReq)
       const { status } = await tasks.kill(id)
       return withNews({ text: `Task ${id}: ${status}. Nothing of it runs any more.`, tells: id }, mcpReq)
     },

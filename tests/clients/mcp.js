@@ -2,22 +2,21 @@
 // examples/mcp-server behind a real client, which starts it as it starts every server that speaks MCP: OpenCode, without the plugin.
 
 const assert = require('node:assert/strict')
-const { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs')
-const { basename, join } = require('node:path')
+const { copyFileSync, readdirSync, readFileSync, writeFileSync } = require('node:fs')
+const { join } = require('node:path')
 const { ROOT } = require('../packed.js')
 const { aliveMarked } = require('../conformance/support.js')
 const opencode = require('./opencode.js')
-const { checkTypes, eventually, gate, install, pause, running } = require('./support.js')
+const { NEWER_NODE, checkTypes, eventually, gate, install, linkPackages, newerNode, pause } = require('./support.js')
+const { allOf, ended, occurrences, talk } = require('./talk.js')
 
 const SDK = '2.4.0'
 
-const ended = (id) => `Background task ${id} ended`
-
-/** The id of the process that runs a program in a project. */
-function processOf(project, program) {
+/** The id of the project's server, while it lives. */
+function serverOf(project) {
   const isIt = (pid) => {
     try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(join(project, program))
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(join(project, 'server.mts'))
     } catch {
       return false // It has ended meanwhile.
     }
@@ -25,28 +24,11 @@ function processOf(project, program) {
   return readdirSync('/proc').find((pid) => /^\d+$/.test(pid) && isIt(pid))
 }
 
-/** A command that a call waits for: its id, once it runs. */
-function inFront(host, store, command) {
-  host.begin(`CALL outlive_bash ${JSON.stringify({ command })}`)
-  return eventually(() => running(store).find((task) => task.command === command)?.taskId, 'command in front')
-}
-
 async function scenario({ client, dir, project, model, check, onHost }) {
   const start = async () => onHost(await client.start())
-  const call = async (host, tool, args) => {
-    await host.ask(`CALL outlive_${tool} ${JSON.stringify(args)}`)
-    return model.seen.flat().findLast(({ role }) => role === 'tool').text
-  }
-  const inBackground = async (host, command) => {
-    const said = await call(host, 'bash', { command, run_in_background: true })
-    return /bash-[0-9a-f]{16}/.exec(said)?.[0] ?? assert.fail(`no task id in: ${said}`)
-  }
-  const conversation = () =>
-    model.seen
-      .at(-1)
-      .map(({ text }) => text)
-      .join('\n')
-  const timesTold = (id) => conversation().split(ended(id)).length - 1
+  const { call, inBackground, inFront, startServers } = talk({ model, store: client.store, prefix: 'outlive_' })
+  const conversation = () => allOf(model.seen.at(-1))
+  const timesTold = (id) => occurrences(conversation(), ended(id))
 
   checkTypes(client.example, ['node'])
   check('the example has no type errors where a user copies it to')
@@ -67,7 +49,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
     return said.includes(ended(one)) && said
   }, 'news in an answer')
   assert.match(news, /ended: failed, exit code 4[\s\S]*\nnext\n\n\(completed/)
-  assert.equal(news.split('</output>').length - 1, 1, `what a command prints is escaped: ${news}`)
+  assert.equal(occurrences(news, '</output>'), 1, `what a command prints is escaped: ${news}`)
   check('a task in the background goes on when the turn ends, and the answer to a later call tells how it ended')
 
   const second = gate(dir, 'second')
@@ -89,11 +71,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   check('what a command leaves running is counted, and ended by its id')
 
   const servers = gate(dir, 'servers')
-  // Each another one: OpenCode takes the same call again for a loop.
-  const startServer = (name) => ({ command: `read _ < ${servers.path}; echo ${name}`, run_in_background: true })
-  const calls = Array.from({ length: 16 }, (_, name) => `CALL outlive_bash ${JSON.stringify(startServer(name))}`)
-  await host.ask(calls.join('\n'))
-  const refusal = await call(host, 'bash', startServer('one more'))
+  const refusal = await startServers(host, servers, 16)
   assert.match(refusal, /^16 tasks run .* End one first: bash-/)
   assert.match(await call(host, 'bash', { command: 'echo in front' }), /^in front\n/)
   servers.open()
@@ -104,18 +82,17 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   }, 'news of all of them')
   check('who has started all the servers that may be still has the shell')
 
-  const given = await inFront(host, client.store, 'exec sleep 601')
+  const given = await inFront(host, 'exec sleep 601')
   await host.abort()
   await eventually(() => aliveMarked(given).length === 0, 'end of the command in front')
   check('a command in front ends when the client gives its call up')
 
   const third = gate(dir, 'third')
   const three = await inBackground(host, `read _ < ${third.path}; echo while nobody was there`)
-  const left = await inFront(host, client.store, 'exec sleep 602')
-  const server = Number(processOf(project, 'server.mts'))
+  const left = await inFront(host, 'exec sleep 602')
   await host.kill()
   await eventually(() => aliveMarked(left).length === 0, 'end of the command in front')
-  await eventually(() => processOf(project, 'server.mts') === undefined, `end of the server, process ${server}`)
+  await eventually(() => serverOf(project) === undefined, 'end of the server')
   check('when the client is SIGKILLed its server ends, and the command in front with it')
 
   third.open()
@@ -126,7 +103,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
 
   const fourth = gate(dir, 'fourth')
   const four = await inBackground(host, `read _ < ${fourth.path}; echo without a server`)
-  process.kill(Number(processOf(project, 'server.mts')), 'SIGKILL')
+  process.kill(Number(serverOf(project)), 'SIGKILL')
   await host.kill()
   fourth.open()
   host = await start()
@@ -142,20 +119,11 @@ async function scenario({ client, dir, project, model, check, onHost }) {
 
 /** A project with the server in it, as README.md says. */
 function prepare({ project, home, modelUrl, store }) {
-  // Node that runs TypeScript is newer than the one that tests run under.
-  const packages = [`@modelcontextprotocol/server@${SDK}`, 'zod@4.6.7', `node-linux-${process.arch}@22.23.3`]
-  const modules = install('mcp', packages)
+  const modules = install('mcp', [`@modelcontextprotocol/server@${SDK}`, 'zod@4.6.7', NEWER_NODE])
   copyFileSync(join(ROOT, 'examples/mcp-server/server.mts'), join(project, 'server.mts'))
-  mkdirSync(join(project, 'node_modules'))
-  for (const path of [
-    ROOT,
-    join(ROOT, 'node_modules/@types'),
-    join(modules, '@modelcontextprotocol'),
-    join(modules, 'zod'),
-  ])
-    symlinkSync(path, join(project, 'node_modules', path === ROOT ? 'outlive' : basename(path)))
-  const node = join(modules, `node-linux-${process.arch}/bin/node`)
-  const server = { type: 'local', command: [node, join(project, 'server.mts')], environment: { OUTLIVE_DIR: store } }
+  linkPackages(project, [join(modules, '@modelcontextprotocol'), join(modules, 'zod')])
+  const command = [newerNode(modules), join(project, 'server.mts')]
+  const server = { type: 'local', command, environment: { OUTLIVE_DIR: store } }
   const configuration = { ...opencode.configuration(modelUrl), mcp: { outlive: server } }
   writeFileSync(join(project, 'opencode.json'), JSON.stringify(configuration))
   return {

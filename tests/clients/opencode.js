@@ -2,11 +2,11 @@
 // OpenCode: `opencode serve` with examples/opencode-plugin, spoken to as its own clients do, over HTTP.
 
 const assert = require('node:assert/strict')
-const { copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
-const { basename, join } = require('node:path')
+const { copyFileSync, existsSync, mkdirSync, writeFileSync } = require('node:fs')
+const { join } = require('node:path')
 const { ROOT } = require('../packed.js')
 const { aliveMarked } = require('../conformance/support.js')
-const { eventually, install, run } = require('./support.js')
+const { eventually, install, linkPackages, run } = require('./support.js')
 
 const VERSION = '1.18.33'
 const MODEL = { providerID: 'fake', modelID: 'fake-1' }
@@ -179,14 +179,10 @@ function starter({ project, home, store }) {
 
 /** A project with the plugin in it, as README.md says. */
 function prepare({ project, home, modelUrl, store }) {
-  const modules = installed()
   const plugins = join(project, '.opencode/plugins')
   mkdirSync(plugins, { recursive: true })
   copyFileSync(join(ROOT, 'examples/opencode-plugin/outlive.ts'), join(plugins, 'outlive.ts'))
-  mkdirSync(join(project, 'node_modules'))
-  symlinkSync(ROOT, join(project, 'node_modules/outlive'))
-  for (const scope of [join(modules, '@opencode-ai'), join(ROOT, 'node_modules/@types')])
-    symlinkSync(scope, join(project, 'node_modules', basename(scope)))
+  linkPackages(project, [join(installed(), '@opencode-ai')])
   writeFileSync(join(project, 'opencode.json'), JSON.stringify({ ...configuration(modelUrl), ...RULES }))
   return {
     example: join(plugins, 'outlive.ts'),

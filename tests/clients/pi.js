@@ -2,11 +2,11 @@
 // Pi: `pi --mode rpc` with examples/pi-extension, spoken to in its protocol of JSON lines.
 
 const assert = require('node:assert/strict')
-const { cpSync, mkdirSync, symlinkSync, writeFileSync } = require('node:fs')
-const { basename, join } = require('node:path')
+const { cpSync, writeFileSync } = require('node:fs')
+const { join } = require('node:path')
 const { ROOT } = require('../packed.js')
 const { aliveMarked } = require('../conformance/support.js')
-const { eventually, install, pause, run } = require('./support.js')
+const { NEWER_NODE, eventually, install, linkPackages, newerNode, pause, run } = require('./support.js')
 
 const VERSION = '1.6.0'
 const SESSION = '0199c0de-0000-7000-8000-000000000001'
@@ -81,17 +81,13 @@ async function quit({ start, host, inForeground, leavesBehind, check }) {
 
 function prepare({ project, home, modelUrl, store }) {
   // Pi needs a newer Node than the one that tests run under.
-  const modules = install('pi', [`@earendil-works/pi-coding-agent@${VERSION}`, `node-linux-${process.arch}@22.23.3`])
+  const modules = install('pi', [`@earendil-works/pi-coding-agent@${VERSION}`, NEWER_NODE])
   const extension = join(project, '.pi/extensions/outlive')
   cpSync(join(ROOT, 'examples/pi-extension'), extension, { recursive: true })
-  mkdirSync(join(project, 'node_modules'))
-  symlinkSync(ROOT, join(project, 'node_modules/outlive'))
   // For types: Pi itself gives an extension its own copy.
-  for (const types of [join(modules, '@earendil-works'), join(modules, 'typebox'), join(ROOT, 'node_modules/@types')])
-    symlinkSync(types, join(project, 'node_modules', basename(types)))
+  linkPackages(project, [join(modules, '@earendil-works'), join(modules, 'typebox')])
   const fake = { baseUrl: modelUrl, api: 'openai-completions', apiKey: 'none', models: [{ id: 'fake-1' }] }
   writeFileSync(join(home, 'models.json'), JSON.stringify({ providers: { fake } }))
-  const node = join(modules, `node-linux-${process.arch}/bin/node`)
   const main = join(modules, '@earendil-works/pi-coding-agent/dist/cli.js')
   const options = ['--mode', 'rpc', '--approve', '--model', 'fake/fake-1', '--session-id', SESSION]
   const around = { PI_MODEL: 'of a Pi around this one' }
@@ -100,7 +96,7 @@ function prepare({ project, home, modelUrl, store }) {
   let requests = 0
 
   async function start() {
-    const pi = run(node, [main, ...options], { cwd: project, env })
+    const pi = run(newerNode(modules), [main, ...options], { cwd: project, env })
     const records = () =>
       pi.said
         .split('\n')

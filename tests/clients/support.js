@@ -3,16 +3,28 @@
 
 const { execFileSync, spawn } = require('node:child_process')
 const { randomUUID } = require('node:crypto')
-const { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } = require('node:fs')
+const {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} = require('node:fs')
 const { homedir } = require('node:os')
-const { dirname, join } = require('node:path')
+const { basename, dirname, join } = require('node:path')
 const { setTimeout: pause } = require('node:timers/promises')
-const { TaskRegistry } = require('../../index.js')
 const { ROOT, npm } = require('../packed.js')
 const { sealed } = require('../sealed.js')
 
 const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'outlive-clients')
 const LIMIT_MS = 60_000
+
+/** A newer Node than the one that tests run under: its package, and the program in what was installed. */
+const NEWER_NODE = `node-linux-${process.arch}@22.23.3`
+const newerNode = (modules) => join(modules, `node-linux-${process.arch}/bin/node`)
 
 /** Installs packages once, into the cache, and then does the `rest`; returns their node_modules. */
 function install(name, packages, rest = () => {}) {
@@ -26,6 +38,14 @@ function install(name, packages, rest = () => {}) {
     writeFileSync(complete, '')
   }
   return join(prefix, 'node_modules')
+}
+
+/** Gives a project outlive, Node's types and what else is named, as if it had installed them. */
+function linkPackages(project, others) {
+  const modules = join(project, 'node_modules')
+  mkdirSync(modules)
+  symlinkSync(ROOT, join(modules, 'outlive'))
+  for (const path of [join(ROOT, 'node_modules/@types'), ...others]) symlinkSync(path, join(modules, basename(path)))
 }
 
 /** Checks the types of an example where it was copied to; throws what the compiler says. `types`: packages of global types. */
@@ -87,16 +107,6 @@ function gate(dir, name) {
   }
 }
 
-/** What runs in a store, whoever started it. */
-function running(store) {
-  const tasks = new TaskRegistry({ storageDir: store })
-  try {
-    return tasks.sessions().flatMap((sessionId) => tasks.list({ sessionId, status: 'running' }))
-  } finally {
-    tasks.detach()
-  }
-}
-
 /** Has a finished task have ended two days ago, when the machine had not been started anew. */
 function makeOld(taskDirectory) {
   const rewrite = (name, change) => {
@@ -107,4 +117,16 @@ function makeOld(taskDirectory) {
   rewrite('ended.json', { finishedAt: Date.now() - 2 * 86_400_000 })
 }
 
-module.exports = { CACHE, checkTypes, eventually, gate, install, makeOld, pause, run, running }
+module.exports = {
+  CACHE,
+  NEWER_NODE,
+  checkTypes,
+  eventually,
+  gate,
+  install,
+  linkPackages,
+  makeOld,
+  newerNode,
+  pause,
+  run,
+}

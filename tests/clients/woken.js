@@ -9,19 +9,17 @@ const { readdirSync } = require('node:fs')
 const { basename, join } = require('node:path')
 const { aliveMarked } = require('../conformance/support.js')
 const { TaskRegistry } = require('../../index.js')
-const { checkTypes, eventually, gate, makeOld, running } = require('./support.js')
-
-const ended = (id) => `Background task ${id} ended`
-const occurrences = (text, part) => text.split(part).length - 1
+const { checkTypes, eventually, gate, makeOld } = require('./support.js')
+const { allOf, ended, occurrences, talk } = require('./talk.js')
 
 /** How often the model was told of an end: in the conversation as it stands now, or in all that there were. */
 function timesTold(model, id, { losesConversations = false }) {
   const last = model.seen.findLast((messages) => messages.at(-1).text.includes('Is that all?'))
-  if (!losesConversations) return occurrences(last.map(({ text }) => text).join('\n'), ended(id))
+  if (!losesConversations) return occurrences(allOf(last), ended(id))
   const told = model.seen.filter(
     (messages) => messages.at(-1).role === 'user' && messages.at(-1).text.includes(ended(id)),
   )
-  const times = model.seen.map((messages) => occurrences(messages.map(({ text }) => text).join('\n'), ended(id)))
+  const times = model.seen.map((messages) => occurrences(allOf(messages), ended(id)))
   return Math.max(told.length, ...times)
 }
 
@@ -46,21 +44,9 @@ async function expectToldBeside(store) {
 /** One client from its start to its restart; `check` is called with each promise that was seen to hold. */
 async function scenario({ client, dir, project, model, check, onHost }) {
   const start = async () => onHost(await client.start())
-  const lastOf = (role) => model.seen.flat().findLast((message) => message.role === role)?.text
-  const call = async (host, tool, args, options) => {
-    await host.ask(`CALL ${tool} ${JSON.stringify(args)}`, options)
-    return lastOf('tool')
-  }
-  const inBackground = async (host, command, options) => {
-    const said = await call(host, 'bash', { command, run_in_background: true }, options)
-    return /bash-[0-9a-f]{16}/.exec(said)?.[0] ?? assert.fail(`no task id in: ${said}`)
-  }
+  const { lastOf, call, inBackground, inFront, startServers } = talk({ model, store: client.store })
   /** A command that a turn waits for, which ends with its host; its id. */
-  const inForeground = (host) => {
-    const command = `exec sleep ${600 + ++waited}`
-    host.begin(`CALL bash ${JSON.stringify({ command })}`)
-    return eventually(() => running(client.store).find((task) => task.command === command)?.taskId, 'command in front')
-  }
+  const inForeground = (host) => inFront(host, `exec sleep ${600 + ++waited}`)
   /** A command in front that ends and leaves a process running, as `server &` does; the id in its answer. */
   const leavesBehind = async (host, options) => {
     const said = await call(host, 'bash', { command: `sleep ${600 + ++waited} & echo up` }, options)
@@ -125,11 +111,7 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   check('the model is told which part of an output it is shown, and reads the rest')
 
   const servers = gate(dir, 'servers')
-  // Each another one: OpenCode takes the same call again for a loop.
-  const server = (name) => ({ command: `read _ < ${servers.path}; echo ${name}`, run_in_background: true })
-  const sevenCalls = Array.from({ length: 7 }, (_, name) => `CALL bash ${JSON.stringify(server(name))}`)
-  await host.ask(sevenCalls.join('\n'))
-  const refusal = await call(host, 'bash', server('ninth'))
+  const refusal = await startServers(host, servers, 7)
   assert.match(refusal, /^8 tasks run .* End one first: bash-/)
   const [eighth, ...seven] = refusal.match(/bash-[0-9a-f]{16}/g)
   assert.equal(eighth, daemon, 'what an ended task has left running is listed too')
@@ -162,8 +144,8 @@ async function scenario({ client, dir, project, model, check, onHost }) {
   check('a client that is SIGKILLed reads what ended without it after its restart')
   await client.peopleAgain?.(host, check) // Before the window takes its notifications back.
   if (client.store) {
-    const inFront = [leftInFront, waitedFor]
-    await eventually(() => inFront.flatMap(aliveMarked).length === 0, 'end of the commands in front')
+    const forsaken = [leftInFront, waitedFor]
+    await eventually(() => forsaken.flatMap(aliveMarked).length === 0, 'end of the commands in front')
     check(
       'a command in front that a client was SIGKILLed over is ended after its restart, and what one has left running',
     )
